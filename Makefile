@@ -1,0 +1,64 @@
+# Verbs: demo, test, lint, format, synth, lock, clean. Each sets up what it needs.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON := .venv/bin/python
+UV := .venv/bin/uv
+LOCKS := requirements/dev.txt requirements/uv.txt
+SOURCES := app.py stacks functions layers/reportflow local tests
+
+.PHONY: help
+help:
+	@echo 'make demo    run the main job on this machine'
+	@echo 'make test    lint, type-check and test'
+	@echo 'make lint    lint and type-check only'
+	@echo 'make format  format the code'
+	@echo 'make synth   write the CloudFormation templates and packages to cdk.out'
+	@echo 'make lock    pin the newest versions of all dependencies'
+	@echo 'make clean   remove everything that make made'
+
+.venv/installed: $(LOCKS)
+	@python=$$(scripts/find-python) && echo "Setting up .venv with $$python" && "$$python" -m venv --clear .venv
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@VIRTUAL_ENV=.venv $(UV) pip sync --quiet --require-hashes requirements/dev.txt
+	@touch $@
+
+.PHONY: demo
+demo: .venv/installed
+	@$(PYTHON) -m local demo
+
+.PHONY: test
+test: lint
+	@$(PYTHON) -m pytest
+
+.PHONY: lint
+lint: .venv/installed
+	@.venv/bin/ruff format --check --quiet $(SOURCES)
+	@.venv/bin/ruff check --quiet $(SOURCES)
+	@.venv/bin/mypy $(SOURCES)
+
+.PHONY: format
+format: .venv/installed
+	@.venv/bin/ruff check --quiet --fix $(SOURCES)
+	@.venv/bin/ruff format --quiet $(SOURCES)
+
+.PHONY: synth
+synth: .venv/installed
+	@$(PYTHON) app.py
+
+# The font package's own dependencies draw plots, which nothing here does.
+LOCK := $(UV) pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.13
+.PHONY: lock
+lock: .venv/installed
+	$(LOCK) layers/vendor/requirements.in -o layers/vendor/requirements.txt
+	$(LOCK) requirements/dev.in -o requirements/dev.txt \
+	    --no-emit-package matplotlib --no-emit-package numpy --no-emit-package contourpy \
+	    --no-emit-package cycler --no-emit-package kiwisolver
+	$(LOCK) requirements/uv.in -c requirements/dev.txt -o requirements/uv.txt
+	$(LOCK) requirements/runtime.in -o requirements/runtime.txt
+	$(LOCK) requirements/ministack.in -o requirements/ministack.txt
+
+.PHONY: clean
+clean:
+	rm -rf .venv .build cdk.out demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The whole pipeline on one machine: emulated AWS, Lambda runner, ReportFlow emulator."""

@@ -1,0 +1,1 @@
+"""What is provisioned: the CDK stacks, their settings, and the packaging of the functions."""
