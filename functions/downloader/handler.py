@@ -1,0 +1,41 @@
+"""Downloader: a batch of finished files goes from ReportFlow to the archive."""
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import cache, partial
+from random import SystemRandom
+from typing import Any
+
+from reportflow import aws, settings
+from reportflow.archive import S3Archive
+from reportflow.archiving import Archiving
+from reportflow.consumer import Context, Invocation, PartialBatchResponse, consume
+from reportflow.jobs_table import JobsTable
+from reportflow.queues import SqsQueue, records
+from reportflow.secret import SecretStore
+from reportflow.service import ReportFlow
+
+
+def handler(event: dict[str, Any], context: Context) -> PartialBatchResponse:
+    """Archive the files of one SQS event, and name those that must come again."""
+    return _consumer()(records(event), invocation=Invocation.of(context))
+
+
+@cache
+def _consumer() -> Callable[..., PartialBatchResponse]:
+    environment = settings.load(settings.DownloaderSettings, os.environ)
+    queue = SqsQueue(aws.sqs(), environment.download_queue_url, environment.download_dlq_url)
+    archiving = Archiving(
+        JobsTable(aws.dynamodb(), environment.jobs_table, ttl_days=environment.status_ttl_days),
+        ReportFlow(
+            environment.reportflow_url, SecretStore(aws.secretsmanager(), environment.secret_arn)
+        ),
+        S3Archive(aws.s3(), environment.archive_bucket),
+        queue,
+        max_file_bytes=environment.max_file_bytes,
+        orphan_grace=timedelta(seconds=environment.orphan_grace_seconds),
+        max_attempts=environment.max_attempts,
+        clock=partial(datetime.now, UTC),
+    )
+    return partial(consume, work=archiving, queue=queue, rng=SystemRandom())

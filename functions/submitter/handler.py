@@ -1,0 +1,39 @@
+"""Submitter: a batch of requests from SQS goes to ReportFlow."""
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cache, partial
+from random import SystemRandom
+from typing import Any
+
+from reportflow import aws, settings
+from reportflow.consumer import Context, Invocation, PartialBatchResponse, consume
+from reportflow.jobs_table import JobsTable
+from reportflow.payloads import Payloads
+from reportflow.queues import SqsQueue, records
+from reportflow.secret import SecretStore
+from reportflow.service import ReportFlow
+from reportflow.submission import Submission
+
+
+def handler(event: dict[str, Any], context: Context) -> PartialBatchResponse:
+    """Submit the records of one SQS event, and name those that must come again."""
+    return _consumer()(records(event), invocation=Invocation.of(context))
+
+
+@cache
+def _consumer() -> Callable[..., PartialBatchResponse]:
+    environment = settings.load(settings.SubmitterSettings, os.environ)
+    queue = SqsQueue(aws.sqs(), environment.request_queue_url, environment.request_dlq_url)
+    submission = Submission(
+        JobsTable(aws.dynamodb(), environment.jobs_table, ttl_days=environment.status_ttl_days),
+        ReportFlow(
+            environment.reportflow_url, SecretStore(aws.secretsmanager(), environment.secret_arn)
+        ),
+        Payloads(aws.s3, environment.payload_buckets),
+        queue,
+        max_attempts=environment.max_attempts,
+        clock=partial(datetime.now, UTC),
+    )
+    return partial(consume, work=submission, queue=queue, rng=SystemRandom())

@@ -1,0 +1,96 @@
+"""AWS at one place: clients made once, and AWS's failures as ours."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from reportflow.errors import PipelineError, Retryable, Throttled
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sqs import SQSClient
+
+# Ten records of a batch share one client.
+_CONFIG: Final = Config(
+    connect_timeout=2,
+    read_timeout=10,
+    retries={"mode": "standard", "total_max_attempts": 3},
+    max_pool_connections=16,
+)
+
+_THROTTLING: Final = frozenset(
+    {
+        "LimitExceededException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+
+
+@cache
+def dynamodb() -> "DynamoDBClient":
+    """The process's DynamoDB client."""
+    return _session().client("dynamodb", config=_CONFIG)
+
+
+@cache
+def s3() -> "S3Client":
+    """The process's S3 client."""
+    return _session().client("s3", config=_CONFIG)
+
+
+@cache
+def secretsmanager() -> "SecretsManagerClient":
+    """The process's Secrets Manager client."""
+    return _session().client("secretsmanager", config=_CONFIG)
+
+
+@cache
+def sqs() -> "SQSClient":
+    """The process's SQS client."""
+    return _session().client("sqs", config=_CONFIG)
+
+
+def code_of(error: ClientError) -> str:
+    """AWS's name for what went wrong."""
+    return error.response.get("Error", {}).get("Code", "Unknown")
+
+
+def translate(operation: str, error: ClientError | BotoCoreError) -> PipelineError:
+    """AWS's failure as one of ours.
+
+    None is permanent: what AWS refuses is never the message's fault but a permission, a limit or
+    an outage, and the message waits until that is mended or its retries are used up.
+    """
+    if not isinstance(error, ClientError):
+        return Retryable("AWS_UNREACHABLE", f"{operation}: {type(error).__name__}")
+    code = code_of(error)
+    kind = Throttled if code in _THROTTLING else Retryable
+    return kind(f"AWS_{code}", f"{operation} was refused with {code}")
+
+
+@contextmanager
+def translated(operation: str) -> Iterator[None]:
+    """Run AWS calls with their failures translated; `operation` names them in the error."""
+    try:
+        yield
+    except (ClientError, BotoCoreError) as error:
+        raise translate(operation, error) from error
+
+
+@cache
+def _session() -> boto3.session.Session:
+    return boto3.session.Session()

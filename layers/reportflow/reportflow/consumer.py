@@ -1,0 +1,125 @@
+"""A batch of SQS records, worked on side by side and answered record by record."""
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Final, Protocol, Self, TypedDict
+
+from reportflow import observability
+from reportflow.backoff import full_jitter
+from reportflow.errors import PipelineError, Retryable
+from reportflow.queues import Queue, Record
+
+MAX_DELAY_SECONDS: Final = 3600.0
+
+
+class Outcome(StrEnum):
+    """How a record ended; each is a metric."""
+
+    SUBMITTED = "Submitted"
+    ARCHIVED = "Archived"
+    FAILED = "Failed"
+    DUPLICATE = "Duplicates"
+    NOT_OURS = "FilesNotOurs"
+
+
+class Context(Protocol):
+    """Lambda's context object, as far as it is used."""
+
+    @property
+    def aws_request_id(self) -> str:
+        """The id that Lambda logs the invocation under."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Time until Lambda cuts the invocation off."""
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """The Lambda invocation at work: its request id, and when it will be cut off."""
+
+    request_id: str
+    deadline: datetime
+
+    @classmethod
+    def of(cls, context: Context) -> Self:
+        """The invocation that Lambda describes with `context`."""
+        remaining = timedelta(milliseconds=context.get_remaining_time_in_millis())
+        return cls(context.aws_request_id, datetime.now(UTC) + remaining)
+
+
+class ItemFailure(TypedDict):
+    """A record to keep on the queue."""
+
+    itemIdentifier: str
+
+
+class PartialBatchResponse(TypedDict):
+    """Lambda's `ReportBatchItemFailures` answer: all other records are deleted."""
+
+    batchItemFailures: list[ItemFailure]
+
+
+class Work(Protocol):
+    """What a function does with one record."""
+
+    def __call__(self, record: Record, invocation: Invocation) -> Outcome:
+        """Bring the record to an end.
+
+        Raises:
+            Retryable: it must come again.
+        """
+
+
+def consume(
+    batch: Sequence[Record], work: Work, queue: Queue, invocation: Invocation, rng: random.Random
+) -> PartialBatchResponse:
+    """Work on all records at the same time; one that fails keeps none of the others back."""
+    if not batch:
+        return {"batchItemFailures": []}
+    returned: list[ItemFailure] = []
+    outcomes: Counter[str] = Counter()
+    with ThreadPoolExecutor(max_workers=len(batch)) as pool:
+        at_work = {pool.submit(work, record, invocation): record for record in batch}
+        for future in as_completed(at_work):
+            error = future.exception()
+            if error is None:
+                outcomes[future.result()] += 1
+            else:
+                record = at_work[future]
+                _return(record, error, queue, rng)
+                returned.append({"itemIdentifier": record.message_id})
+    observability.count(**outcomes, Returned=len(returned))
+    return {"batchItemFailures": returned}
+
+
+def _return(record: Record, error: BaseException, queue: Queue, rng: random.Random) -> None:
+    log = observability.logger()
+    about = {"message_id": record.message_id, "receive_count": record.receive_count}
+    if not isinstance(error, Retryable):
+        # A defect of ours: the queue's own visibility timeout brings the message back.
+        log.error("unexpected failure", exc_info=error, extra=about)
+        return
+    delay = error.delay_seconds
+    if delay is None:
+        delay = full_jitter(record.receive_count, rng)
+    delay = min(delay, MAX_DELAY_SECONDS)
+    log.warning(
+        "will be tried again",
+        extra={
+            **about,
+            "job_id": error.job_id,
+            "error_code": error.code,
+            "error_message": error.message,
+            "delay_seconds": round(delay, 1),
+        },
+    )
+    try:
+        queue.return_after(record, delay)
+    except PipelineError as refused:
+        # The message comes back all the same, only by the queue's own visibility timeout.
+        log.warning("visibility not changed", extra={**about, "error_code": refused.code})

@@ -1,0 +1,73 @@
+"""Every failure of the pipeline, told apart by type.
+
+    PipelineError
+    ├── Retryable             the same work can succeed later
+    │   ├── Throttled         asked to slow down: costs no retry
+    │   ├── Held              waits for something that is not this job's doing: costs no retry
+    │   └── CredentialsRefused  the keys are wrong or missing: an outage, costs no retry
+    ├── OutcomeUnknown        the request may have been taken: neither success nor failure
+    └── Permanent             the same work can never succeed
+
+Each outside system is translated to these in one function: `service.translate_status` and
+`service.translate_exception` for ReportFlow, `aws.translate` for AWS.
+"""
+
+from typing import override
+
+
+class PipelineError(Exception):
+    """A failure with a stable code for programs and a message that says what to do.
+
+    Neither may hold a key, a token or anything of a customer's `params`: both are logged, kept on
+    the job and sent to the dead-letter queue. `job_id` is set where the job is known.
+    """
+
+    job_id: str | None = None
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+class Retryable(PipelineError):
+    """The same work can succeed later; `delay_seconds` is set where something says how much later.
+
+    `costs_retry` tells whether the failure counts against the job's retry budget.
+    """
+
+    costs_retry = True
+
+    def __init__(self, code: str, message: str, *, delay_seconds: float | None = None) -> None:
+        super().__init__(code, message)
+        self.delay_seconds = delay_seconds
+
+
+class Throttled(Retryable):
+    """The other side asked to slow down. Slowing down never uses up a job's retries."""
+
+    costs_retry = False
+
+
+class Held(Retryable):
+    """Waits for another delivery or event, not for a repair: no retry is used up."""
+
+    costs_retry = False
+
+
+class CredentialsRefused(Retryable):
+    """ReportFlow refused the keys, or there are none yet: every job waits, none is to blame."""
+
+    costs_retry = False
+
+
+class OutcomeUnknown(PipelineError):
+    """The request left and no answer came: the PDF may be in the making, and billed."""
+
+
+class Permanent(PipelineError):
+    """The same work can never succeed: to the dead-letter queue at once."""

@@ -1,0 +1,129 @@
+"""A job's life: its states, the moves between them, and what stands on its record."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Final, Protocol
+
+from reportflow.errors import PipelineError
+from reportflow.messages import GenerationRequest
+
+
+class JobStatus(StrEnum):
+    """Where a job stands; `ARCHIVED` and `FAILED` are ends."""
+
+    SUBMITTING = "SUBMITTING"
+    SUBMITTED = "SUBMITTED"
+    ARCHIVED = "ARCHIVED"
+    FAILED = "FAILED"
+
+
+TRANSITIONS: Final[Mapping[JobStatus | None, frozenset[JobStatus]]] = {
+    None: frozenset({JobStatus.SUBMITTING, JobStatus.FAILED}),
+    JobStatus.SUBMITTING: frozenset({JobStatus.SUBMITTING, JobStatus.SUBMITTED, JobStatus.FAILED}),
+    JobStatus.SUBMITTED: frozenset({JobStatus.ARCHIVED, JobStatus.FAILED}),
+    JobStatus.FAILED: frozenset({JobStatus.SUBMITTING}),
+    JobStatus.ARCHIVED: frozenset(),
+}
+"""Every legal move; `None` is a job that has no record yet."""
+
+
+class Step(StrEnum):
+    """The function at work when a job failed."""
+
+    SUBMIT = "submit"
+    ARCHIVE = "archive"
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Who may submit a job, and until when.
+
+    `owner` is the invocation's request id. The lease lasts as long as that invocation can: when it
+    is over and was not given back, the owner died and whether it had submitted is not known.
+    """
+
+    owner: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job's record as far as decisions need it.
+
+    `failed_attempts` counts towards the retry budget of the state it is in.
+    """
+
+    job_id: str
+    status: JobStatus
+    created_at: datetime
+    design_id: str = ""
+    version: int = 0
+    file_name: str = ""
+    request_digest: str = ""
+    file_id: str | None = None
+    lease: Lease | None = None
+    failed_attempts: int = 0
+    possible_duplicates: int = 0
+
+    def archive_key(self) -> str:
+        """`designId/yyyy/mm/dd/jobId/fileName`, by the UTC day of the job's first claim.
+
+        The day never changes, so that every attempt at a job writes to the same key.
+        """
+        day = self.created_at.astimezone(UTC)
+        return f"{self.design_id}/{day:%Y/%m/%d}/{self.job_id}/{self.file_name}"
+
+
+@dataclass(frozen=True)
+class ArchivedFile:
+    """Where the PDF lies and what it is; `size` in bytes, `sha256` in hex."""
+
+    key: str
+    version_id: str
+    size: int
+    sha256: str
+
+
+class Jobs(Protocol):
+    """The record of all jobs. Every write is conditional on the state it leaves."""
+
+    def claim(
+        self, job_id: str, request: GenerationRequest, message_id: str, lease: Lease, now: datetime
+    ) -> Job:
+        """Take the job into `SUBMITTING`: new, failed before, or given back by `give_back`.
+
+        Returns the record as it now stands. The job is ours if its lease is the one given; if not,
+        the record is what stands in the way.
+        """
+
+    def take_over(self, job: Job, lease: Lease, now: datetime) -> bool:
+        """Take a job whose lease ran out, and count a possible duplicate on it.
+
+        False: another attempt was faster.
+        """
+
+    def give_back(self, job: Job, now: datetime, *, costs_retry: bool) -> None:
+        """End the lease after a failure that may be retried; nothing if the lease is lost."""
+
+    def submitted(self, job: Job, file_id: str, url: str, now: datetime) -> bool:
+        """Record the 202. False: the lease was lost to another attempt."""
+
+    def find_by_file_id(self, file_id: str) -> Job | None:
+        """The job that ReportFlow's file belongs to, or None while no record says so."""
+
+    def count_retry(self, job: Job, now: datetime) -> None:
+        """Count a failed attempt at archiving a submitted job."""
+
+    def archived(self, job: Job, file: ArchivedFile, now: datetime) -> bool:
+        """Record the archive's copy. False: the job is no longer `SUBMITTED` with that file."""
+
+    def rejected(self, job_id: str, error: PipelineError, now: datetime) -> bool:
+        """End a job that never began. False: the id has a record, which is left as it is."""
+
+    def failed(self, job: Job, error: PipelineError, step: Step, now: datetime) -> bool:
+        """End the job with its reason.
+
+        False: it is no longer in the state, or under the lease, that was read.
+        """

@@ -1,0 +1,309 @@
+"""The jobs table in DynamoDB."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from botocore.exceptions import ClientError
+
+from reportflow import aws
+from reportflow.errors import PipelineError
+from reportflow.jobs import ArchivedFile, Job, JobStatus, Lease, Step
+from reportflow.messages import GenerationRequest
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+type Item = Mapping[str, Mapping[str, Any]]
+
+BY_FILE_ID: Final = "byFileId"
+MAX_REASON_CHARACTERS: Final = 1000
+
+_LEASE: Final = "leaseOwner, leaseExpiresAt"
+_UNDER_LEASE: Final = "#status = :submitting AND leaseOwner = :owner AND leaseExpiresAt = :lease"
+_WITH_FILE: Final = "#status = :submitted AND fileId = :file"
+
+
+class _ConditionFailed(Exception):
+    """The record is not in the state that the write leaves; `item` is what stands there."""
+
+    def __init__(self, item: Item) -> None:
+        super().__init__()
+        self.item = item
+
+
+class JobsTable:
+    """`reportflow.jobs.Jobs` on one DynamoDB table.
+
+    Times are ISO 8601 in UTC with milliseconds, so that they sort as text; `expiresAt`, the TTL,
+    is in epoch seconds and stands on ended jobs only.
+    """
+
+    def __init__(self, client: "DynamoDBClient", table: str, *, ttl_days: int) -> None:
+        self._client = client
+        self._table = table
+        self._ttl = timedelta(days=ttl_days)
+
+    def claim(
+        self, job_id: str, request: GenerationRequest, message_id: str, lease: Lease, now: datetime
+    ) -> Job:
+        """See `Jobs.claim`."""
+        try:
+            item = self._update(
+                job_id,
+                now,
+                "SET #status = :submitting, designId = :design, version = :version,"
+                " fileName = :file, requestDigest = :digest, metadata = :metadata,"
+                " messageId = :message, leaseOwner = :owner, leaseExpiresAt = :lease,"
+                " createdAt = if_not_exists(createdAt, :now), submittingAt = :now"
+                " REMOVE errorCode, errorMessage, failedStep, failedAt, expiresAt,"
+                " fileId, #url, submittedAt",
+                "attribute_not_exists(jobId) OR #status = :failed OR (#status = :submitting"
+                " AND attribute_not_exists(leaseOwner) AND requestDigest = :digest)",
+                {
+                    ":submitting": JobStatus.SUBMITTING,
+                    ":failed": JobStatus.FAILED,
+                    ":design": request.design_id,
+                    ":version": request.version,
+                    ":file": request.content.file_name,
+                    ":digest": request.digest(),
+                    ":metadata": request.metadata_json(),
+                    ":message": message_id,
+                    ":owner": lease.owner,
+                    ":lease": _text(lease.expires_at),
+                },
+                names={"#url": "url"},
+            )
+        except _ConditionFailed as refused:
+            item = refused.item
+        return _job(item)
+
+    def take_over(self, job: Job, lease: Lease, now: datetime) -> bool:
+        """See `Jobs.take_over`."""
+        return self._try_update(
+            job.job_id,
+            now,
+            "SET leaseOwner = :new_owner, leaseExpiresAt = :new_lease, submittingAt = :now"
+            " ADD possibleDuplicates :one",
+            _UNDER_LEASE,
+            {
+                **_under_lease(job),
+                ":new_owner": lease.owner,
+                ":new_lease": _text(lease.expires_at),
+                ":one": 1,
+            },
+        )
+
+    def give_back(self, job: Job, now: datetime, *, costs_retry: bool) -> None:
+        """See `Jobs.give_back`."""
+        self._try_update(
+            job.job_id,
+            now,
+            f"ADD failedAttempts :count REMOVE {_LEASE}",
+            _UNDER_LEASE,
+            {**_under_lease(job), ":count": int(costs_retry)},
+        )
+
+    def submitted(self, job: Job, file_id: str, url: str, now: datetime) -> bool:
+        """See `Jobs.submitted`."""
+        return self._try_update(
+            job.job_id,
+            now,
+            "SET #status = :submitted, fileId = :file, #url = :url, submittedAt = :now"
+            f" REMOVE failedAttempts, {_LEASE}",
+            _UNDER_LEASE,
+            {
+                **_under_lease(job),
+                ":submitted": JobStatus.SUBMITTED,
+                ":file": file_id,
+                ":url": url,
+            },
+            names={"#url": "url"},
+        )
+
+    def find_by_file_id(self, file_id: str) -> Job | None:
+        """See `Jobs.find_by_file_id`.
+
+        The index lags behind the table; the record itself is read consistently.
+        """
+        with aws.translated("dynamodb:Query"):
+            found = self._client.query(
+                TableName=self._table,
+                IndexName=BY_FILE_ID,
+                KeyConditionExpression="fileId = :file",
+                ExpressionAttributeValues={":file": {"S": file_id}},
+                Limit=1,
+            )["Items"]
+        if not found:
+            return None
+        with aws.translated("dynamodb:GetItem"):
+            item = self._client.get_item(
+                TableName=self._table, Key={"jobId": found[0]["jobId"]}, ConsistentRead=True
+            ).get("Item")
+        if item is None:
+            return None
+        job = _job(item)
+        return job if job.file_id == file_id else None
+
+    def count_retry(self, job: Job, now: datetime) -> None:
+        """See `Jobs.count_retry`."""
+        self._try_update(
+            job.job_id,
+            now,
+            "ADD failedAttempts :one",
+            _WITH_FILE,
+            {**_with_file(job), ":one": 1},
+        )
+
+    def archived(self, job: Job, file: ArchivedFile, now: datetime) -> bool:
+        """See `Jobs.archived`."""
+        return self._try_update(
+            job.job_id,
+            now,
+            "SET #status = :archived, archiveKey = :key, archiveVersionId = :version,"
+            " #size = :size, sha256 = :sha256, archivedAt = :now, expiresAt = :expires"
+            " REMOVE failedAttempts",
+            _WITH_FILE,
+            {
+                **_with_file(job),
+                ":archived": JobStatus.ARCHIVED,
+                ":key": file.key,
+                ":version": file.version_id,
+                ":size": file.size,
+                ":sha256": file.sha256,
+                ":expires": self._expiry(now),
+            },
+            names={"#size": "size"},
+        )
+
+    def rejected(self, job_id: str, error: PipelineError, now: datetime) -> bool:
+        """See `Jobs.rejected`."""
+        return self._fail(job_id, error, Step.SUBMIT, now, "attribute_not_exists(jobId)", {})
+
+    def failed(self, job: Job, error: PipelineError, step: Step, now: datetime) -> bool:
+        """See `Jobs.failed`."""
+        if job.status is JobStatus.SUBMITTING:
+            return self._fail(job.job_id, error, step, now, _UNDER_LEASE, _under_lease(job))
+        return self._fail(job.job_id, error, step, now, _WITH_FILE, _with_file(job))
+
+    def _fail(
+        self,
+        job_id: str,
+        error: PipelineError,
+        step: Step,
+        now: datetime,
+        condition: str,
+        values: Mapping[str, str],
+    ) -> bool:
+        return self._try_update(
+            job_id,
+            now,
+            "SET #status = :failed, errorCode = :code, errorMessage = :message,"
+            " failedStep = :step, failedAt = :now, expiresAt = :expires,"
+            f" createdAt = if_not_exists(createdAt, :now) REMOVE failedAttempts, {_LEASE}",
+            condition,
+            {
+                ":failed": JobStatus.FAILED,
+                ":code": error.code,
+                ":message": error.message[:MAX_REASON_CHARACTERS],
+                ":step": step,
+                ":expires": self._expiry(now),
+                **values,
+            },
+        )
+
+    def _expiry(self, now: datetime) -> int:
+        return int((now + self._ttl).timestamp())
+
+    def _try_update(
+        self,
+        job_id: str,
+        now: datetime,
+        update: str,
+        condition: str,
+        values: Mapping[str, str | int],
+        names: Mapping[str, str] | None = None,
+    ) -> bool:
+        try:
+            self._update(job_id, now, update, condition, values, names)
+        except _ConditionFailed:
+            return False
+        return True
+
+    def _update(
+        self,
+        job_id: str,
+        now: datetime,
+        update: str,
+        condition: str,
+        values: Mapping[str, str | int],
+        names: Mapping[str, str] | None = None,
+    ) -> Item:
+        """One conditional write; `:now` and `updatedAt` are added to what is given.
+
+        Raises:
+            _ConditionFailed: with the record as it stands.
+        """
+        set_clause = (
+            "SET updatedAt = :now, " if update.startswith("SET ") else "SET updatedAt = :now "
+        )
+        with aws.translated("dynamodb:UpdateItem"):
+            try:
+                return self._client.update_item(
+                    TableName=self._table,
+                    Key={"jobId": {"S": job_id}},
+                    UpdateExpression=set_clause + update.removeprefix("SET "),
+                    ConditionExpression=condition,
+                    ExpressionAttributeNames={"#status": "status", **(names or {})},
+                    ExpressionAttributeValues={
+                        name: {"N": str(value)} if isinstance(value, int) else {"S": value}
+                        for name, value in {**values, ":now": _text(now)}.items()
+                    },
+                    ReturnValues="ALL_NEW",
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )["Attributes"]
+            except ClientError as error:
+                if aws.code_of(error) != "ConditionalCheckFailedException":
+                    raise
+                raise _ConditionFailed(cast("Item", error.response.get("Item", {}))) from None
+
+
+def _under_lease(job: Job) -> dict[str, str]:
+    """Values of `_UNDER_LEASE`; a job without a lease meets no condition on one."""
+    return {
+        ":submitting": JobStatus.SUBMITTING,
+        ":owner": job.lease.owner if job.lease else "",
+        ":lease": _text(job.lease.expires_at) if job.lease else "",
+    }
+
+
+def _with_file(job: Job) -> dict[str, str]:
+    """Values of `_WITH_FILE`."""
+    return {":submitted": JobStatus.SUBMITTED, ":file": job.file_id or ""}
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _job(item: Item) -> Job:
+    def text(name: str) -> str:
+        return str(item.get(name, {}).get("S", ""))
+
+    def number(name: str) -> int:
+        return int(item.get(name, {}).get("N", 0))
+
+    owner = text("leaseOwner")
+    return Job(
+        job_id=text("jobId"),
+        status=JobStatus(text("status")),
+        created_at=datetime.fromisoformat(text("createdAt")),
+        design_id=text("designId"),
+        version=number("version"),
+        file_name=text("fileName"),
+        request_digest=text("requestDigest"),
+        file_id=text("fileId") or None,
+        lease=Lease(owner, datetime.fromisoformat(text("leaseExpiresAt"))) if owner else None,
+        failed_attempts=number("failedAttempts"),
+        possible_duplicates=number("possibleDuplicates"),
+    )

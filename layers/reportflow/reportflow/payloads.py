@@ -1,0 +1,77 @@
+"""Claim check: a body too large for SQS, behind the pointer of the SQS Extended Client libraries.
+
+The libraries put `["software.amazon.payloadoffloading.PayloadS3Pointer", {s3BucketName, s3Key}]`
+in the message's place (awslabs/payload-offloading-java-common-lib-for-aws).
+"""
+
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+
+from reportflow import aws
+from reportflow.errors import Permanent, Retryable
+from reportflow.messages import MAX_METADATA_BYTES, MAX_REQUEST_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_s3 import S3Client
+
+MAX_PAYLOAD_BYTES: Final = MAX_REQUEST_BYTES + MAX_METADATA_BYTES
+
+
+class _Location(msgspec.Struct):
+    bucket: str = msgspec.field(name="s3BucketName")
+    key: str = msgspec.field(name="s3Key")
+
+
+_pointer_decoder: Final = msgspec.json.Decoder(
+    tuple[Literal["software.amazon.payloadoffloading.PayloadS3Pointer"], _Location]
+)
+
+
+class Payloads:
+    """Fetches the body behind a pointer, from the named buckets only."""
+
+    def __init__(self, client: "Callable[[], S3Client]", buckets: tuple[str, ...]) -> None:
+        """`client` is called when the first pointer comes: most deployments never see one."""
+        self._client = client
+        self._buckets = buckets
+
+    def resolve(self, body: str) -> bytes:
+        """The message itself: `body` as it is, or what its pointer points at.
+
+        Raises:
+            Permanent: the pointer is malformed, its bucket is not one of ours, the object is gone
+                or too large.
+            Retryable: S3 does not answer.
+        """
+        if not body.lstrip().startswith("["):
+            return body.encode()
+        try:
+            _, location = _pointer_decoder.decode(body.encode())
+        except msgspec.DecodeError as error:
+            raise Permanent(
+                "INVALID_MESSAGE", "expected an object, or the pointer of an SQS Extended Client"
+            ) from error
+        if location.bucket not in self._buckets:
+            raise Permanent(
+                "PAYLOAD_BUCKET_UNKNOWN",
+                "the payload's bucket is not among payload_buckets of this deployment",
+            )
+        try:
+            with aws.translated("s3:GetObject"):
+                answer = self._client().get_object(Bucket=location.bucket, Key=location.key)
+        except Retryable as error:
+            if error.code in {"AWS_NoSuchKey", "AWS_NoSuchBucket"}:
+                raise Permanent("PAYLOAD_MISSING", "the payload's object is not there") from error
+            raise
+        with answer["Body"] as stream:
+            if answer["ContentLength"] > MAX_PAYLOAD_BYTES:
+                raise Permanent(
+                    "PAYLOAD_TOO_LARGE",
+                    f"the payload has {answer['ContentLength']} bytes, ReportFlow takes "
+                    f"{MAX_REQUEST_BYTES}",
+                )
+            with aws.translated("s3:GetObject"):
+                return stream.read()

@@ -1,0 +1,139 @@
+"""SQS: records of an event, visibility, dead letters, messages to the downloader."""
+
+from base64 import b64decode
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import batched
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import msgspec
+
+from reportflow import aws
+from reportflow.errors import PipelineError, Retryable
+from reportflow.jobs import Step
+from reportflow.messages import CompletedFile
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef
+
+MAX_MESSAGE_ATTRIBUTES: Final = 10
+MAX_BATCH: Final = 10
+MAX_VISIBILITY_SECONDS: Final = 12 * 3600
+MAX_ERROR_CHARACTERS: Final = 1000
+
+
+@dataclass(frozen=True)
+class Record:
+    """One SQS message as Lambda's event source hands it over.
+
+    `attributes` are the message attributes in the event's form; `sent_at` is when SQS took it.
+    """
+
+    message_id: str
+    receipt_handle: str
+    body: str
+    receive_count: int
+    sent_at: datetime
+    attributes: Mapping[str, Mapping[str, Any]]
+
+
+class Queue(Protocol):
+    """What a function does to the queue it consumes, beyond deleting what is done."""
+
+    def return_after(self, record: Record, seconds: float) -> None:
+        """Let the message come back after so many seconds."""
+
+    def dead_letter(self, record: Record, error: PipelineError, step: Step, job_id: str) -> None:
+        """Copy the message to the dead-letter queue: body unchanged, the reason as attributes."""
+
+
+def records(event: Mapping[str, Any]) -> list[Record]:
+    """The records of an SQS event of Lambda."""
+    return [
+        Record(
+            message_id=record["messageId"],
+            receipt_handle=record["receiptHandle"],
+            body=record["body"],
+            receive_count=int(record["attributes"]["ApproximateReceiveCount"]),
+            sent_at=datetime.fromtimestamp(int(record["attributes"]["SentTimestamp"]) / 1000, UTC),
+            attributes=record.get("messageAttributes", {}),
+        )
+        for record in event["Records"]
+    ]
+
+
+class SqsQueue:
+    """`Queue` on SQS."""
+
+    def __init__(self, client: "SQSClient", queue_url: str, dlq_url: str) -> None:
+        self._client = client
+        self._queue_url = queue_url
+        self._dlq_url = dlq_url
+
+    def return_after(self, record: Record, seconds: float) -> None:
+        """See `Queue.return_after`; whole seconds, at most SQS's twelve hours."""
+        with aws.translated("sqs:ChangeMessageVisibility"):
+            self._client.change_message_visibility(
+                QueueUrl=self._queue_url,
+                ReceiptHandle=record.receipt_handle,
+                VisibilityTimeout=min(max(round(seconds), 0), MAX_VISIBILITY_SECONDS),
+            )
+
+    def dead_letter(self, record: Record, error: PipelineError, step: Step, job_id: str) -> None:
+        """See `Queue.dead_letter`; upstream's attributes go along as far as SQS's ten allow."""
+        reason = {
+            "errorCode": error.code,
+            "errorMessage": error.message[:MAX_ERROR_CHARACTERS],
+            "failedStep": step,
+            "jobId": job_id,
+        }
+        attributes: dict[str, MessageAttributeValueTypeDef] = {
+            name: {"DataType": "String", "StringValue": value} for name, value in reason.items()
+        }
+        for name, value in record.attributes.items():
+            if name not in reason and len(attributes) < MAX_MESSAGE_ATTRIBUTES:
+                attributes[name] = _attribute(value)
+        with aws.translated("sqs:SendMessage"):
+            self._client.send_message(
+                QueueUrl=self._dlq_url, MessageBody=record.body, MessageAttributes=attributes
+            )
+
+
+class Downloads:
+    """The download queue, as the webhook fills it."""
+
+    def __init__(self, client: "SQSClient", queue_url: str) -> None:
+        self._client = client
+        self._queue_url = queue_url
+
+    def send(self, files: Sequence[CompletedFile]) -> None:
+        """Queue one message a file.
+
+        Raises:
+            Retryable: not all of them were taken; sending all again does no harm.
+        """
+        refused = sum(self._send_batch(batch) for batch in batched(files, MAX_BATCH, strict=False))
+        if refused:
+            raise Retryable(
+                "QUEUE_INCOMPLETE", f"the queue took {len(files) - refused} of {len(files)} files"
+            )
+
+    def _send_batch(self, files: Iterable[CompletedFile]) -> int:
+        with aws.translated("sqs:SendMessageBatch"):
+            answer = self._client.send_message_batch(
+                QueueUrl=self._queue_url,
+                Entries=[
+                    {"Id": str(number), "MessageBody": msgspec.json.encode(file).decode()}
+                    for number, file in enumerate(files)
+                ],
+            )
+        return len(answer.get("Failed", []))
+
+
+def _attribute(value: Mapping[str, Any]) -> "MessageAttributeValueTypeDef":
+    """An attribute of a Lambda event in the form that SendMessage takes."""
+    if "binaryValue" in value:
+        return {"DataType": value["dataType"], "BinaryValue": b64decode(value["binaryValue"])}
+    return {"DataType": value["dataType"], "StringValue": value["stringValue"]}

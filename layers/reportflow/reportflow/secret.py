@@ -1,0 +1,89 @@
+"""The one secret: ReportFlow's keys and the webhook's tokens, read at run time and kept minutes."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from reportflow import aws
+from reportflow.errors import Retryable
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+CACHE_SECONDS: Final = 300.0
+REREAD_SECONDS: Final = 10.0
+"""A burst of refusals reads the secret again at most this often."""
+
+
+@dataclass(frozen=True)
+class Secret:
+    """The secret's value. Its parts never show in a repr, so no log or traceback carries them.
+
+    `app_key` and `secret_key` are empty until somebody has filled them in. `webhook_tokens` holds
+    the current token and, during a rotation, the previous one.
+    """
+
+    app_key: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    webhook_tokens: tuple[str, ...] = field(repr=False)
+
+
+class _Stored(msgspec.Struct, rename="camel"):
+    webhook_token: str
+    app_key: str = ""
+    secret_key: str = ""
+    previous_webhook_token: str = ""
+
+
+class SecretStore:
+    """Reads the secret from Secrets Manager, at most once in `CACHE_SECONDS`. Thread-safe."""
+
+    def __init__(
+        self,
+        client: "SecretsManagerClient",
+        secret_arn: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._secret_arn = secret_arn
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._cached: tuple[Secret, float] | None = None
+
+    def get(self) -> Secret:
+        """The secret, at most `CACHE_SECONDS` old.
+
+        Raises:
+            Retryable: Secrets Manager does not answer, or the secret's value is malformed.
+        """
+        return self._no_older_than(CACHE_SECONDS)
+
+    def get_fresh(self) -> Secret:
+        """The secret, at most `REREAD_SECONDS` old: for when the cached one was refused."""
+        return self._no_older_than(REREAD_SECONDS)
+
+    def _no_older_than(self, seconds: float) -> Secret:
+        with self._lock:
+            if self._cached is None or self._clock() - self._cached[1] >= seconds:
+                self._cached = (self._read(), self._clock())
+            return self._cached[0]
+
+    def _read(self) -> Secret:
+        with aws.translated("secretsmanager:GetSecretValue"):
+            text = self._client.get_secret_value(SecretId=self._secret_arn)["SecretString"]
+        try:
+            stored = msgspec.json.decode(text, type=_Stored)
+        except msgspec.DecodeError:
+            # The decoder's own message could quote the secret.
+            raise Retryable(
+                "SECRET_MALFORMED",
+                "the secret must be a JSON object of strings with appKey, secretKey, webhookToken "
+                "and previousWebhookToken",
+            ) from None
+        tokens = (stored.webhook_token, stored.previous_webhook_token)
+        return Secret(stored.app_key, stored.secret_key, tuple(token for token in tokens if token))

@@ -1,0 +1,227 @@
+"""ReportFlow over HTTP: the `workspace` contract, and its failures as ours."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
+from typing import Final, Protocol
+
+import msgspec
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
+
+from reportflow.errors import (
+    CredentialsRefused,
+    OutcomeUnknown,
+    Permanent,
+    PipelineError,
+    Retryable,
+    Throttled,
+)
+from reportflow.messages import GenerationRequest, OpaqueId
+from reportflow.secret import Secret
+
+CONNECT_SECONDS: Final = 3.05
+READ_SECONDS: Final = 10.0
+MAX_RETRY_AFTER_SECONDS: Final = 3600.0
+
+_REFUSED_KEYS: Final = frozenset({401, 403, 412})
+_PASSING: Final = frozenset({408, 425})
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """ReportFlow's 202: the file's id, and the URL it will have."""
+
+    file_id: str
+    url: str
+
+
+class Keys(Protocol):
+    """Where the account's keys come from."""
+
+    def get(self) -> Secret:
+        """The keys as known."""
+
+    def get_fresh(self) -> Secret:
+        """The keys read again, after the known ones were refused."""
+
+
+class _Acceptance(msgspec.Struct, rename="camel"):
+    file_id: OpaqueId
+    url: str
+
+
+class _ErrorBody(msgspec.Struct):
+    message: str | list[str] = ""
+
+
+class ReportFlow:
+    """A client of one workspace. Thread-safe: the session is shared, its pool holds the sockets.
+
+    The host is the configured one, always: nothing that a payload says decides it, no redirect is
+    followed, and no proxy or `.netrc` is taken from the environment.
+    """
+
+    def __init__(self, base_url: str, keys: Keys) -> None:
+        """`base_url` ends with the version, as in `https://ws.re-port-flow.com/v1`."""
+        self._base_url = base_url.rstrip("/")
+        self._keys = keys
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, HTTPAdapter(pool_maxsize=16, max_retries=0))
+
+    def submit(self, request: GenerationRequest) -> Accepted:
+        """Ask for one PDF with `POST /file/async/single`.
+
+        Raises:
+            OutcomeUnknown: the request left and its answer is lost or not to be understood.
+            Retryable, Permanent: it was not taken.
+        """
+        with self._send(
+            "POST",
+            "/file/async/single",
+            headers={"Content-Type": "application/json"},
+            body=request.service_body(),
+        ) as response:
+            if response.status_code != 202:
+                raise _refusal(response)
+            try:
+                accepted = msgspec.json.decode(response.content, type=_Acceptance)
+            except (msgspec.DecodeError, UnicodeDecodeError, requests.RequestException) as error:
+                raise OutcomeUnknown(
+                    "UNREADABLE_ANSWER",
+                    "ReportFlow answered 202 without a fileId and url: the PDF may be on its way",
+                ) from error
+            return Accepted(accepted.file_id, accepted.url)
+
+    @contextmanager
+    def download(self, uuid: str, file_id: str) -> Iterator[requests.Response]:
+        """Open a finished file; the body is not read yet and not compressed.
+
+        Raises:
+            Retryable, Permanent: the file is not to be had, now or at all.
+        """
+        try:
+            with self._send(
+                "GET",
+                f"/file/download/{uuid}/{file_id}",
+                headers={"Accept": "application/pdf", "Accept-Encoding": "identity"},
+            ) as response:
+                if response.status_code != 200:
+                    raise _refusal(response)
+                yield response
+        except OutcomeUnknown as error:
+            # Asking for a file twice does no harm.
+            raise Retryable(error.code, error.message) from error
+
+    @contextmanager
+    def _send(
+        self, method: str, path: str, *, headers: Mapping[str, str], body: bytes | None = None
+    ) -> Iterator[requests.Response]:
+        """Send with the known keys, and once more with fresh ones if those are refused."""
+        keys = self._keys.get()
+        if not _complete(keys):
+            keys = self._keys.get_fresh()
+        response = self._send_once(method, path, headers, body, keys)
+        if response.status_code in _REFUSED_KEYS and (fresh := self._keys.get_fresh()) != keys:
+            response.close()
+            response = self._send_once(method, path, headers, body, fresh)
+        with response:
+            yield response
+
+    def _send_once(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, keys: Secret
+    ) -> requests.Response:
+        if not _complete(keys):
+            raise CredentialsRefused(
+                "KEYS_MISSING", "the secret holds no appKey and secretKey yet: put them there"
+            )
+        try:
+            return self._session.request(
+                method,
+                self._base_url + path,
+                headers={**headers, "AppKey": keys.app_key, "SecretKey": keys.secret_key},
+                data=body,
+                timeout=(CONNECT_SECONDS, READ_SECONDS),
+                allow_redirects=False,
+                stream=True,
+            )
+        except requests.RequestException as error:
+            raise translate_exception(error) from error
+
+
+def translate_exception(error: requests.RequestException) -> PipelineError:
+    """A request that brought no answer: whether it can have reached ReportFlow decides its kind."""
+    cause = error.args[0] if error.args else None
+    reason = cause.reason if isinstance(cause, MaxRetryError) else cause
+    name = type(reason or error).__name__
+    if isinstance(error, requests.exceptions.SSLError) or isinstance(
+        reason, (NewConnectionError, ConnectTimeoutError)
+    ):
+        return Retryable("SERVICE_UNREACHABLE", f"no connection to ReportFlow ({name})")
+    return OutcomeUnknown(
+        "ANSWER_LOST", f"the request left, but ReportFlow's answer did not arrive ({name})"
+    )
+
+
+def translate_status(
+    status: int, message: str, *, retry_after_seconds: float | None = None
+) -> PipelineError:
+    """An answer that is not the hoped-for one, as one of our errors. `message` is ReportFlow's."""
+    said = (
+        f"ReportFlow answered {status}: {message}" if message else f"ReportFlow answered {status}"
+    )
+    code = f"HTTP_{status}"
+    if status in _REFUSED_KEYS:
+        return CredentialsRefused(code, said)
+    if status == 429:
+        return Throttled(code, said, delay_seconds=retry_after_seconds)
+    if 400 <= status < 500 and status not in _PASSING:
+        return Permanent(code, said)
+    return Retryable(code, said, delay_seconds=retry_after_seconds)
+
+
+def parse_retry_after(value: str | None, now: datetime) -> float | None:
+    """Seconds to wait by a `Retry-After` header (RFC 9110 10.2.3), seconds or date; capped."""
+    if value is None:
+        return None
+    try:
+        if value.strip().isdecimal():
+            seconds = float(value)
+        else:
+            date = parsedate_to_datetime(value)
+            seconds = (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds()
+    except (ValueError, OverflowError):
+        return None
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
+
+
+def _complete(keys: Secret) -> bool:
+    return bool(keys.app_key and keys.secret_key)
+
+
+def _refusal(response: requests.Response) -> PipelineError:
+    return translate_status(
+        response.status_code,
+        _message(response),
+        retry_after_seconds=parse_retry_after(
+            response.headers.get("Retry-After"), datetime.now(UTC)
+        ),
+    )
+
+
+def _message(response: requests.Response) -> str:
+    """ReportFlow's `message`, which may be a list; empty where the body is something else."""
+    try:
+        start = next(response.iter_content(8192), b"")
+        said = msgspec.json.decode(start, type=_ErrorBody).message
+    except (msgspec.DecodeError, UnicodeDecodeError, requests.RequestException):
+        return ""
+    text = said if isinstance(said, str) else "; ".join(said)
+    return text[:500]
