@@ -20,8 +20,8 @@ CHUNK_BYTES: Final = 64 * 1024
 MEMORY_BYTES: Final = 1024 * 1024
 """A file up to this size stays in memory; a larger one is spooled to the function's disk."""
 
-UPLOAD_MARGIN: Final = timedelta(seconds=15)
-"""Time kept from the download for the archive and the record."""
+DOWNLOAD_SHARE: Final = 0.75
+"""Of the time an invocation has; the rest is kept for the archive and the record."""
 
 
 class Files(Protocol):
@@ -76,7 +76,7 @@ class Archiving:
             return Outcome.DUPLICATE
         try:
             _check_same_document(job, file)
-            archived = self._fetch(job, file, invocation.deadline - UPLOAD_MARGIN)
+            archived = self._fetch(job, file, invocation)
         except Permanent as error:
             return self._fail(record, job, error)
         except Retryable as error:
@@ -103,8 +103,10 @@ class Archiving:
         logger().info("not ours", extra={"file_id": file.file_id})
         return Outcome.NOT_OURS
 
-    def _fetch(self, job: Job, file: CompletedFile, deadline: datetime) -> ArchivedFile:
+    def _fetch(self, job: Job, file: CompletedFile, invocation: Invocation) -> ArchivedFile:
         """Bring the whole file here, and only when it is known to be right, to the archive."""
+        now = self._clock()
+        deadline = now + (invocation.deadline - now) * DOWNLOAD_SHARE
         with (
             SpooledTemporaryFile(max_size=MEMORY_BYTES) as spool,
             self._files.download(file.uuid, file.file_id) as response,

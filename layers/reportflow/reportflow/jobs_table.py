@@ -66,7 +66,7 @@ class JobsTable:
                     ":design": request.design_id,
                     ":version": request.version,
                     ":file": request.content.file_name,
-                    ":digest": request.digest(),
+                    ":digest": request.digest,
                     ":metadata": request.metadata_json(),
                     ":message": message_id,
                     ":owner": lease.owner,

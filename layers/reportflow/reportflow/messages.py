@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from functools import cached_property
 from typing import Annotated, Final
 
 import msgspec
@@ -44,7 +45,9 @@ class Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="c
     params: msgspec.Raw
 
 
-class GenerationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+class GenerationRequest(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", dict=True
+):
     """One message on the request queue: ReportFlow's own request body and two fields of ours.
 
     `job_id` is the caller's idempotency key; `metadata` stays with the job and is never sent to
@@ -67,6 +70,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
         """The metadata as JSON text."""
         return msgspec.json.encode(self.metadata).decode()
 
+    @cached_property
     def digest(self) -> str:
         """SHA-256 over what the PDF is made of; the order of keys and white space do not matter."""
         canonical = msgspec.json.encode(
@@ -74,7 +78,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
                 self.design_id.lower(),
                 self.version,
                 self.content.file_name,
-                msgspec.json.decode(self.content.params),
+                _params_decoder.decode(self.content.params),
             ),
             order="sorted",
         )
@@ -104,6 +108,8 @@ class _OnlyJobId(msgspec.Struct, rename="camel"):
     job_id: JobId
 
 
+# A float would hold 17 digits of a decimal and none of 1e400.
+_params_decoder: Final = msgspec.json.Decoder(float_hook=msgspec.Raw)
 _request_decoder: Final = msgspec.json.Decoder(GenerationRequest)
 _completed_decoder: Final = msgspec.json.Decoder(CompletedFile)
 _job_id_decoder: Final = msgspec.json.Decoder(_OnlyJobId)
@@ -117,13 +123,16 @@ def parse_request(body: bytes) -> GenerationRequest:
     """
     try:
         request = _request_decoder.decode(body)
-        params = bytes(request.content.params).lstrip()
-        request.digest()
+        size = len(request.metadata_json().encode())
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Permanent("INVALID_MESSAGE", _explain(error)) from error
-    if not params.startswith(b"{"):
+    if not bytes(request.content.params).lstrip().startswith(b"{"):
         raise Permanent("INVALID_MESSAGE", "content.params: expected an object")
-    size = len(request.metadata_json().encode())
+    try:
+        # Reads the params to their end: what cannot be read is refused here, not at the claim.
+        _ = request.digest
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Permanent("INVALID_MESSAGE", f"content.params: {_explain(error)}") from error
     if size > MAX_METADATA_BYTES:
         raise Permanent(
             "INVALID_MESSAGE",

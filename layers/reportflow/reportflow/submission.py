@@ -76,7 +76,7 @@ class Submission:
         job = self._jobs.claim(job_id, request, record.message_id, lease, self._clock())
         if job.lease == lease:
             return self._submit(record, request, job)
-        if job.request_digest != request.digest():
+        if job.request_digest != request.digest:
             return self._refuse_reuse(record, job_id)
         if job.status is not JobStatus.SUBMITTING:
             logger().info("duplicate", extra={"job_id": job_id, "status": job.status})

@@ -1,0 +1,203 @@
+"""The whole system on this machine: synthesized, created, filled with keys, and running."""
+
+import json
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from local.assembly import synthesize
+from local.backend import Backend, BackendKind, run_backend
+from local.deployment import Deployment
+from local.emulator import Emulator, EmulatorSettings
+from local.event_source import SqsEventSource
+from local.executor import deploy
+from local.function_pool import FunctionPool
+from local.gateway import HttpGateway
+from local.paths import BUILD_CACHE
+from local.payload_format import Api
+
+LOCAL_SETTINGS: Mapping[str, str] = {
+    "removal_policy": "destroy",
+    "submitter_timeout_seconds": "15",
+    "downloader_timeout_seconds": "20",
+}
+"""What differs from cdk.json: a message whose function was killed comes back after six time-outs,
+and nobody at a terminal waits six minutes for that."""
+
+MAX_PROCESSES = 4
+"""Of each function: more would only wait for this machine's processor."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to run.
+
+    `reportflow_url` None starts the emulator; `port` 0 takes a free one for the webhook's front;
+    `settings` are deployment settings over cdk.json's and `LOCAL_SETTINGS`.
+    """
+
+    backend: BackendKind = BackendKind.MOTO
+    settings: Mapping[str, str] = field(default_factory=dict)
+    reportflow_url: str | None = None
+    workspace_id: str = "local-workspace"
+    app_key: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
+    secret_key: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
+    port: int = 0
+    emulator: EmulatorSettings = field(default_factory=EmulatorSettings)
+
+
+@dataclass(frozen=True)
+class State:
+    """What another program needs to drive the system; the keys of the state file."""
+
+    aws_endpoint_url: str
+    region: str
+    request_queue_url: str
+    request_dlq_url: str
+    download_queue_url: str
+    download_dlq_url: str
+    jobs_table: str
+    archive_bucket: str
+    webhook_url: str = field(repr=False)
+    reportflow_url: str
+
+    def write(self, path: Path) -> None:
+        """Put the file in place whole and for its owner only: it holds the webhook's secret."""
+        unfinished = path.with_name(f".{path.name}.unfinished")
+        unfinished.touch(mode=0o600)
+        unfinished.write_text(json.dumps(asdict(self), indent=2) + "\n")
+        unfinished.replace(path)
+
+
+@dataclass(frozen=True)
+class System:
+    """A running system. `emulator` is None where another ReportFlow is used."""
+
+    state: State
+    backend: Backend
+    emulator: Emulator | None
+    pools: Mapping[str, FunctionPool]
+    log_folder: Path
+
+
+@contextmanager
+def run(options: Options, tell: Callable[[str], None]) -> Iterator[System]:
+    """Start the system, and stop all of it on leaving. `tell` hears of each step and its time.
+
+    Raises:
+        SynthesisError: a setting is wrong.
+        BackendError, ExecutionError, PackageError, InvocationFailed: a part does not start.
+    """
+    log_folder = BUILD_CACHE / "logs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    log_folder.mkdir(parents=True)
+    with ExitStack() as stack:
+        assembly_folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="reportflow-"))
+        emulator = None
+        reportflow_url = options.reportflow_url
+        if reportflow_url is None:
+            emulator = stack.enter_context(Emulator(_emulator_settings(options)))
+            reportflow_url = emulator.url
+        with _step("synthesize the template", tell):
+            assembly = synthesize(
+                {
+                    **LOCAL_SETTINGS,
+                    "workspace_id": options.workspace_id,
+                    "reportflow_url": reportflow_url,
+                    **options.settings,
+                },
+                Path(assembly_folder),
+            )
+        with _step(f"start {options.backend}", tell):
+            backend = stack.enter_context(run_backend(options.backend, log_folder))
+        with _step("create the template's resources", tell):
+            deployment = deploy(assembly, backend)
+        outputs = {name: value for of in deployment.outputs.values() for name, value in of.items()}
+        token = _fill_in_keys(backend, outputs["SecretArn"], options)
+        with _step("start the functions", tell):
+            pools = _start_functions(deployment, backend, log_folder, stack)
+        with _step("start the webhook's front and the event sources", tell):
+            api = Api(deployment.region, deployment.account)
+            gateway = HttpGateway(deployment.routes, pools, api, port=options.port)
+            stack.callback(gateway.stop)
+            webhook_url = f"{gateway.url}/webhooks/{token}"
+            if emulator is not None:
+                emulator.webhook_url = webhook_url
+            _start_event_sources(deployment, pools, backend, stack)
+        yield System(
+            state=State(
+                aws_endpoint_url=backend.endpoint_url,
+                region=backend.region,
+                request_queue_url=outputs["RequestQueueUrl"],
+                request_dlq_url=outputs["RequestDeadLetterQueueUrl"],
+                download_queue_url=outputs["DownloadQueueUrl"],
+                download_dlq_url=outputs["DownloadDeadLetterQueueUrl"],
+                jobs_table=outputs["JobsTableName"],
+                archive_bucket=outputs["ArchiveBucketName"],
+                webhook_url=webhook_url,
+                reportflow_url=reportflow_url,
+            ),
+            backend=backend,
+            emulator=emulator,
+            pools=pools,
+            log_folder=log_folder,
+        )
+
+
+def _emulator_settings(options: Options) -> EmulatorSettings:
+    return replace(
+        options.emulator,
+        workspace_id=options.workspace_id,
+        app_key=options.app_key,
+        secret_key=options.secret_key,
+    )
+
+
+def _fill_in_keys(backend: Backend, secret_arn: str, options: Options) -> str:
+    """Do what a person does after a deployment, and return the webhook's token."""
+    client = backend.client("secretsmanager")
+    secret = json.loads(client.get_secret_value(SecretId=secret_arn)["SecretString"])
+    secret |= {"appKey": options.app_key, "secretKey": options.secret_key}
+    client.put_secret_value(SecretId=secret_arn, SecretString=json.dumps(secret))
+    return str(secret["webhookToken"])
+
+
+def _start_functions(
+    deployment: Deployment, backend: Backend, log_folder: Path, stack: ExitStack
+) -> Mapping[str, FunctionPool]:
+    pools = {}
+    for function in deployment.functions:
+        pool = FunctionPool(function, backend, work_dir=log_folder, max_processes=MAX_PROCESSES)
+        pools[function.name] = stack.enter_context(closing(pool))
+    with ThreadPoolExecutor() as starting:
+        for started in [starting.submit(pool.warm_up) for pool in pools.values()]:
+            started.result()
+    return pools
+
+
+def _start_event_sources(
+    deployment: Deployment,
+    pools: Mapping[str, FunctionPool],
+    backend: Backend,
+    stack: ExitStack,
+) -> None:
+    sources = [
+        SqsEventSource(source, pools[source.function_name], backend.client("sqs"))
+        for source in deployment.event_sources
+    ]
+    stopping = stack.enter_context(ThreadPoolExecutor())
+    for source in sources:
+        source.start()
+        stack.callback(stopping.submit, source.stop)
+
+
+@contextmanager
+def _step(name: str, tell: Callable[[str], None]) -> Iterator[None]:
+    begun = time.monotonic()
+    yield
+    tell(f"{name}: {time.monotonic() - begun:.1f} s")
