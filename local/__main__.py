@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -47,14 +48,13 @@ def up(
     settings: Settings = [],  # noqa: B006  (typer copies it)
 ) -> None:
     """Run the system until SIGINT or SIGTERM, which stop all of it."""
-    given = {"workspace_id": workspace_id, "app_key": app_key, "secret_key": secret_key}
     options = system.Options(
-        backend=backend,
-        settings=_parse(settings),
-        reportflow_url=reportflow_url,
-        port=port,
-        **{name: value for name, value in given.items() if value is not None},
+        backend=backend, settings=_parse(settings), reportflow_url=reportflow_url, port=port
     )
+    given = {"workspace_id": workspace_id, "app_key": app_key, "secret_key": secret_key}
+    for name, value in given.items():
+        if value is not None:
+            options = replace(options, **{name: value})
     state.unlink(missing_ok=True)
     with _for_people(interrupted=0), system.run(options, console.print) as running:
         running.state.write(state)

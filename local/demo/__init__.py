@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,7 +47,8 @@ def demonstrate(system: System, output: Path) -> bool:
 
     The PDFs are put into `output`. True: every job ended as it should.
     """
-    console = Console(highlight=False)
+    # Where nobody set a width, in a log or a pipe, a row is better long than folded.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
     sent = _send(system)
     jobs = _follow(system, [job_id for _, job_id, _ in sent], console)
     dead = Counter(_drain_dead_letters(system))

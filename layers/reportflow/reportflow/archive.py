@@ -1,5 +1,6 @@
 """The archive in S3: one object a job, written once."""
 
+import re
 from base64 import b64decode, b64encode
 from typing import IO, TYPE_CHECKING, Final
 from urllib.parse import quote
@@ -50,6 +51,7 @@ class S3Archive:
                     Key=key,
                     Body=content,
                     IfNoneMatch="*",
+                    ChecksumAlgorithm="SHA256",
                     ChecksumSHA256=checksum,
                     ContentType="application/pdf",
                     ContentDisposition=content_disposition(job.file_name),
@@ -75,6 +77,10 @@ class S3Archive:
 
 
 def content_disposition(file_name: str) -> str:
-    """The header under which a browser saves the file by its own name (RFC 6266, RFC 8187)."""
-    plain = "".join(char if char.isascii() else "_" for char in file_name)
+    """The header under which a browser saves the file by its own name (RFC 6266, RFC 8187).
+
+    S3 has two kilobytes for it, and each Japanese character takes nine bytes of them: in the plain
+    name for old clients one `_` stands for a run of them.
+    """
+    plain = re.sub(r"[^\x00-\x7f]+", "_", file_name)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(file_name, safe='')}"

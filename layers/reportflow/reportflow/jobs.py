@@ -40,7 +40,7 @@ class Step(StrEnum):
 class Lease:
     """Who may submit a job, and until when.
 
-    `owner` is the invocation's request id. The lease lasts as long as that invocation can: when it
+    No two deliveries are the same `owner`. The lease lasts as long as that invocation can: when it
     is over and was not given back, the owner died and whether it had submitted is not known.
     """
 
@@ -94,8 +94,8 @@ class Jobs(Protocol):
     ) -> Job:
         """Take the job into `SUBMITTING`: new, failed before, or given back by `give_back`.
 
-        Returns the record as it now stands. The job is ours if its lease is the one given; if not,
-        the record is what stands in the way.
+        Returns the record as it now stands. The job is ours if the lease's owner is; if not, the
+        record is what stands in the way.
         """
 
     def take_over(self, job: Job, lease: Lease, now: datetime) -> bool:

@@ -4,6 +4,7 @@ The libraries put `["software.amazon.payloadoffloading.PayloadS3Pointer", {s3Buc
 in the message's place (awslabs/payload-offloading-java-common-lib-for-aws).
 """
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
@@ -66,7 +67,8 @@ class Payloads:
             if error.code in {"AWS_NoSuchKey", "AWS_NoSuchBucket"}:
                 raise Permanent("PAYLOAD_MISSING", "the payload's object is not there") from error
             raise
-        with answer["Body"] as stream:
+        # As a context manager a StreamingBody is urllib3's stream, whose errors are not botocore's.
+        with closing(answer["Body"]) as stream:
             if answer["ContentLength"] > MAX_PAYLOAD_BYTES:
                 raise Permanent(
                     "PAYLOAD_TOO_LARGE",

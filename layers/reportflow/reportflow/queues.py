@@ -1,5 +1,6 @@
 """SQS: records of an event, visibility, dead letters, messages to the downloader."""
 
+import re
 from base64 import b64decode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,8 +21,13 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE_ATTRIBUTES: Final = 10
 MAX_BATCH: Final = 10
-MAX_VISIBILITY_SECONDS: Final = 12 * 3600
+MAX_VISIBILITY_SECONDS: Final = 11 * 3600
+"""SQS counts its twelve hours from the receive; no invocation lasts the one that is left."""
+
 MAX_ERROR_CHARACTERS: Final = 1000
+
+_NOT_TAKEN: Final = re.compile(r"[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""The characters that SQS refuses in a message and its attributes."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ class SqsQueue:
         self._dlq_url = dlq_url
 
     def return_after(self, record: Record, seconds: float) -> None:
-        """See `Queue.return_after`; whole seconds, at most SQS's twelve hours."""
+        """See `Queue.return_after`; whole seconds, at most eleven hours."""
         with aws.translated("sqs:ChangeMessageVisibility"):
             self._client.change_message_visibility(
                 QueueUrl=self._queue_url,
@@ -85,7 +91,9 @@ class SqsQueue:
         """See `Queue.dead_letter`; upstream's attributes go along as far as SQS's ten allow."""
         reason = {
             "errorCode": error.code,
-            "errorMessage": error.message[:MAX_ERROR_CHARACTERS],
+            "errorMessage": _NOT_TAKEN.sub("\N{REPLACEMENT CHARACTER}", error.message)[
+                :MAX_ERROR_CHARACTERS
+            ],
             "failedStep": step,
             "jobId": job_id,
         }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from reportflow import aws
-from reportflow.errors import Retryable
+from reportflow.errors import CredentialsRefused
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -59,7 +59,8 @@ class SecretStore:
         """The secret, at most `CACHE_SECONDS` old.
 
         Raises:
-            Retryable: Secrets Manager does not answer, or the secret's value is malformed.
+            Retryable: Secrets Manager does not answer.
+            CredentialsRefused: the secret's value is malformed.
         """
         return self._no_older_than(CACHE_SECONDS)
 
@@ -75,15 +76,20 @@ class SecretStore:
 
     def _read(self) -> Secret:
         with aws.translated("secretsmanager:GetSecretValue"):
-            text = self._client.get_secret_value(SecretId=self._secret_arn)["SecretString"]
+            answer = self._client.get_secret_value(SecretId=self._secret_arn)
         try:
-            stored = msgspec.json.decode(text, type=_Stored)
+            stored = msgspec.json.decode(answer.get("SecretString", ""), type=_Stored)
         except msgspec.DecodeError:
             # The decoder's own message could quote the secret.
-            raise Retryable(
+            raise CredentialsRefused(
                 "SECRET_MALFORMED",
                 "the secret must be a JSON object of strings with appKey, secretKey, webhookToken "
                 "and previousWebhookToken",
             ) from None
         tokens = (stored.webhook_token, stored.previous_webhook_token)
-        return Secret(stored.app_key, stored.secret_key, tuple(token for token in tokens if token))
+        return Secret(
+            # White space that came along with a pasted key is no part of it.
+            app_key=stored.app_key.strip(),
+            secret_key=stored.secret_key.strip(),
+            webhook_tokens=tuple(token for token in tokens if token),
+        )

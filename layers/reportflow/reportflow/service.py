@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
-from typing import Final, Protocol
+from typing import Final, Protocol, override
 
 import msgspec
 import requests
@@ -27,6 +27,9 @@ from reportflow.secret import Secret
 CONNECT_SECONDS: Final = 3.05
 READ_SECONDS: Final = 10.0
 MAX_RETRY_AFTER_SECONDS: Final = 3600.0
+
+APP_KEY_HEADER: Final = "AppKey"
+SECRET_KEY_HEADER: Final = "SecretKey"
 
 _REFUSED_KEYS: Final = frozenset({401, 403, 412})
 _PASSING: Final = frozenset({408, 425})
@@ -59,6 +62,14 @@ class _ErrorBody(msgspec.Struct):
     message: str | list[str] = ""
 
 
+class _Session(requests.Session):
+    """Sees no redirect: requests reads the whole body of one before it does not follow it."""
+
+    @override
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        return None
+
+
 class ReportFlow:
     """A client of one workspace. Thread-safe: the session is shared, its pool holds the sockets.
 
@@ -70,7 +81,7 @@ class ReportFlow:
         """`base_url` ends with the version, as in `https://ws.re-port-flow.com/v1`."""
         self._base_url = base_url.rstrip("/")
         self._keys = keys
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.trust_env = False
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         for scheme in ("http://", "https://"):
@@ -89,14 +100,15 @@ class ReportFlow:
             headers={"Content-Type": "application/json"},
             body=request.service_body(),
         ) as response:
-            if response.status_code != 202:
+            if not 200 <= response.status_code < 300:
                 raise _refusal(response)
             try:
                 accepted = msgspec.json.decode(response.content, type=_Acceptance)
             except (msgspec.DecodeError, UnicodeDecodeError, requests.RequestException) as error:
                 raise OutcomeUnknown(
                     "UNREADABLE_ANSWER",
-                    "ReportFlow answered 202 without a fileId and url: the PDF may be on its way",
+                    f"ReportFlow answered {response.status_code} without a fileId and url: "
+                    "the PDF may be on its way",
                 ) from error
             return Accepted(accepted.file_id, accepted.url)
 
@@ -126,27 +138,34 @@ class ReportFlow:
     ) -> Iterator[requests.Response]:
         """Send with the known keys, and once more with fresh ones if those are refused."""
         keys = self._keys.get()
-        if not _complete(keys):
+        if not _usable(keys):
             keys = self._keys.get_fresh()
-        response = self._send_once(method, path, headers, body, keys)
-        if response.status_code in _REFUSED_KEYS and (fresh := self._keys.get_fresh()) != keys:
-            response.close()
-            response = self._send_once(method, path, headers, body, fresh)
-        with response:
+        with self._send_once(method, path, headers, body, keys) as response:
+            if response.status_code not in _REFUSED_KEYS or (
+                (fresh := self._keys.get_fresh()) == keys
+            ):
+                yield response
+                return
+        with self._send_once(method, path, headers, body, fresh) as response:
             yield response
 
     def _send_once(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, keys: Secret
     ) -> requests.Response:
-        if not _complete(keys):
+        if not _usable(keys):
             raise CredentialsRefused(
-                "KEYS_MISSING", "the secret holds no appKey and secretKey yet: put them there"
+                "KEYS_MISSING",
+                "the secret holds no appKey and secretKey of printable ASCII: put them there",
             )
         try:
             return self._session.request(
                 method,
                 self._base_url + path,
-                headers={**headers, "AppKey": keys.app_key, "SecretKey": keys.secret_key},
+                headers={
+                    **headers,
+                    APP_KEY_HEADER: keys.app_key,
+                    SECRET_KEY_HEADER: keys.secret_key,
+                },
                 data=body,
                 timeout=(CONNECT_SECONDS, READ_SECONDS),
                 allow_redirects=False,
@@ -202,8 +221,11 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
 
 
-def _complete(keys: Secret) -> bool:
-    return bool(keys.app_key and keys.secret_key)
+def _usable(keys: Secret) -> bool:
+    """Whether both are there and can stand in a header: what cannot would show in the failure."""
+    return all(
+        key and key.isascii() and key.isprintable() for key in (keys.app_key, keys.secret_key)
+    )
 
 
 def _refusal(response: requests.Response) -> PipelineError:
@@ -217,11 +239,16 @@ def _refusal(response: requests.Response) -> PipelineError:
 
 
 def _message(response: requests.Response) -> str:
-    """ReportFlow's `message`, which may be a list; empty where the body is something else."""
+    """ReportFlow's `message`, which may be a list; empty where the body is something else.
+
+    A key that it quotes is left out.
+    """
     try:
         start = next(response.iter_content(8192), b"")
         said = msgspec.json.decode(start, type=_ErrorBody).message
     except (msgspec.DecodeError, UnicodeDecodeError, requests.RequestException):
         return ""
     text = said if isinstance(said, str) else "; ".join(said)
+    for name in (APP_KEY_HEADER, SECRET_KEY_HEADER):
+        text = text.replace(response.request.headers[name], "***")
     return text[:500]

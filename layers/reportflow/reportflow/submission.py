@@ -74,7 +74,7 @@ class Submission:
         job_id = request.job_id or record.message_id
         lease = Lease(_owner(record, invocation), invocation.deadline + LEASE_MARGIN)
         job = self._jobs.claim(job_id, request, record.message_id, lease, self._clock())
-        if job.lease == lease:
+        if job.lease is not None and job.lease.owner == lease.owner:
             return self._submit(record, request, job)
         if job.request_digest != request.digest:
             return self._refuse_reuse(record, job_id)

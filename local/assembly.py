@@ -1,0 +1,119 @@
+"""The cloud assembly: what the CDK app synthesizes and a deployment is made from."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any, Self
+
+from local.paths import REPOSITORY
+
+STACK = "aws:cloudformation:stack"
+ASSETS = "cdk:asset-manifest"
+
+
+class SynthesisError(RuntimeError):
+    """The CDK app ended with an error; the message is what it printed."""
+
+
+class AssemblyError(RuntimeError):
+    """The folder is no cloud assembly, or not one that this program understands."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A stack: its CloudFormation template, and its assets' folders by object key."""
+
+    name: str
+    template: Mapping[str, Any]
+    assets: Mapping[str, Path]
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """The stacks of a cloud assembly, each after those that it depends on."""
+
+    folder: Path
+    stacks: tuple[Stack, ...]
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Reads a cloud assembly.
+
+        Raises:
+            AssemblyError: there is none in the folder, or it has stages or assets that are
+                no folders.
+        """
+        manifest = folder / "manifest.json"
+        if not manifest.is_file():
+            raise AssemblyError(f"{folder} holds no manifest.json: synthesize the app into it.")
+        artifacts: Mapping[str, Any] = json.loads(manifest.read_text())["artifacts"]
+        order = TopologicalSorter(
+            {name: artifact.get("dependencies", ()) for name, artifact in artifacts.items()}
+        )
+        stacks = tuple(
+            _load_stack(folder, name, artifacts)
+            for name in order.static_order()
+            if artifacts[name]["type"] == STACK
+        )
+        if not stacks:
+            raise AssemblyError(f"{folder} holds no stacks outside of stages.")
+        return cls(folder, stacks)
+
+
+def synthesize(settings: Mapping[str, str], outdir: Path) -> Assembly:
+    """Runs the CDK app into `outdir`, which lays the settings over cdk.json's context.
+
+    Raises:
+        SynthesisError: the app refused, for instance because of a setting.
+    """
+    done = subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=REPOSITORY,
+        env={
+            **os.environ,
+            "CDK_OUTDIR": str(outdir.resolve()),
+            "CDK_CONTEXT_JSON": json.dumps(dict(settings)),
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SynthesisError(done.stdout.strip() or f"app.py ended with {done.returncode}.")
+    return Assembly.load(outdir)
+
+
+def _load_stack(folder: Path, artifact_name: str, artifacts: Mapping[str, Any]) -> Stack:
+    artifact = artifacts[artifact_name]
+    properties = artifact["properties"]
+    assets: dict[str, Path] = {}
+    for dependency in artifact.get("dependencies", ()):
+        if artifacts[dependency]["type"] == ASSETS:
+            assets |= _load_assets(folder, artifacts[dependency]["properties"]["file"])
+    return Stack(
+        name=properties.get("stackName", artifact_name),
+        template=json.loads((folder / properties["templateFile"]).read_text()),
+        assets=assets,
+    )
+
+
+def _load_assets(folder: Path, manifest_name: str) -> dict[str, Path]:
+    manifest = json.loads((folder / manifest_name).read_text())
+    if manifest.get("dockerImages"):
+        raise AssemblyError(f"{manifest_name} has container images: none can be run here.")
+    assets = {}
+    for asset in manifest.get("files", {}).values():
+        # The stack's own template is listed too; it is the one that is no zipped folder.
+        if asset["source"]["packaging"] != "zip":
+            continue
+        path = folder / asset["source"]["path"]
+        for destination in asset["destinations"].values():
+            assets[destination["objectKey"]] = path
+    return assets

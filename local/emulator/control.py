@@ -1,0 +1,94 @@
+"""The paths under `/_emulator/`, which the real service has not: for tests in another process."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from local.emulator.fault_plan import Fault, FaultPlan
+from local.emulator.files import Files
+from local.emulator.messages import Answer, Refusal, Request
+from local.emulator.webhooks import Webhooks
+
+PREFIX = "/_emulator/"
+
+
+class WebhookUrl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of `PUT /_emulator/webhook`."""
+
+    url: str | None
+
+
+class Outage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of `PUT /_emulator/outage`: connections are refused for so many seconds."""
+
+    seconds: float
+
+
+class Control:
+    """Reads the emulator's state and sets its faults over HTTP."""
+
+    def __init__(
+        self,
+        files: Files,
+        plan: FaultPlan,
+        webhooks: Webhooks,
+        refuse_connections: Callable[[float], None],
+    ) -> None:
+        self._files = files
+        self._plan = plan
+        self._webhooks = webhooks
+        self._refuse_connections = refuse_connections
+
+    def answer(self, request: Request) -> Answer:
+        """Answer a request under `PREFIX`.
+
+        Raises:
+            Refusal: 400 for a body that says something else, 404 for another path.
+        """
+        match request.method, request.path.removeprefix(PREFIX):
+            case "GET", "state":
+                return Answer.json(200, self._state())
+            case "GET", "faults":
+                return Answer.json(200, self._faults())
+            case "PUT", "faults":
+                self._plan.replace(_decoded(request, list[Fault]))
+                return Answer.json(200, self._faults())
+            case "PUT", "webhook":
+                self._webhooks.url = _decoded(request, WebhookUrl).url
+                return Answer.json(200, {"url": self._webhooks.url})
+            case "PUT", "outage":
+                self._refuse_connections(_decoded(request, Outage).seconds)
+                return Answer.json(200, {})
+        raise Refusal(404, f"Cannot {request.method} {request.path}")
+
+    def _state(self) -> object:
+        files = self._files.all()
+        return {
+            "requested": len(files),
+            "made": sum(file.sha256 is not None for file in files),
+            "downloads": sum(file.downloads for file in files),
+            "webhooks": sum(len(file.webhooks) for file in files),
+            "files": [_camel(msgspec.to_builtins(file)) for file in files],
+        }
+
+    def _faults(self) -> object:
+        return [
+            {"struck": struck, **msgspec.to_builtins(fault)}
+            for fault, struck in self._plan.struck()
+        ]
+
+
+def _decoded[T](request: Request, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(request.body, type=kind)
+    except msgspec.MsgspecError as error:
+        raise Refusal(400, str(error)) from None
+
+
+def _camel(record: dict[str, object]) -> dict[str, object]:
+    """`file_id` as `fileId`, in the names of the record only: `params` are the customer's."""
+    return {
+        head + "".join(word.capitalize() for word in words): value
+        for name, value in record.items()
+        for head, *words in [name.split("_")]
+    }

@@ -1,0 +1,143 @@
+"""Which call goes wrong, how, and how often: settable while the service runs."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from hashlib import sha256
+from threading import Lock
+
+from msgspec import Struct
+
+from local.emulator.faults import (
+    AnyDispatchFault,
+    AnyHttpFault,
+    CutAfter,
+    CutBefore,
+    DispatchFault,
+    EarlyWebhook,
+    Html,
+    HttpFault,
+    Late,
+    Lost,
+    Oversize,
+    Reordered,
+    Repeated,
+    Slow,
+    Status,
+    Truncated,
+)
+from local.emulator.files import Content, FileRecord
+
+type Subject = FileRecord | Content
+"""The file that a call is about; before the 202 it is only what was sent."""
+
+
+class Call(StrEnum):
+    """Where a fault can strike."""
+
+    SUBMIT = "submit"
+    DOWNLOAD = "download"
+    RENDER = "render"
+    WEBHOOK = "webhook"
+
+
+_FITTING: dict[Call, tuple[type[Struct], ...]] = {
+    Call.SUBMIT: (Slow, Status, CutBefore, CutAfter, Truncated, Html, EarlyWebhook),
+    Call.DOWNLOAD: (Slow, Status, CutBefore, CutAfter, Truncated, Html, Oversize),
+    Call.RENDER: (Lost, Late),
+    Call.WEBHOOK: (Lost, Late, Repeated, Reordered),
+}
+
+
+class Fault(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """One kind of misbehaviour, and what it strikes.
+
+    It strikes a call whose file name and `jobId` parameter begin as given, `times` times at most
+    (None: always), and each time with `probability`, which the seed and the file decide.
+
+    Raises:
+        ValueError: The kind does not fit the call.
+    """
+
+    call: Call
+    fault: AnyHttpFault | AnyDispatchFault
+    times: int | None = 1
+    probability: float = 1
+    file_name_prefix: str = ""
+    job_id_prefix: str = ""
+
+    def __post_init__(self) -> None:
+        if type(self.fault) not in _FITTING[self.call]:
+            fitting = ", ".join(kind.__name__ for kind in _FITTING[self.call])
+            raise ValueError(
+                f"{type(self.fault).__name__} cannot happen to a {self.call}; use one of {fitting}"
+            )
+
+    def matches(self, subjects: Sequence[Subject]) -> bool:
+        """Whether one of the files is meant."""
+        if not self.file_name_prefix and not self.job_id_prefix:
+            return True
+        return any(
+            subject.file_name.startswith(self.file_name_prefix)
+            and str(subject.params.get("jobId", "")).startswith(self.job_id_prefix)
+            for subject in subjects
+        )
+
+
+class FaultPlan:
+    """The faults in force; the first that strikes a call is the one that happens."""
+
+    def __init__(self, seed: int, faults: Sequence[Fault] = ()) -> None:
+        self._seed = seed
+        self._lock = Lock()
+        self.replace(faults)
+
+    def replace(self, faults: Sequence[Fault]) -> None:
+        """Put other faults in force, and count anew."""
+        with self._lock:
+            self._faults = tuple(faults)
+            self._struck: Counter[int] = Counter()
+            self._considered: Counter[tuple[int, str]] = Counter()
+
+    def struck(self) -> list[tuple[Fault, int]]:
+        """The faults in force, and how often each has happened."""
+        with self._lock:
+            return [(fault, self._struck[number]) for number, fault in enumerate(self._faults)]
+
+    def http(self, call: Call, subjects: Callable[[], Sequence[Subject]]) -> HttpFault | None:
+        """The fault that happens to a request; `subjects` is asked only if there are faults."""
+        fault = self._strike(call, subjects)
+        return fault if isinstance(fault, HttpFault) else None
+
+    def dispatch(self, call: Call, subjects: Sequence[Subject]) -> DispatchFault | None:
+        """The fault that happens to a generation or a webhook."""
+        fault = self._strike(call, lambda: subjects)
+        return fault if isinstance(fault, DispatchFault) else None
+
+    def _strike(
+        self, call: Call, subjects: Callable[[], Sequence[Subject]]
+    ) -> HttpFault | DispatchFault | None:
+        if not self._faults:
+            return None
+        files = subjects()
+        with self._lock:
+            for number, fault in enumerate(self._faults):
+                if fault.call is call and fault.matches(files) and self._strikes(number, files):
+                    self._struck[number] += 1
+                    return fault.fault
+        return None
+
+    def _strikes(self, number: int, subjects: Sequence[Subject]) -> bool:
+        fault = self._faults[number]
+        if fault.times is not None and self._struck[number] >= fault.times:
+            return False
+        # Drawn from the file and not from one sequence, so that the threads' order decides nothing.
+        name = subjects[0].file_name if subjects else ""
+        self._considered[number, name] += 1
+        draw = f"{self._seed}/{number}/{name}/{self._considered[number, name]}"
+        return _fraction(draw) < fault.probability
+
+
+def _fraction(text: str) -> float:
+    """A number from 0 to 1 that `text` decides."""
+    return int.from_bytes(sha256(text.encode()).digest()[:8]) / 2**64

@@ -1,0 +1,215 @@
+"""The ways in which the service can misbehave on request.
+
+Each kind of fault says in its `apply` what becomes of one request, one generation or one webhook.
+The server, the press and the webhooks call `apply` in one place each and know no kind by name.
+"""
+
+from dataclasses import replace
+from enum import StrEnum
+from typing import Protocol, override
+
+from msgspec import Struct
+
+from local.emulator.messages import Answer
+
+
+class Exchange(Protocol):
+    """One request, and what can become of it."""
+
+    def take(self) -> Answer:
+        """Have the service do what is asked, and give its answer."""
+
+    def send(self, answer: Answer) -> None:
+        """Answer the client."""
+
+    def cut(self) -> None:
+        """Reset the connection without an answer."""
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+
+    def wait_for_webhook(self, answer: Answer) -> None:
+        """Wait until the files that `answer` names were announced."""
+
+
+class Dispatch(Protocol):
+    """One generation or one webhook, and what can become of it."""
+
+    def post(self, after: float = 0) -> None:
+        """Do it once, in `after` seconds."""
+
+    def hold(self, seconds: float) -> None:
+        """Do it after the next one, or in `seconds` if none comes."""
+
+
+class HttpFault(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", rename="camel"):
+    """A fault of a submission or a download."""
+
+    def apply(self, exchange: Exchange) -> None:
+        """Do to the request what the fault is."""
+        raise NotImplementedError
+
+
+class DispatchFault(
+    Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", rename="camel"
+):
+    """A fault of a generation or of a webhook."""
+
+    def apply(self, dispatch: Dispatch) -> None:
+        """Do to it what the fault is."""
+        raise NotImplementedError
+
+
+class Slow(HttpFault, frozen=True, tag="slow"):
+    """The request is taken at once and answered `seconds` later."""
+
+    seconds: float
+
+    @override
+    def apply(self, exchange: Exchange) -> None:
+        answer = exchange.take()
+        exchange.wait(self.seconds)
+        exchange.send(answer)
+
+
+class Status(HttpFault, frozen=True, tag="status"):
+    """An error in place of the answer; `retry_after` is sent as it is, seconds or a date.
+
+    `taken` is whether the service did what was asked all the same, as behind a proxy's 504.
+    """
+
+    status: int
+    message: str = "Emulated fault"
+    retry_after: int | str | None = None
+    taken: bool = False
+
+    @override
+    def apply(self, exchange: Exchange) -> None:
+        if self.taken:
+            exchange.take()
+        headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        exchange.send(Answer.error(self.status, self.message, headers))
+
+
+class CutBefore(HttpFault, frozen=True, tag="cutBefore"):
+    """The connection is reset before the request is taken."""
+
+    @override
+    def apply(self, exchange: Exchange) -> None:
+        exchange.cut()
+
+
+class CutAfter(HttpFault, frozen=True, tag="cutAfter"):
+    """The request is taken, its answer is lost."""
+
+    @override
+    def apply(self, exchange: Exchange) -> None:
+        exchange.take()
+        exchange.cut()
+
+
+class PromisedLength(StrEnum):
+    """What the `Content-Length` of a truncated body says."""
+
+    WHOLE = "whole"
+    TRUNCATED = "truncated"
+    NONE = "none"
+
+
+class Truncated(HttpFault, frozen=True, tag="truncated"):
+    """Only the first `length` bytes of the body are sent."""
+
+    length: int
+    promised: PromisedLength = PromisedLength.WHOLE
+
+    @override
+    def apply(self, exchange: Exchange) -> None:
+        answer = exchange.take()
+        promised = {
+            PromisedLength.WHOLE: answer.promised_length,
+            PromisedLength.TRUNCATED: len(answer.body[: self.length]),
+            PromisedLength.NONE: None,
+        }[self.promised]
+        body = answer.body[: self.length]
+        exchange.send(replace(answer, body=body, promised_length=promised))
+
+
+class Html(HttpFault, frozen=True, tag="html"):
+    """A content delivery network's page with status 200 in place of the answer."""
+
+    text: str = "<!doctype html><html><title>One moment</title><body>Please wait.</body></html>"
+
+    @override
+    def apply(self, exchange: Exchange) -> None:
+        exchange.send(Answer.of(200, self.text.encode(), "text/html; charset=utf-8"))
+
+
+class Oversize(HttpFault, frozen=True, tag="oversize"):
+    """The PDF is filled up to `size` bytes; `with_length` is whether it says so beforehand."""
+
+    size: int
+    with_length: bool = True
+
+    @override
+    def apply(self, exchange: Exchange) -> None:
+        answer = exchange.take()
+        start, end = answer.body[:-32], answer.body[-32:]
+        body = start + b"\n" * (self.size - len(answer.body)) + end
+        promised = len(body) if self.with_length else None
+        exchange.send(replace(answer, body=body, promised_length=promised))
+
+
+class EarlyWebhook(HttpFault, frozen=True, tag="earlyWebhook"):
+    """The 202 is held back until the webhook of its files was sent."""
+
+    @override
+    def apply(self, exchange: Exchange) -> None:
+        answer = exchange.take()
+        exchange.wait_for_webhook(answer)
+        exchange.send(answer)
+
+
+class Lost(DispatchFault, frozen=True, tag="lost"):
+    """The PDF is never made; the webhook is never sent."""
+
+    @override
+    def apply(self, dispatch: Dispatch) -> None:
+        pass
+
+
+class Late(DispatchFault, frozen=True, tag="late"):
+    """It happens `seconds` late."""
+
+    seconds: float
+
+    @override
+    def apply(self, dispatch: Dispatch) -> None:
+        dispatch.post(self.seconds)
+
+
+class Repeated(DispatchFault, frozen=True, tag="repeated"):
+    """The webhook is sent `times` times, `gap_seconds` apart."""
+
+    times: int = 2
+    gap_seconds: float = 0
+
+    @override
+    def apply(self, dispatch: Dispatch) -> None:
+        for number in range(self.times):
+            dispatch.post(number * self.gap_seconds)
+
+
+class Reordered(DispatchFault, frozen=True, tag="reordered"):
+    """The webhook is sent after the next one, or after `seconds` if none comes."""
+
+    seconds: float = 1
+
+    @override
+    def apply(self, dispatch: Dispatch) -> None:
+        dispatch.hold(self.seconds)
+
+
+type AnyHttpFault = (
+    Slow | Status | CutBefore | CutAfter | Truncated | Html | Oversize | EarlyWebhook
+)
+type AnyDispatchFault = Lost | Late | Repeated | Reordered

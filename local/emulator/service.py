@@ -1,0 +1,171 @@
+"""The emulator as a whole."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from threading import Event
+from types import TracebackType
+from typing import Self
+
+from local.emulator.control import PREFIX, Control
+from local.emulator.designs import CATALOG, Design
+from local.emulator.fault_plan import Fault, FaultPlan
+from local.emulator.faults import HttpFault
+from local.emulator.files import FileRecord, Files
+from local.emulator.messages import Answer, Refusal, Request
+from local.emulator.press import Press
+from local.emulator.scheduler import Scheduler
+from local.emulator.server import Server
+from local.emulator.settings import EmulatorSettings
+from local.emulator.webhooks import Webhooks
+from local.emulator.workspace import Workspace, completed_event
+
+logger = logging.getLogger(__name__)
+
+_MOMENT_SECONDS = 0.05
+_EARLY_WEBHOOK_SECONDS = 10
+
+
+class Emulator:
+    """ReportFlow on 127.0.0.1, from construction until `close`; a context manager that closes.
+
+    `webhook_url` is the workspace's, and can be set at any time; None sends nothing. `port` 0
+    takes a free one. `faults` can be replaced at any time.
+
+    Raises:
+        OSError: The port is taken.
+    """
+
+    def __init__(
+        self,
+        settings: EmulatorSettings | None = None,
+        webhook_url: str | None = None,
+        port: int = 0,
+        *,
+        designs: Sequence[Design] = CATALOG,
+        faults: Sequence[Fault] = (),
+    ) -> None:
+        settings = settings or EmulatorSettings()
+        self.faults = FaultPlan(settings.seed, faults)
+        self._closing = Event()
+        self._files = Files(settings.retention_seconds)
+        self._webhooks = Webhooks(settings, self._files, self.faults, webhook_url)
+        announcement = partial(completed_event, settings.workspace_id)
+        self._press = Press(settings, self._files, self.faults, self._webhooks, announcement)
+        self._outages = Scheduler("outage", 1)
+        service = _Service(
+            max_body_bytes=settings.max_body_bytes,
+            workspace=Workspace(settings, designs, self._files, self._press),
+            control=Control(self._files, self.faults, self._webhooks, self._refuse_soon),
+            faults=self.faults,
+            files=self._files,
+            closing=self._closing,
+        )
+        try:
+            self._server = Server(service, port)
+        except OSError:
+            self._close_workers()
+            raise
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port."""
+        return f"http://127.0.0.1:{self._server.port}"
+
+    @property
+    def url(self) -> str:
+        """The API's base URL, with `/v1`."""
+        return f"{self.origin}/v1"
+
+    @property
+    def webhook_url(self) -> str | None:
+        """Where finished files are announced."""
+        return self._webhooks.url
+
+    @webhook_url.setter
+    def webhook_url(self, url: str | None) -> None:
+        self._webhooks.url = url
+
+    def files(self) -> tuple[FileRecord, ...]:
+        """All files that were asked for, in the order of the requests."""
+        return self._files.all()
+
+    def refuse_connections(self, seconds: float) -> None:
+        """Reset what is open and refuse connections for a while."""
+        self._server.close()
+        self._outages.post(self._server.listen, seconds)
+
+    def close(self) -> None:
+        """End all threads and connections; PDFs and webhooks not begun are dropped."""
+        self._closing.set()
+        self._files.close()
+        self._close_workers()
+        self._server.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _refuse_soon(self, seconds: float) -> None:
+        """Refuse connections, after the answer to whoever asked for it has left."""
+        self._outages.post(partial(self.refuse_connections, seconds), _MOMENT_SECONDS)
+
+    def _close_workers(self) -> None:
+        self._outages.close()
+        self._press.close()
+        self._webhooks.close()
+
+
+@dataclass(frozen=True)
+class _Service:
+    """What the server serves: the contract, and the paths for tests."""
+
+    max_body_bytes: int
+    workspace: Workspace
+    control: Control
+    faults: FaultPlan
+    files: Files
+    closing: Event
+
+    def prepare(self, request: Request) -> "_Prepared":
+        """Find out what is asked for, and which fault happens to it."""
+        if request.path.startswith(PREFIX):
+            return _Prepared(None, partial(self.control.answer, request))
+        operation = self.workspace.operation(request)
+        if operation.call is None:
+            return _Prepared(None, operation.run)
+        return _Prepared(self.faults.http(operation.call, operation.subjects), operation.run)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, not longer than the emulator runs."""
+        self.closing.wait(seconds)
+
+    def wait_for_webhook(self, answer: Answer) -> None:
+        """Wait until the files that `answer` names were announced, or some seconds."""
+        self.files.wait_until_announced(answer.file_ids, _EARLY_WEBHOOK_SECONDS)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A request that is understood, but not taken yet."""
+
+    fault: HttpFault | None
+    run: Callable[[], Answer]
+
+    def take(self) -> Answer:
+        """Do what is asked; an error is an answer too."""
+        try:
+            return self.run()
+        except Refusal as refusal:
+            return refusal.answer
+        except Exception:
+            logger.exception("The emulator failed to answer")
+            return Answer.error(500, "Internal server error")

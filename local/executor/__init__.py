@@ -1,0 +1,14 @@
+"""Creates a cloud assembly's resources in an emulated AWS, and refuses what it does not know.
+
+execution   plans all stacks, then creates them: `deploy`
+template    a stack's resources in dependency order, each checked against its type
+intrinsics  Ref, Fn::GetAtt and their like
+resource    what a resource type is; `registry` lists them, one module has each AWS service's
+played      functions, event sources and routes: what the runner plays instead of the backend
+differences where all this differs from AWS
+"""
+
+from local.executor.errors import ExecutionError, UnsupportedTemplateError
+from local.executor.execution import deploy
+
+__all__ = ["ExecutionError", "UnsupportedTemplateError", "deploy"]

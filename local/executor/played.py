@@ -1,0 +1,82 @@
+"""What the runner plays instead of the backend, gathered while the stacks are created."""
+
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from local.deployment import EventSource, Function, Layer, Route
+from local.executor.errors import ExecutionError
+
+
+@dataclass(frozen=True)
+class RouteTarget:
+    """A route before its API's stage is known."""
+
+    api_id: str
+    method: str
+    path: str
+    integration_id: str
+
+
+@dataclass(frozen=True)
+class Permission:
+    """An API Gateway's permission to invoke a function from the routes that a pattern matches."""
+
+    function_name: str
+    source_arn: str
+
+
+@dataclass(frozen=True)
+class Played:
+    """The parts so far. `stages` is by API id, `integrations` the function's name by id."""
+
+    layers: dict[str, Layer] = field(default_factory=dict)
+    functions: dict[str, Function] = field(default_factory=dict)
+    event_sources: list[EventSource] = field(default_factory=list)
+    permissions: list[Permission] = field(default_factory=list)
+    integrations: dict[str, str] = field(default_factory=dict)
+    targets: list[RouteTarget] = field(default_factory=list)
+    stages: dict[str, str] = field(default_factory=dict)
+
+    def layer(self, version_arn: str) -> Layer:
+        """Return the layer version; ExecutionError if no stack has made it."""
+        if version_arn not in self.layers:
+            raise ExecutionError(f"no layer version {version_arn} in these stacks")
+        return self.layers[version_arn]
+
+    def function(self, name_or_arn: str) -> Function:
+        """Return the function; ExecutionError if no stack has made it."""
+        name = name_or_arn.rsplit(":", 1)[-1]
+        if name not in self.functions:
+            raise ExecutionError(f"no function {name_or_arn} in these stacks")
+        return self.functions[name]
+
+    def routes(self, region: str, account: str) -> tuple[Route, ...]:
+        """Return the routes, each with its function and stage.
+
+        Raises:
+            ExecutionError: AWS would answer 404 or 500 at one of them, since its API has no
+                stage, its integration is missing or its function permits no call from there.
+        """
+        return tuple(self._route(target, region, account) for target in self.targets)
+
+    def _route(self, target: RouteTarget, region: str, account: str) -> Route:
+        route = f"route {target.method} {target.path}"
+        if target.api_id not in self.stages:
+            raise ExecutionError(f"{route}: its API has no stage, so no request reaches it")
+        if target.integration_id not in self.integrations:
+            raise ExecutionError(f"{route}: no integration {target.integration_id}")
+        function_name = self.integrations[target.integration_id]
+        stage = self.stages[target.api_id]
+        source = (
+            f"arn:aws:execute-api:{region}:{account}:"
+            f"{target.api_id}/{stage}/{target.method}{target.path}"
+        )
+        if not any(
+            permission.function_name == function_name and fnmatchcase(source, permission.source_arn)
+            for permission in self.permissions
+        ):
+            raise ExecutionError(
+                f"{route}: {function_name} permits no call from it: "
+                f"add an AWS::Lambda::Permission for {source}"
+            )
+        return Route(target.method, target.path, function_name, target.api_id, stage)

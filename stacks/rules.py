@@ -1,0 +1,121 @@
+"""What the value of a setting may be. Values come typed from cdk.json and as text from `-c`."""
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
+
+
+@dataclass(frozen=True)
+class Integer:
+    """A whole number between two bounds, both allowed."""
+
+    minimum: int
+    maximum: int
+
+    @property
+    def allowed(self) -> str:
+        """The allowed values, in words."""
+        return f"a whole number from {self.minimum} to {self.maximum}"
+
+    def parse(self, raw: object) -> int:
+        """Return the number; ValueError if it is none or outside the bounds."""
+        # A number that came through JavaScript may be 30.0.
+        match = re.fullmatch(r"([0-9]{1,9})(\.0)?", str(raw))
+        if match is None or not self.minimum <= int(match[1]) <= self.maximum:
+            raise ValueError(self.allowed)
+        return int(match[1])
+
+
+@dataclass(frozen=True)
+class Text:
+    """Text that a pattern matches as a whole."""
+
+    pattern: str
+    allowed: str
+
+    def parse(self, raw: object) -> str:
+        """Return the text; ValueError if it is none or does not match."""
+        if not isinstance(raw, str) or not re.fullmatch(self.pattern, raw):
+            raise ValueError(self.allowed)
+        return raw
+
+
+@dataclass(frozen=True)
+class OneOf[T: (str, int)]:
+    """One of the listed values."""
+
+    values: Sequence[T]
+
+    @property
+    def allowed(self) -> str:
+        """The allowed values, in words."""
+        return "one of " + ", ".join(str(value) for value in self.values)
+
+    def parse(self, raw: object) -> T:
+        """Return the listed value; ValueError if there is none like it."""
+        for value in self.values:
+            if not isinstance(raw, bool) and raw in (value, str(value)):
+                return value
+        raise ValueError(self.allowed)
+
+
+@dataclass(frozen=True)
+class BucketNames:
+    """S3 bucket names: a list, or text with commas between them."""
+
+    allowed: str = (
+        "bucket names with commas between them, each 3 to 63 lower-case letters, digits, "
+        "inner dots and hyphens"
+    )
+
+    def parse(self, raw: object) -> tuple[str, ...]:
+        """Return the names without repeats; ValueError if one is not a bucket's."""
+        if raw == "":
+            return ()
+        parts = raw if isinstance(raw, list) else str(raw).split(",")
+        names = tuple(dict.fromkeys(str(part).strip() for part in parts))
+        if not all(_is_bucket_name(name) for name in names):
+            raise ValueError(self.allowed)
+        return names
+
+
+@dataclass(frozen=True)
+class BaseUrl:
+    """The base URL of a service: https, or http to this very machine."""
+
+    allowed: str = (
+        "an https URL (http only to 127.0.0.1, ::1 or localhost) of host, port and path, "
+        "without user, query or fragment"
+    )
+
+    def parse(self, raw: object) -> str:
+        """Return the URL without a slash at its end; ValueError if credentials could leak."""
+        if not isinstance(raw, str) or re.search(r"[\s\\?#@]", raw):
+            raise ValueError(self.allowed)
+        url = urlsplit(raw)
+        secure = url.scheme == "https" or (url.scheme == "http" and _is_loopback(url.hostname))
+        if not secure or not _has_valid_host(url):
+            raise ValueError(self.allowed)
+        return raw.rstrip("/")
+
+
+def _is_bucket_name(name: str) -> bool:
+    return (
+        bool(re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", name))
+        and ".." not in name
+        and not re.fullmatch(r"\d+(\.\d+){3}", name)
+    )
+
+
+def _is_loopback(host: str | None) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _has_valid_host(url: SplitResult) -> bool:
+    # Reading the port checks it: ValueError for one that is no port.
+    return bool(url.hostname) and url.port != 0

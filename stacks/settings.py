@@ -1,0 +1,273 @@
+"""The settings of one deployment: read from the CDK context, typed, and checked all at once."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol, Self
+
+from stacks import rules
+
+SQS_MAXIMUM_RETENTION_DAYS = 14
+VISIBILITY_PER_TIMEOUT = 6
+"""AWS's own advice: visibility of six function time-outs lets Lambda retry a throttled batch."""
+
+LOG_RETENTION_DAYS = (
+    *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
+    *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
+)
+"""The retentions that CloudWatch Logs knows."""
+
+TMP_MINIMUM_MB = 512
+"""The /tmp that Lambda gives to every function, in MiB."""
+
+_TMP_MAXIMUM_MB = 10_240
+_TMP_SLACK_MB = 64
+
+_REPORTFLOW_URL = "https://{workspace_id}.re-port-flow.com/v1"
+
+
+class InvalidSettings(ValueError):
+    """The deployment settings have mistakes; the message lists them all, one a line."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+        super().__init__(
+            f'{count} in the deployment settings (cdk.json "context", or -c KEY=VALUE):\n'
+            + "\n".join(f"  {mistake}" for mistake in mistakes)
+        )
+
+
+class _Rule(Protocol):
+    """What a setting's value may be: `parse` turns the raw one into it, or raises ValueError."""
+
+    @property
+    def allowed(self) -> str: ...
+
+    def parse(self, raw: object, /) -> object: ...
+
+
+def _setting(doc: str, rule: _Rule) -> dict[str, object]:
+    return {"doc": doc, "rule": rule}
+
+
+_TIMEOUT = rules.Integer(1, 900)
+# An HTTP API gives its integration 30 seconds and no more.
+_WEBHOOK_TIMEOUT = rules.Integer(1, 29)
+_MEMORY = rules.Integer(128, 10_240)
+# More than ten a batch needs a batching window, and a window is a wait for every message.
+_BATCH = rules.Integer(1, 10)
+_CONCURRENCY = rules.Integer(2, 1000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeploymentSettings:
+    """What a deployment may choose. `from_context` is the checked way to make one.
+
+    Each field's metadata holds `doc` (meaning and unit) and `rule` (`rule.allowed`: the values).
+    """
+
+    workspace_id: str = field(
+        metadata=_setting(
+            "The ReportFlow workspace; webhooks of any other are ignored.",
+            rules.Text(
+                r"(?![-_])[A-Za-z0-9_-]{1,63}(?<![-_])",
+                "a sub-domain: 1 to 63 letters, digits, inner hyphens and underscores",
+            ),
+        ),
+    )
+    reportflow_url: str = field(
+        metadata=_setting(
+            "Base URL of the ReportFlow API, with its /v1. Default: "
+            + _REPORTFLOW_URL.format(workspace_id="{workspace_id}"),
+            rules.BaseUrl(),
+        ),
+    )
+    stack_prefix: str = field(
+        default="ReportFlow",
+        metadata=_setting(
+            "Stacks are named {stack_prefix}-Storage and {stack_prefix}-Pipeline.",
+            rules.Text(
+                r"[A-Za-z][A-Za-z0-9-]{0,99}",
+                "a letter, then up to 99 letters, digits and hyphens",
+            ),
+        ),
+    )
+    removal_policy: str = field(
+        default="retain",
+        metadata=_setting(
+            "What becomes of table, bucket, secret, queues and logs when their stack is deleted.",
+            rules.OneOf(("retain", "destroy")),
+        ),
+    )
+    payload_buckets: tuple[str, ...] = field(
+        default=(),
+        metadata=_setting(
+            "Buckets that may hold the payload of messages too large for SQS.",
+            rules.BucketNames(),
+        ),
+    )
+    submitter_timeout_seconds: int = field(
+        default=30, metadata=_setting("Time-out of the submitter, in seconds.", _TIMEOUT)
+    )
+    webhook_timeout_seconds: int = field(
+        default=10, metadata=_setting("Time-out of the webhook, in seconds.", _WEBHOOK_TIMEOUT)
+    )
+    downloader_timeout_seconds: int = field(
+        default=60, metadata=_setting("Time-out of the downloader, in seconds.", _TIMEOUT)
+    )
+    submitter_memory_mb: int = field(
+        default=512, metadata=_setting("Memory of the submitter, in MiB.", _MEMORY)
+    )
+    webhook_memory_mb: int = field(
+        default=512, metadata=_setting("Memory of the webhook, in MiB.", _MEMORY)
+    )
+    downloader_memory_mb: int = field(
+        default=512, metadata=_setting("Memory of the downloader, in MiB.", _MEMORY)
+    )
+    request_batch_size: int = field(
+        default=10, metadata=_setting("Messages a submitter invocation takes at most.", _BATCH)
+    )
+    download_batch_size: int = field(
+        default=5, metadata=_setting("Messages a downloader invocation takes at most.", _BATCH)
+    )
+    request_maximum_concurrency: int = field(
+        default=2, metadata=_setting("Submitter invocations at a time.", _CONCURRENCY)
+    )
+    download_maximum_concurrency: int = field(
+        default=5, metadata=_setting("Downloader invocations at a time.", _CONCURRENCY)
+    )
+    max_attempts: int = field(
+        default=10,
+        metadata=_setting(
+            "Failed attempts after which a job is given up. Waiting for a rate limit, an outage "
+            "of AWS or a refused key is none.",
+            rules.Integer(1, 100),
+        ),
+    )
+    max_receive_count: int = field(
+        default=100,
+        metadata=_setting(
+            "Deliveries after which SQS itself dead-letters a message: the net for crashes, since "
+            "the functions dead-letter what they have given up themselves.",
+            rules.Integer(2, 1000),
+        ),
+    )
+    message_retention_days: int = field(
+        default=SQS_MAXIMUM_RETENTION_DAYS,
+        metadata=_setting(
+            "Days a message may wait on a queue; dead-letter queues always keep "
+            f"{SQS_MAXIMUM_RETENTION_DAYS}.",
+            rules.Integer(1, SQS_MAXIMUM_RETENTION_DAYS),
+        ),
+    )
+    max_file_mb: int = field(
+        default=50,
+        metadata=_setting(
+            "Largest PDF that is archived, in MiB. A whole batch of them must fit the downloader's "
+            "/tmp.",
+            rules.Integer(1, _TMP_MAXIMUM_MB),
+        ),
+    )
+    orphan_grace_seconds: int = field(
+        default=900,
+        metadata=_setting(
+            "How long a webhook for an unknown file is tried again before it is taken for "
+            "somebody else's, in seconds.",
+            rules.Integer(1, 86_400),
+        ),
+    )
+    status_ttl_days: int = field(
+        default=365,
+        metadata=_setting(
+            "Days a job's record is kept, and with it the memory that its PDF was made.",
+            rules.Integer(1, 3650),
+        ),
+    )
+    log_level: str = field(
+        default="INFO",
+        metadata=_setting(
+            "Least severe log entries that are written.",
+            rules.OneOf(("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")),
+        ),
+    )
+    log_retention_days: int = field(
+        default=30,
+        metadata=_setting("Days logs are kept.", rules.OneOf(LOG_RETENTION_DAYS)),
+    )
+
+    @classmethod
+    def from_context(cls, context: Mapping[str, object]) -> Self:
+        """Read the settings from the CDK context, where `-c` values come as text.
+
+        Raises:
+            InvalidSettings: any key is unknown or any value not allowed; it lists all of them.
+        """
+        own = {key: value for key, value in context.items() if not _is_cdks(key)}
+        settings = {each.name: each.metadata["rule"] for each in fields(cls)}
+        mistakes = {
+            key: f"{key} = {own[key]!r}: no such setting{_suggestion(key, settings)}"
+            for key in own.keys() - settings.keys()
+        }
+        values: dict[str, Any] = {"workspace_id": "", "reportflow_url": ""}
+        for key in settings.keys() & own.keys():
+            try:
+                values[key] = settings[key].parse(own[key])
+            except ValueError:
+                mistakes[key] = f"{key} = {own[key]!r}: must be {settings[key].allowed}"
+        if "workspace_id" not in own:
+            mistakes["workspace_id"] = (
+                f"workspace_id is missing: {settings['workspace_id'].allowed}"
+            )
+        values["reportflow_url"] = values["reportflow_url"] or _REPORTFLOW_URL.format(**values)
+        made = cls(**values)
+        # A conflict between values of which one is wrong anyway would only mislead.
+        conflicts = [text for keys, text in made._conflicts() if keys.isdisjoint(mistakes)]
+        if mistakes or conflicts:
+            raise InvalidSettings([*(mistakes[key] for key in sorted(mistakes)), *conflicts])
+        return made
+
+    @property
+    def downloader_tmp_mb(self) -> int:
+        """Size of the downloader's /tmp, in MiB: a batch of the largest files, spooled at once."""
+        return max(TMP_MINIMUM_MB, self.download_batch_size * self.max_file_mb + _TMP_SLACK_MB)
+
+    def _conflicts(self) -> Iterator[tuple[set[str], str]]:
+        """Values that are allowed alone, but not together: their keys, and what is wrong."""
+        if self.downloader_tmp_mb > _TMP_MAXIMUM_MB:
+            yield (
+                {"download_batch_size", "max_file_mb"},
+                (
+                    f"download_batch_size = {self.download_batch_size}, "
+                    f"max_file_mb = {self.max_file_mb}: such a batch needs "
+                    f"{self.downloader_tmp_mb} MiB of /tmp and Lambda gives at most "
+                    f"{_TMP_MAXIMUM_MB}; lower one of the two"
+                ),
+            )
+        longest_wait = self.message_retention_days + SQS_MAXIMUM_RETENTION_DAYS
+        if self.status_ttl_days < longest_wait:
+            yield (
+                {"status_ttl_days", "message_retention_days"},
+                (
+                    f"status_ttl_days = {self.status_ttl_days}: must be at least {longest_wait}, "
+                    "since a message can come back from the dead-letter queue that late, and the "
+                    "PDF of a job that is forgotten by then would be made again"
+                ),
+            )
+        if self.max_attempts >= self.max_receive_count:
+            yield (
+                {"max_attempts", "max_receive_count"},
+                (
+                    f"max_receive_count = {self.max_receive_count}: must be more than "
+                    f"max_attempts = {self.max_attempts}, or SQS dead-letters messages before "
+                    "the functions can say why"
+                ),
+            )
+
+
+def _is_cdks(key: str) -> bool:
+    return ":" in key or "@" in key or "aws-cdk" in key
+
+
+def _suggestion(key: str, known: Mapping[str, object]) -> str:
+    nearest = difflib.get_close_matches(key.replace("-", "_").lower(), known, n=1)
+    return f"; did you mean {nearest[0]}?" if nearest else ""

@@ -1,0 +1,30 @@
+"""What all tests stand on: an environment without a developer's AWS settings, an emulated AWS."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from local.backend import Backend, BackendKind, run_backend
+
+_PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _neutral_environment() -> Iterator[None]:
+    """No test sees an account, a profile or a proxy of the machine it runs on."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith("AWS_") or name.upper() in _PROXIES:
+                patch.delenv(name)
+        patch.setenv("AWS_CONFIG_FILE", os.devnull)
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        yield
+
+
+@pytest.fixture(scope="session")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+    """An emulated AWS, shared: what a test makes there carries a name of its own."""
+    with run_backend(BackendKind.MOTO, tmp_path_factory.mktemp("aws")) as backend:
+        yield backend

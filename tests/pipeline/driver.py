@@ -1,0 +1,112 @@
+"""A program that drives the system from outside: it knows the state file, and nothing else."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import uuid4
+
+import boto3
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
+
+INVOICE = "550e8400-e29b-41d4-a716-446655440000"
+ENDED = ("ARCHIVED", "FAILED")
+
+
+def body(job_id: str | None = None, **changes: Any) -> dict[str, Any]:
+    """A good message; `changes` replace its fields."""
+    message: dict[str, Any] = {
+        "designId": INVOICE,
+        "version": 1,
+        "content": {"fileName": "invoice.pdf", "params": {"customerName": job_id, "amount": 10}},
+        **changes,
+    }
+    return message if job_id is None else {"jobId": job_id, **message}
+
+
+def new_id(label: str) -> str:
+    """A job id that no other test has."""
+    return f"{label}-{uuid4().hex[:12]}"
+
+
+def until[T](look: Callable[[], T | None], seconds: float, what: str) -> T:
+    """The first thing that `look` finds; fails when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while (found := look()) is None:
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.1)
+    return found
+
+
+class Driver:
+    """What upstream systems and operators can do with what the state file says."""
+
+    def __init__(self, state: Mapping[str, str]) -> None:
+        self.state = state
+        self.sqs: SQSClient = self._client("sqs")
+        self.s3: S3Client = self._client("s3")
+        self.dynamodb: DynamoDBClient = self._client("dynamodb")
+
+    def _client(self, service: Literal["sqs", "s3", "dynamodb"]) -> Any:
+        return boto3.client(
+            service,
+            endpoint_url=self.state["aws_endpoint_url"],
+            region_name=self.state["region"],
+            aws_access_key_id="driver",
+            aws_secret_access_key="driver",
+        )
+
+    def close(self) -> None:
+        for client in (self.sqs, self.s3, self.dynamodb):
+            client.close()
+
+    def send(self, message: Mapping[str, Any] | str) -> str:
+        """Send a message; its SQS message id."""
+        text = message if isinstance(message, str) else json.dumps(message)
+        queue = self.state["request_queue_url"]
+        return self.sqs.send_message(QueueUrl=queue, MessageBody=text)["MessageId"]
+
+    def job(self, job_id: str) -> dict[str, str] | None:
+        """The job's record as text, None where there is none."""
+        item = self.dynamodb.get_item(
+            TableName=self.state["jobs_table"], Key={"jobId": {"S": job_id}}, ConsistentRead=True
+        ).get("Item")
+        if item is None:
+            return None
+        return {name: str(next(iter(value.values()))) for name, value in item.items()}
+
+    def ended(self, job_id: str, seconds: float = 30) -> dict[str, str]:
+        """The job's record once it has ended."""
+
+        def look() -> dict[str, str] | None:
+            job = self.job(job_id)
+            return job if job and job["status"] in ENDED else None
+
+        return until(look, seconds, f"the end of {job_id}, now {self.job(job_id)}")
+
+    def dead_letter(self, queue: str, job_id: str, seconds: float = 10) -> "MessageTypeDef":
+        """The job's message in a dead-letter queue; it and the others stay there."""
+
+        def look() -> "MessageTypeDef | None":
+            received = self.sqs.receive_message(
+                QueueUrl=self.state[queue],
+                MaxNumberOfMessages=10,
+                VisibilityTimeout=1,
+                MessageAttributeNames=["All"],
+            )
+            for message in received.get("Messages", []):
+                if message["MessageAttributes"]["jobId"]["StringValue"] == job_id:
+                    return message
+            return None
+
+        return until(look, seconds, f"{job_id} in {queue}")
+
+    def versions(self, prefix: str) -> list[str]:
+        """All versions of all objects under a prefix: an object written twice counts twice."""
+        found = self.s3.list_object_versions(Bucket=self.state["archive_bucket"], Prefix=prefix)
+        return [version["Key"] for version in found.get("Versions", [])]

@@ -1,0 +1,128 @@
+"""Functions are killed, webhooks forged, and programs stopped: nothing is left without an end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local.emulator.fault_plan import Call, Fault
+from local.emulator.faults import Slow
+from local.paths import REPOSITORY
+from local.system import System
+from tests.pipeline.driver import Driver, body, new_id, until
+
+
+@pytest.fixture
+def slow(system: System) -> Iterator[None]:
+    """ReportFlow takes a second for each call: time enough to be killed in mid-batch."""
+    assert system.emulator is not None
+    system.emulator.faults.replace(
+        [
+            Fault(call=call, fault=Slow(seconds=1), times=None)
+            for call in (Call.SUBMIT, Call.DOWNLOAD)
+        ]
+    )
+    yield
+    system.emulator.faults.replace([])
+
+
+def _pool(system: System, name: str) -> str:
+    return next(function for function in system.pools if name in function.lower())
+
+
+@pytest.mark.parametrize(
+    ("function", "status_before"), [("submitter", "SUBMITTING"), ("downloader", "SUBMITTED")]
+)
+@pytest.mark.usefixtures("slow")
+def test_function_killed_in_mid_batch_leaves_no_job_without_an_end(
+    system: System, driver: Driver, function: str, status_before: str
+) -> None:
+    pool = system.pools[_pool(system, function)]
+    job_ids = [new_id("killed") for _ in range(10)]
+    for job_id in job_ids:
+        driver.send(body(job_id))
+
+    def at_work() -> bool | None:
+        jobs = [driver.job(job_id) for job_id in job_ids]
+        return any(job and job["status"] == status_before for job in jobs) or None
+
+    until(at_work, 20, f"a job is {status_before}")
+    for pid in pool.pids():
+        os.kill(pid, signal.SIGKILL)
+
+    ended = [driver.ended(job_id, 90) for job_id in job_ids]
+
+    assert {job["status"] for job in ended} == {"ARCHIVED"}
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """`python -m local up`, started as a person would."""
+    state = tmp_path / "state.json"
+    command = [sys.executable, "-m", "local", "up", "--state", str(state), "--workspace-id", "ws_1"]
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        yield process, state
+        process.kill()
+
+
+def _children(pid: int) -> set[int]:
+    """All descendants of a process."""
+    found = set[int]()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        if parent == pid:
+            child = int(stat.parent.name)
+            found |= {child} | _children(child)
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_up_is_driven_by_its_state_file_and_leaves_nothing_running(
+    program: tuple[subprocess.Popen[str], Path], number: signal.Signals
+) -> None:
+    process, path = program
+    until(lambda: path.exists() or process.poll() is not None or None, 60, "the state file")
+    assert process.poll() is None, process.stderr and process.stderr.read()
+    driver = Driver(json.loads(path.read_text()))
+    job_id = new_id("driven")
+    driver.send(body(job_id))
+
+    assert driver.ended(job_id)["status"] == "ARCHIVED"
+
+    driver.close()
+    children = _children(process.pid)
+    process.send_signal(number)
+    assert process.wait(30) == 0
+    alive = {child for child in children if Path(f"/proc/{child}").exists()}
+    assert children
+    assert not alive
+    assert not path.exists()
+
+
+def test_up_tells_all_wrong_settings_and_starts_nothing(tmp_path: Path) -> None:
+    state = tmp_path / "state.json"
+    wrong = ["--set", "max_file_mb=many", "--set", "request_batch_sise=3"]
+    done = subprocess.run(
+        [sys.executable, "-m", "local", "up", "--state", str(state), *wrong],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.returncode == 1
+    assert "max_file_mb" in done.stderr
+    assert "request_batch_size" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not state.exists()

@@ -1,0 +1,108 @@
+"""The webhook over real HTTP, as ReportFlow and strangers use it."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import requests
+
+from tests.pipeline.driver import INVOICE, Driver, body, new_id
+
+TIMEOUT_SECONDS = 30
+
+
+def _event(**changes: Any) -> dict[str, Any]:
+    return {
+        "event": "file.completed",
+        "timestamp": "2026-02-15T10:30:45.123Z",
+        "workspaceId": "local-workspace",
+        "designId": INVOICE,
+        "version": 1,
+        "files": [
+            {"fileId": new_id("file"), "uuid": "u1", "fileName": "a.pdf", "params": {"a": "b"}}
+        ],
+        **changes,
+    }
+
+
+def _post(url: str, event: object) -> requests.Response:
+    return requests.post(url, json=event, timeout=TIMEOUT_SECONDS)
+
+
+def test_believed_webhook_is_answered_as_the_service_expects(driver: Driver) -> None:
+    answer = _post(driver.state["webhook_url"], _event())
+
+    assert (answer.status_code, answer.json()) == (200, {"received": True})
+
+
+def test_event_that_is_not_about_files_is_accepted_and_forgotten(driver: Driver) -> None:
+    assert _post(driver.state["webhook_url"], _event(event="file.viewed")).status_code == 200
+
+
+def _wrong_token(url: str) -> str:
+    return url[:-1] + ("a" if url[-1] != "a" else "b")
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [_wrong_token, lambda url: url.rsplit("/", 1)[0] + "/x", lambda url: url + "x"],
+    ids=["one-character", "short", "longer"],
+)
+def test_wrong_secret_looks_like_a_missing_route(
+    driver: Driver, forge: Callable[[str], str]
+) -> None:
+    url = driver.state["webhook_url"]
+    missing = _post(url.replace("/webhooks/", "/nothing/"), _event())
+
+    refused = _post(forge(url), _event())
+
+    assert (refused.status_code, refused.json()) == (missing.status_code, missing.json())
+    assert refused.status_code == 404
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"workspaceId": "somebody-else"},
+        {"files": [{"fileId": "../../etc", "uuid": "u1"}]},
+        {"files": [{"fileId": "f1", "uuid": "u1/../u2"}]},
+        {"files": "all of them"},
+        {"designId": "x"},
+        {"version": "1"},
+    ],
+    ids=["workspace", "file-id", "uuid", "files", "design", "version"],
+)
+def test_what_can_never_become_right_is_4xx(driver: Driver, changes: dict[str, Any]) -> None:
+    assert _post(driver.state["webhook_url"], _event(**changes)).status_code == 400
+
+
+def test_body_that_is_no_json_is_4xx(driver: Driver) -> None:
+    for content in (b"", b"{", b"\xff\xfe", b"[" * 10_000):
+        answer = requests.post(driver.state["webhook_url"], data=content, timeout=TIMEOUT_SECONDS)
+        assert answer.status_code == 400, content[:10]
+
+
+def test_repeated_webhook_changes_nothing(driver: Driver) -> None:
+    job_id = new_id("repeated")
+    driver.send(body(job_id))
+    job = driver.ended(job_id)
+    file = {"fileId": job["fileId"], "uuid": "u1", "fileName": "a.pdf"}
+
+    assert _post(driver.state["webhook_url"], _event(files=[file])).status_code == 200
+
+    follower = new_id("repeated")
+    driver.send(body(follower))
+    driver.ended(follower)
+    assert driver.job(job_id) == job
+
+
+def test_secret_is_in_no_log(driver: Driver, log_text: Callable[[], str]) -> None:
+    token = driver.state["webhook_url"].rsplit("/", 1)[1]
+    assert _post(driver.state["webhook_url"], _event()).ok
+    assert _post(_wrong_token(driver.state["webhook_url"]), _event()).status_code == 404
+
+    text = log_text()
+
+    assert json.dumps("webhook refused") in text
+    assert token not in text

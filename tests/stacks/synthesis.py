@@ -1,0 +1,59 @@
+"""Runs the CDK app the way a person does."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from stacks.packaging import REPOSITORY
+
+CHANGED = {
+    "workspace_id": "acme",
+    "reportflow_url": "http://127.0.0.1:9000/v1/",
+    "stack_prefix": "Invoices",
+    "removal_policy": "destroy",
+    "payload_buckets": "acme-payloads, acme-more-payloads",
+    "submitter_timeout_seconds": "31",
+    "webhook_timeout_seconds": "11",
+    "downloader_timeout_seconds": "61",
+    "submitter_memory_mb": "201",
+    "webhook_memory_mb": "202",
+    "downloader_memory_mb": "203",
+    "request_batch_size": "9",
+    "download_batch_size": "7",
+    "request_maximum_concurrency": "3",
+    "download_maximum_concurrency": "4",
+    "max_attempts": "6",
+    "max_receive_count": "50",
+    "message_retention_days": "8",
+    "max_file_mb": "300",
+    "orphan_grace_seconds": "77",
+    "status_ttl_days": "99",
+    "log_level": "DEBUG",
+    "log_retention_days": "7",
+}
+"""Every setting, as `-c` gives it, at another value than its default."""
+
+
+def run_app(
+    folder: Path, settings: Mapping[str, str] | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `python app.py` on a machine without node, Docker or anything else on its PATH."""
+    if settings is not None:
+        environment["CDK_CONTEXT_JSON"] = json.dumps(settings)
+    return subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=REPOSITORY,
+        env={**os.environ, "PATH": "", "CDK_OUTDIR": str(folder), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def synthesize(folder: Path, settings: Mapping[str, str] | None = None, **environment: str) -> Path:
+    done = run_app(folder, settings, **environment)
+    assert done.returncode == 0, done.stderr
+    return folder

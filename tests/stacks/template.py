@@ -1,0 +1,62 @@
+"""A synthesized template, looked at by what refers to what."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+Properties = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Template:
+    document: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        return cls(json.loads(path.read_text()))
+
+    @property
+    def resources(self) -> Mapping[str, Mapping[str, Any]]:
+        resources: Mapping[str, Mapping[str, Any]] = self.document["Resources"]
+        return resources
+
+    def of_type(self, kind: str) -> dict[str, Properties]:
+        found = {
+            name: resource.get("Properties", {})
+            for name, resource in self.resources.items()
+            if resource["Type"] == kind
+        }
+        assert found, f"the template has no {kind}"
+        return found
+
+    def one(self, kind: str) -> Properties:
+        (properties,) = self.of_type(kind).values()
+        return properties
+
+    def exports(self) -> dict[str, str]:
+        """The resource behind each export name."""
+        return {
+            output["Export"]["Name"]: next(references(output["Value"]))
+            for output in self.document["Outputs"].values()
+            if "Export" in output
+        }
+
+
+def references(value: object) -> Iterator[str]:
+    """The names that intrinsics in a value refer to: resources, pseudo parameters, exports."""
+    match value:
+        case {"Ref": str(name)} | {"Fn::GetAtt": [str(name), *_]} | {"Fn::ImportValue": str(name)}:
+            yield name
+        case Mapping():
+            for part in value.values():
+                yield from references(part)
+        case list():
+            for part in value:
+                yield from references(part)
+
+
+def reference(value: object) -> str:
+    (name,) = references(value)
+    return name

@@ -1,0 +1,252 @@
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from reportflow.settings import DownloaderSettings, SubmitterSettings, WebhookSettings
+from stacks.packaging import REPOSITORY
+from tests.stacks.template import Properties, Template, reference, references
+
+FUNCTION = "AWS::Lambda::Function"
+SOURCE = "AWS::Lambda::EventSourceMapping"
+QUEUE = "AWS::SQS::Queue"
+ROLE = "AWS::IAM::Role"
+
+OUTPUTS = {
+    "storage": {"JobsTableName", "ArchiveBucketName", "SecretArn"},
+    "pipeline": {
+        "RequestQueueUrl",
+        "RequestDeadLetterQueueUrl",
+        "DownloadQueueUrl",
+        "DownloadDeadLetterQueueUrl",
+        "WebhookBaseUrl",
+        "SubmitterFunctionName",
+        "WebhookFunctionName",
+        "DownloaderFunctionName",
+    },
+}
+
+
+def by_name(template: Template) -> dict[str, Properties]:
+    """The functions by the name of their folder."""
+    return {
+        function["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]: function
+        for function in template.of_type(FUNCTION).values()
+    }
+
+
+def environment(function: Properties) -> dict[str, Any]:
+    """What the function is told beside the settings of Powertools."""
+    variables: Mapping[str, Any] = function["Environment"]["Variables"]
+    return {name: value for name, value in variables.items() if not name.startswith("POWERTOOLS_")}
+
+
+def statements(role: Properties) -> list[Mapping[str, Any]]:
+    return [
+        statement
+        for policy in role["Policies"]
+        for statement in policy["PolicyDocument"]["Statement"]
+    ]
+
+
+def as_list(value: Any) -> list[Any]:  # noqa: ANN401 - a policy writes a list of one without one
+    return value if isinstance(value, list) else [value]
+
+
+def test_every_function_folder_is_deployed(pipeline: Template) -> None:
+    folders = {handler.parent.name for handler in REPOSITORY.glob("functions/*/handler.py")}
+    assert by_name(pipeline).keys() == folders
+    assert {function["Handler"] for function in by_name(pipeline).values()} == {"handler.handler"}
+
+
+def test_functions_run_on_what_the_layers_are_built_for(pipeline: Template) -> None:
+    layers = pipeline.of_type("AWS::Lambda::LayerVersion")
+    for function in pipeline.of_type(FUNCTION).values():
+        assert {reference(layer) for layer in function["Layers"]} == layers.keys()
+        assert function["Architectures"] == ["arm64"]
+        assert function["Runtime"] == "python3.13"
+    for layer in layers.values():
+        assert "arm64" in layer["CompatibleArchitectures"]
+        assert layer["CompatibleRuntimes"] == ["python3.13"]
+
+
+def test_only_the_vendor_layer_is_made_for_one_architecture(pipeline: Template) -> None:
+    made_for = [
+        set(layer["CompatibleArchitectures"])
+        for layer in pipeline.of_type("AWS::Lambda::LayerVersion").values()
+    ]
+    assert sorted(made_for, key=len) == [{"arm64"}, {"arm64", "x86_64"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("submitter", SubmitterSettings),
+        ("webhook", WebhookSettings),
+        ("downloader", DownloaderSettings),
+    ],
+)
+def test_a_function_is_told_just_what_it_reads(
+    pipeline: Template,
+    name: str,
+    settings: type[SubmitterSettings | WebhookSettings | DownloaderSettings],
+) -> None:
+    read = {field.name.upper() for field in fields(settings)}
+    assert environment(by_name(pipeline)[name]).keys() == read
+
+
+def test_visibility_is_six_timeouts_of_the_consumer(pipeline: Template) -> None:
+    functions = pipeline.of_type(FUNCTION)
+    queues = pipeline.of_type(QUEUE)
+    for source in pipeline.of_type(SOURCE).values():
+        queue = queues[reference(source["EventSourceArn"])]
+        timeout = functions[reference(source["FunctionName"])]["Timeout"]
+        window = source.get("MaximumBatchingWindowInSeconds", 0)
+        assert queue["VisibilityTimeout"] >= 6 * timeout + window
+
+
+def test_a_consumed_queue_has_dead_letters_that_are_kept_as_long(pipeline: Template) -> None:
+    queues = pipeline.of_type(QUEUE)
+    for source in pipeline.of_type(SOURCE).values():
+        queue = queues[reference(source["EventSourceArn"])]
+        dead_letters = queues[reference(queue["RedrivePolicy"]["deadLetterTargetArn"])]
+        assert dead_letters["MessageRetentionPeriod"] >= queue["MessageRetentionPeriod"]
+        assert "RedrivePolicy" not in dead_letters
+
+
+def test_queues_are_encrypted(pipeline: Template) -> None:
+    assert all(queue["SqsManagedSseEnabled"] for queue in pipeline.of_type(QUEUE).values())
+
+
+def test_one_bad_message_does_not_bring_its_batch_back(pipeline: Template) -> None:
+    for source in pipeline.of_type(SOURCE).values():
+        assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+        assert source.get("Enabled", True) is True
+
+
+def test_concurrency_is_limited_where_no_message_pays_for_it(pipeline: Template) -> None:
+    for source in pipeline.of_type(SOURCE).values():
+        assert source["ScalingConfig"]["MaximumConcurrency"] >= 2
+    assert "ReservedConcurrentExecutions" not in json.dumps(pipeline.document)
+
+
+def test_a_batch_of_the_largest_files_fits_on_disk(
+    pipeline: Template, changed_pipeline: Template
+) -> None:
+    for template in (pipeline, changed_pipeline):
+        functions = template.of_type(FUNCTION)
+        checked = [
+            functions[reference(source["FunctionName"])]["EphemeralStorage"]["Size"] * 1024 * 1024
+            > source["BatchSize"] * int(variables["MAX_FILE_BYTES"])
+            for source in template.of_type(SOURCE).values()
+            if "MAX_FILE_BYTES"
+            in (variables := environment(functions[reference(source["FunctionName"])]))
+        ]
+        assert checked == [True]
+
+
+def test_each_function_has_a_role_and_logs_of_its_own(pipeline: Template) -> None:
+    functions = pipeline.of_type(FUNCTION).values()
+    roles = {reference(function["Role"]) for function in functions}
+    log_groups = {reference(function["LoggingConfig"]["LogGroup"]) for function in functions}
+    assert roles == pipeline.of_type(ROLE).keys()
+    assert len(roles) == len(log_groups) == len(functions)
+    assert all(
+        group["RetentionInDays"] for group in pipeline.of_type("AWS::Logs::LogGroup").values()
+    )
+
+
+def test_no_role_has_a_wildcard_or_a_policy_of_somebody_elses(pipeline: Template) -> None:
+    for role in pipeline.of_type(ROLE).values():
+        assert "ManagedPolicyArns" not in role
+        for statement in statements(role):
+            assert statement["Effect"] == "Allow"
+            assert not any("*" in action for action in as_list(statement["Action"]))
+            assert "*" not in as_list(statement["Resource"])
+    assert not any(
+        resource["Type"] in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy")
+        for resource in pipeline.resources.values()
+    )
+
+
+def test_a_role_reaches_what_its_function_is_told_of_and_nothing_else(
+    pipeline: Template, storage: Template
+) -> None:
+    exports = storage.exports()
+    roles = pipeline.of_type(ROLE)
+
+    def resources(value: object) -> set[str]:
+        return {exports.get(name, name) for name in references(value)}
+
+    for function in pipeline.of_type(FUNCTION).values():
+        allowed = statements(roles[reference(function["Role"])])
+        reached = resources([statement["Resource"] for statement in allowed])
+        told = resources(list(environment(function).values()))
+        assert reached == told | {reference(function["LoggingConfig"]["LogGroup"])}
+
+
+def test_payload_buckets_are_read_only_where_configured(
+    pipeline: Template, changed_pipeline: Template
+) -> None:
+    def readable(template: Template) -> list[Any]:
+        role = template.of_type(ROLE)[reference(by_name(template)["submitter"]["Role"])]
+        return [
+            resource["Fn::Join"][1][-1]
+            for statement in statements(role)
+            if any(action.startswith("s3:") for action in as_list(statement["Action"]))
+            for resource in as_list(statement["Resource"])
+        ]
+
+    assert readable(pipeline) == []
+    assert readable(changed_pipeline) == [
+        ":s3:::acme-payloads/*",
+        ":s3:::acme-more-payloads/*",
+    ]
+
+
+def test_only_the_webhooks_route_is_open(pipeline: Template) -> None:
+    route = pipeline.one("AWS::ApiGatewayV2::Route")
+    integration = pipeline.one("AWS::ApiGatewayV2::Integration")
+    permission = pipeline.one("AWS::Lambda::Permission")
+    assert route["RouteKey"] == "POST /webhooks/{token}"
+    assert integration["PayloadFormatVersion"] == "2.0"
+    functions = pipeline.of_type(FUNCTION)
+    assert functions[reference(integration["IntegrationUri"])] == by_name(pipeline)["webhook"]
+    assert functions[reference(permission["FunctionName"])] == by_name(pipeline)["webhook"]
+    assert permission["SourceArn"]["Fn::Join"][1][-1].endswith("/webhooks/{token}")
+    assert "CorsConfiguration" not in pipeline.one("AWS::ApiGatewayV2::Api")
+
+
+def test_the_access_log_never_holds_the_webhooks_secret(pipeline: Template) -> None:
+    stage = pipeline.one("AWS::ApiGatewayV2::Stage")
+    entry = json.loads(stage["AccessLogSettings"]["Format"])
+    assert "$context.routeKey" in entry.values()
+    assert not any("path" in variable.lower() for variable in entry.values())
+    assert reference(stage["AccessLogSettings"]["DestinationArn"]) in pipeline.of_type(
+        "AWS::Logs::LogGroup"
+    )
+
+
+def test_the_stage_is_throttled(pipeline: Template) -> None:
+    limits = pipeline.one("AWS::ApiGatewayV2::Stage")["DefaultRouteSettings"]
+    assert 0 < limits["ThrottlingRateLimit"] <= limits["ThrottlingBurstLimit"]
+
+
+def test_outputs_tell_what_people_and_programs_need(storage: Template, pipeline: Template) -> None:
+    told = {
+        name: {
+            key for key, output in template.document["Outputs"].items() if "Export" not in output
+        }
+        for name, template in {"storage": storage, "pipeline": pipeline}.items()
+    }
+    assert told == OUTPUTS
+
+
+def test_no_resource_runs_code_at_deployment(storage: Template, pipeline: Template) -> None:
+    for template in (storage, pipeline):
+        assert not any(
+            resource["Type"].startswith(("Custom::", "AWS::CloudFormation::"))
+            for resource in template.resources.values()
+        )

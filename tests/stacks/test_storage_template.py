@@ -1,0 +1,119 @@
+import json
+import re
+
+import pytest
+
+from reportflow.jobs_table import BY_FILE_ID
+from tests.stacks.template import Template, reference
+
+HOLDS_DATA = {
+    "AWS::DynamoDB::Table",
+    "AWS::Logs::LogGroup",
+    "AWS::S3::Bucket",
+    "AWS::SecretsManager::Secret",
+    "AWS::SQS::Queue",
+}
+
+
+def removal(template: Template) -> dict[str, tuple[str | None, str | None]]:
+    return {
+        name: (resource.get("DeletionPolicy"), resource.get("UpdateReplacePolicy"))
+        for name, resource in template.resources.items()
+        if resource["Type"] in HOLDS_DATA
+    }
+
+
+def test_what_holds_data_is_retained(storage: Template, pipeline: Template) -> None:
+    holds_data = removal(storage) | removal(pipeline)
+    assert holds_data
+    assert set(holds_data.values()) == {("Retain", "Retain")}
+
+
+def test_what_holds_data_goes_when_the_deployment_says_so(
+    changed_storage: Template, changed_pipeline: Template
+) -> None:
+    holds_data = removal(changed_storage) | removal(changed_pipeline)
+    assert set(holds_data.values()) == {("Delete", "Delete")}
+
+
+def test_the_table_can_be_deleted_only_where_it_is_not_retained(
+    storage: Template, changed_storage: Template
+) -> None:
+    assert storage.one("AWS::DynamoDB::Table")["DeletionProtectionEnabled"] is True
+    assert changed_storage.one("AWS::DynamoDB::Table")["DeletionProtectionEnabled"] is False
+
+
+def test_the_archive_is_private_encrypted_and_versioned(storage: Template) -> None:
+    bucket = storage.one("AWS::S3::Bucket")
+    assert all(
+        bucket["PublicAccessBlockConfiguration"][what]
+        for what in (
+            "BlockPublicAcls",
+            "BlockPublicPolicy",
+            "IgnorePublicAcls",
+            "RestrictPublicBuckets",
+        )
+    )
+    assert bucket["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
+    assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+
+
+@pytest.mark.parametrize(
+    ("stack", "data", "policy", "target"),
+    [
+        ("storage", "AWS::S3::Bucket", "AWS::S3::BucketPolicy", "Bucket"),
+        ("pipeline", "AWS::SQS::Queue", "AWS::SQS::QueuePolicy", "Queues"),
+    ],
+)
+def test_bucket_and_queues_refuse_plain_http(
+    request: pytest.FixtureRequest, stack: str, data: str, policy: str, target: str
+) -> None:
+    template: Template = request.getfixturevalue(stack)
+    denied = {
+        reference(attached[target])
+        for attached in template.of_type(policy).values()
+        for statement in attached["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Deny"
+        and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+        and statement["Action"] in ("s3:*", "sqs:*")
+        and statement["Principal"] == {"AWS": "*"}
+    }
+    assert denied == template.of_type(data).keys()
+
+
+def test_a_job_is_found_by_id_file_and_status(storage: Template) -> None:
+    table = storage.one("AWS::DynamoDB::Table")
+    keys = {
+        index["IndexName"]: [key["AttributeName"] for key in index["KeySchema"]]
+        for index in table["GlobalSecondaryIndexes"]
+    }
+    assert [key["AttributeName"] for key in table["KeySchema"]] == ["jobId"]
+    assert keys == {BY_FILE_ID: ["fileId"], "byStatus": ["status", "updatedAt"]}
+
+
+def test_the_table_forgets_on_time_and_can_be_restored(storage: Template) -> None:
+    table = storage.one("AWS::DynamoDB::Table")
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expiresAt", "Enabled": True}
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+
+
+def test_the_secret_ships_without_keys_and_with_a_token_nobody_knows(storage: Template) -> None:
+    secret = storage.one("AWS::SecretsManager::Secret")
+    assert "SecretString" not in secret
+    generated = secret["GenerateSecretString"]
+    assert generated["GenerateStringKey"] == "webhookToken"
+    assert json.loads(generated["SecretStringTemplate"]) == {
+        "appKey": "",
+        "secretKey": "",
+        "previousWebhookToken": "",
+    }
+    # The token is a path segment of the webhook's URL: nothing in it may need an escape.
+    assert generated["ExcludePunctuation"] is True
+    assert generated["PasswordLength"] >= 32
+
+
+def test_nothing_reads_the_secret_into_a_template(storage: Template, pipeline: Template) -> None:
+    for template in (storage, pipeline):
+        assert not re.search(r"\{\{resolve:", json.dumps(template.document))

@@ -1,0 +1,62 @@
+"""A valid message of each kind, and a PDF."""
+
+import json
+from typing import Any
+
+from reportflow.messages import GenerationRequest, parse_request
+
+DESIGN_ID = "550e8400-e29b-41d4-a716-446655440000"
+APP_KEY = "app-3f9c1e"
+SECRET_KEY = "sec-77d0ab"
+TOKEN = "t0kenT0kenT0kenT0kenT0ken"
+
+PDF = b"%PDF-1.7\n" + b"1 0 obj\n<< /Producer (test) >>\nendobj\n" * 40 + b"trailer\n%%EOF\n"
+
+
+def message(**changes: Any) -> dict[str, Any]:
+    """What upstream sends, with other values for some of its fields."""
+    return {
+        "jobId": "invoice-2024-001",
+        "designId": DESIGN_ID,
+        "version": 1,
+        "content": {"fileName": "invoice.pdf", "params": {"amount": 10000}},
+        **changes,
+    }
+
+
+def message_body(**changes: Any) -> str:
+    return json.dumps(message(**changes), ensure_ascii=False)
+
+
+def request(**changes: Any) -> GenerationRequest:
+    return parse_request(message_body(**changes).encode())
+
+
+def completed_body(**changes: Any) -> str:
+    """A message of the download queue."""
+    return json.dumps(
+        {
+            "kind": "completed",
+            "fileId": "file_abc123",
+            "uuid": "9b2d6f",
+            "designId": DESIGN_ID,
+            "version": 1,
+            **changes,
+        }
+    )
+
+
+def webhook_body(**changes: Any) -> dict[str, Any]:
+    """What ReportFlow posts."""
+    return {
+        "event": "file.completed",
+        "timestamp": "2026-03-31T23:59:50Z",
+        "workspaceId": "acme",
+        "designId": DESIGN_ID,
+        "version": 1,
+        "files": [
+            {"fileId": "file_1", "uuid": "u1", "fileName": "a.pdf", "params": {"name": "秘密"}},
+            {"fileId": "file_2", "uuid": "u2", "fileName": "b.pdf", "params": {}},
+        ],
+        **changes,
+    }

@@ -1,0 +1,144 @@
+import hashlib
+import io
+import re
+from base64 import b64decode
+from email.message import Message
+from urllib.parse import unquote
+
+import pytest
+
+from local.backend import Backend
+from reportflow.archive import S3Archive, content_disposition
+from reportflow.errors import Permanent, Retryable
+from reportflow.jobs import Job, JobStatus
+from reportflow.pdf import ReceivedPdf
+from tests.unit.clock import START
+from tests.unit.samples import DESIGN_ID, PDF
+
+JOB = Job(
+    "invoice-1", JobStatus.SUBMITTED, START, DESIGN_ID, 1, "請求書_7.pdf", file_id="file_abc123"
+)
+
+
+@pytest.fixture
+def archive(aws: Backend, bucket: str) -> S3Archive:
+    return S3Archive(aws.client("s3"), bucket)
+
+
+def described(content: bytes) -> ReceivedPdf:
+    return ReceivedPdf(len(content), hashlib.sha256(content).digest())
+
+
+def test_the_object_is_what_was_received_and_says_whose_it_is(
+    aws: Backend, bucket: str, archive: S3Archive
+) -> None:
+    stored = archive.store(JOB, described(PDF), io.BytesIO(PDF))
+
+    found = aws.client("s3").get_object(Bucket=bucket, Key=stored.key)
+    assert found["Body"].read() == PDF
+    assert found["VersionId"] == stored.version_id
+    assert found["ContentType"] == "application/pdf"
+    assert found["Metadata"] == {"job-id": JOB.job_id, "file-id": JOB.file_id}
+    assert (stored.size, stored.sha256) == (len(PDF), hashlib.sha256(PDF).hexdigest())
+
+
+def test_the_key_is_made_of_design_day_job_and_name(archive: S3Archive) -> None:
+    stored = archive.store(JOB, described(PDF), io.BytesIO(PDF))
+
+    assert stored.key == f"{DESIGN_ID}/2026/03/31/invoice-1/請求書_7.pdf"
+
+
+def test_a_second_attempt_with_the_same_bytes_finds_the_first_ones_object(
+    aws: Backend, bucket: str, archive: S3Archive
+) -> None:
+    first = archive.store(JOB, described(PDF), io.BytesIO(PDF))
+
+    assert archive.store(JOB, described(PDF), io.BytesIO(PDF)) == first
+    versions = aws.client("s3").list_object_versions(Bucket=bucket)["Versions"]
+    assert [version["VersionId"] for version in versions] == [first.version_id]
+
+
+def test_other_bytes_under_the_jobs_key_are_a_conflict_and_stay(
+    aws: Backend, bucket: str, archive: S3Archive
+) -> None:
+    first = archive.store(JOB, described(PDF), io.BytesIO(PDF))
+    other = PDF + b"\n"
+
+    with pytest.raises(Permanent, match="ARCHIVE_CONFLICT"):
+        archive.store(JOB, described(other), io.BytesIO(other))
+    assert aws.client("s3").get_object(Bucket=bucket, Key=first.key)["Body"].read() == PDF
+
+
+def test_an_object_without_a_checksum_is_not_taken_for_ours(
+    aws: Backend, bucket: str, archive: S3Archive
+) -> None:
+    aws.client("s3").put_object(
+        Bucket=bucket, Key=JOB.archive_key(), Body=PDF, ChecksumAlgorithm="CRC32"
+    )
+
+    with pytest.raises(Retryable, match="ARCHIVE_UNREADABLE"):
+        archive.store(JOB, described(PDF), io.BytesIO(PDF))
+
+
+def test_s3_is_told_the_digest_of_what_was_received(
+    aws: Backend, bucket: str, archive: S3Archive
+) -> None:
+    stored = archive.store(JOB, described(PDF), io.BytesIO(PDF))
+
+    found = aws.client("s3").head_object(Bucket=bucket, Key=stored.key, ChecksumMode="ENABLED")
+    assert b64decode(found["ChecksumSHA256"]) == hashlib.sha256(PDF).digest()
+
+
+def test_a_bucket_that_refuses_can_be_tried_again(aws: Backend) -> None:
+    absent = S3Archive(aws.client("s3"), "no-such-bucket-7f")
+
+    with pytest.raises(Retryable, match="AWS_NoSuchBucket"):
+        absent.store(JOB, described(PDF), io.BytesIO(PDF))
+
+
+NAMES = [
+    "invoice.pdf",
+    "請求書.pdf",
+    "か\u3099.pdf",
+    "２０２４年ー控え・々.pdf",
+    "-_.pdf",
+    "請" * 200,
+    "請a" * 100,
+]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=lambda name: name[:12])
+def test_a_browser_saves_the_file_by_its_own_name(name: str) -> None:
+    header = content_disposition(name)
+
+    assert header.isascii()
+    extended = re.search(r"filename\*=UTF-8''(\S+)$", header)
+    assert extended is not None
+    assert unquote(extended[1]) == name
+
+
+@pytest.mark.parametrize("name", NAMES, ids=lambda name: name[:12])
+def test_an_old_client_gets_a_plain_name_with_the_same_ending(name: str) -> None:
+    parsed = Message()
+    parsed["Content-Disposition"] = content_disposition(name).partition("; filename*")[0]
+    plain = parsed.get_filename()
+
+    assert plain is not None
+    assert plain.isascii()
+    assert plain.endswith(".pdf") == name.endswith(".pdf")
+
+
+@pytest.mark.parametrize("name", NAMES, ids=lambda name: name[:12])
+def test_the_header_stays_below_the_two_kilobytes_that_s3_has_for_it(name: str) -> None:
+    others = len("Content-Type") + len("application/pdf")
+
+    assert len("Content-Disposition") + len(content_disposition(name)) + others < 2048
+
+
+def test_the_archived_header_is_that_of_the_name(
+    aws: Backend, bucket: str, archive: S3Archive
+) -> None:
+    stored = archive.store(JOB, described(PDF), io.BytesIO(PDF))
+
+    found = aws.client("s3").head_object(Bucket=bucket, Key=stored.key)
+    assert found["ContentDisposition"] == content_disposition(JOB.file_name)

@@ -1,0 +1,187 @@
+import json
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from reportflow.consumer import MAX_DELAY_SECONDS, Invocation, Outcome, consume
+from reportflow.errors import CredentialsRefused, Held, Retryable, Throttled
+from reportflow.jobs_table import JobsTable
+from reportflow.payloads import Payloads
+from reportflow.queues import Record
+from reportflow.service import ReportFlow
+from reportflow.submission import Submission
+from tests.unit.clock import Clock
+from tests.unit.peer import Peer, answer
+from tests.unit.queue_pair import QueuePair
+from tests.unit.samples import message_body
+
+INVOCATION = Invocation("request-1", datetime(2026, 4, 1, tzinfo=UTC))
+
+
+@pytest.fixture
+def rng() -> random.Random:
+    return random.Random(7)
+
+
+def fail(error: Exception) -> Callable[[Record, Invocation], Outcome]:
+    def work(_record: Record, _invocation: Invocation) -> Outcome:
+        raise error
+
+    return work
+
+
+def test_the_ten_records_of_a_batch_are_in_flight_at_the_same_time(
+    jobs: JobsTable,
+    service: ReportFlow,
+    queues: QueuePair,
+    peer: Peer,
+    clock: Clock,
+    invocation: Invocation,
+    rng: random.Random,
+) -> None:
+    all_there = threading.Barrier(10)
+
+    def accept(_: object) -> list[bytes]:
+        number = all_there.wait(timeout=20)  # Breaks, and no answer goes out, if one is missing.
+        return answer(202, json.dumps({"fileId": f"file_{number}", "url": "u"}).encode())
+
+    peer.respond = accept
+    for number in range(10):
+        queues.send(message_body(jobId=f"job-{number}"))
+    batch = queues.receive()
+    assert len(batch) == 10
+    work = Submission(
+        jobs, service, Payloads(pytest.fail, ()), queues.queue, max_attempts=3, clock=clock
+    )
+
+    assert consume(batch, work, queues.queue, invocation, rng) == {"batchItemFailures": []}
+    assert all(jobs.find_by_file_id(f"file_{number}") for number in range(10))
+
+
+def test_one_that_fails_keeps_none_of_the_others_back(
+    queues: QueuePair, rng: random.Random
+) -> None:
+    for body in ("good", "later", "broken", "good"):
+        queues.send(body)
+    batch = queues.receive()
+    done: list[str] = []
+
+    def work(record: Record, _: Invocation) -> Outcome:
+        if record.body == "later":
+            raise Retryable("CODE", "message")
+        if record.body == "broken":
+            raise ZeroDivisionError
+        done.append(record.message_id)
+        return Outcome.SUBMITTED
+
+    response = consume(batch, work, queues.queue, INVOCATION, rng)
+
+    returned = {failure["itemIdentifier"] for failure in response["batchItemFailures"]}
+    assert returned == {record.message_id for record in batch if record.body != "good"}
+    assert len(done) == 2
+
+
+def test_an_empty_batch_is_done(queues: QueuePair, rng: random.Random) -> None:
+    work = fail(ZeroDivisionError())
+
+    assert consume([], work, queues.queue, INVOCATION, rng) == {"batchItemFailures": []}
+
+
+@pytest.mark.parametrize(
+    ("asked", "given"),
+    [(0.0, 0), (7.0, 7), (900.0, 900), (10.0**9, MAX_DELAY_SECONDS)],
+)
+@pytest.mark.parametrize("kind", [Retryable, Throttled, Held, CredentialsRefused])
+def test_a_delay_that_was_asked_for_is_kept(
+    queues: QueuePair, rng: random.Random, kind: type[Retryable], asked: float, given: float
+) -> None:
+    queues.send("{}")
+    error = kind("CODE", "message", delay_seconds=asked)
+
+    with queues.visibility_changes() as changes:
+        consume(queues.receive(), fail(error), queues.queue, INVOCATION, rng)
+
+    assert changes == [given]
+
+
+def test_without_one_the_delay_grows_with_the_number_of_receives(
+    queues: QueuePair, rng: random.Random
+) -> None:
+    record = queues.deliver("{}")
+    longest = []
+    for receive_count in (1, 6, 12):
+        again = Record(**{**vars(record), "receive_count": receive_count})
+        with queues.visibility_changes() as changes:
+            for _ in range(12):
+                error = Retryable("CODE", "message")
+                consume([again], fail(error), queues.queue, INVOCATION, rng)
+        longest.append(max(changes))
+
+    assert longest[0] <= 2 < longest[1] <= 64 < longest[2] <= 900
+
+
+def test_a_defect_of_ours_leaves_the_message_to_the_queues_own_time(
+    queues: QueuePair, rng: random.Random
+) -> None:
+    record = queues.deliver("{}")
+
+    with queues.visibility_changes() as changes:
+        response = consume([record], fail(KeyError("x")), queues.queue, INVOCATION, rng)
+
+    assert changes == []
+    assert response["batchItemFailures"] == [{"itemIdentifier": record.message_id}]
+
+
+def test_a_queue_that_refuses_the_delay_keeps_the_message(
+    queues: QueuePair, rng: random.Random
+) -> None:
+    record = queues.deliver("{}")
+    stale = Record(**{**vars(record), "receipt_handle": "not a handle"})
+
+    response = consume([stale], fail(Retryable("C", "m")), queues.queue, INVOCATION, rng)
+
+    assert response["batchItemFailures"] == [{"itemIdentifier": record.message_id}]
+
+
+def test_outcomes_are_counted_as_metrics(
+    queues: QueuePair, rng: random.Random, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for body in ("Archived", "Duplicates", "Archived", "again"):
+        queues.send(body)
+
+    def work(record: Record, _: Invocation) -> Outcome:
+        if record.body == "again":
+            raise Held("CODE", "message", delay_seconds=60)
+        return Outcome(record.body)
+
+    consume(queues.receive(), work, queues.queue, INVOCATION, rng)
+
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (metrics,) = [line for line in lines if "_aws" in line]
+    assert sum(metrics["Archived"]) == 2
+    assert sum(metrics["Duplicates"]) == 1
+    assert sum(metrics["Returned"]) == 1
+    assert "Failed" not in metrics
+
+
+@dataclass(frozen=True)
+class LambdaContext:
+    aws_request_id: str
+    milliseconds: int
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self.milliseconds
+
+
+def test_an_invocation_ends_when_lambda_says(clock: Clock) -> None:
+    before = datetime.now(UTC)
+    invocation = Invocation.of(LambdaContext("id-1", 30_000))
+    after = datetime.now(UTC)
+
+    assert invocation.request_id == "id-1"
+    assert before + timedelta(seconds=30) <= invocation.deadline <= after + timedelta(seconds=30)
+    assert clock() != after

@@ -1,0 +1,210 @@
+from collections.abc import Mapping
+from dataclasses import fields
+
+import pytest
+
+from stacks.settings import DeploymentSettings, InvalidSettings
+
+MINIMAL: Mapping[str, object] = {"workspace_id": "acme"}
+
+
+def read(**changed: object) -> DeploymentSettings:
+    return DeploymentSettings.from_context({**MINIMAL, **changed})
+
+
+def mistakes(**changed: object) -> list[str]:
+    with pytest.raises(InvalidSettings) as refused:
+        read(**changed)
+    return str(refused.value).splitlines()[1:]
+
+
+def test_the_workspace_is_all_that_must_be_set() -> None:
+    settings = DeploymentSettings.from_context(MINIMAL)
+    assert settings.workspace_id == "acme"
+    assert settings.reportflow_url == "https://acme.re-port-flow.com/v1"
+
+
+def test_a_missing_workspace_is_named() -> None:
+    with pytest.raises(InvalidSettings, match="workspace_id is missing: a DNS label"):
+        DeploymentSettings.from_context({})
+
+
+def test_every_default_would_be_accepted_as_a_setting() -> None:
+    """A default is never parsed, so nothing else would notice one that its own rule refuses."""
+    settings = DeploymentSettings.from_context(MINIMAL)
+    given = {
+        field.name: ",".join(value) if isinstance(value, tuple) else str(value)
+        for field in fields(settings)
+        for value in [getattr(settings, field.name)]
+    }
+    assert DeploymentSettings.from_context(given) == settings
+
+
+def test_every_setting_is_documented() -> None:
+    for field in fields(DeploymentSettings):
+        assert field.metadata["doc"]
+        assert field.metadata["rule"].allowed
+
+
+@pytest.mark.parametrize("given", [45, "45", 45.0])
+def test_numbers_come_from_json_and_from_the_command_line(given: object) -> None:
+    assert read(submitter_timeout_seconds=given).submitter_timeout_seconds == 45
+
+
+@pytest.mark.parametrize("given", [["one-bucket", "two.buckets"], "one-bucket, two.buckets"])
+def test_lists_come_from_json_and_from_the_command_line(given: object) -> None:
+    assert read(payload_buckets=given).payload_buckets == ("one-bucket", "two.buckets")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("workspace_id", "x" * 63),
+        ("workspace_id", "A-1"),
+        ("reportflow_url", "https://reports.example.com:8443/v1"),
+        ("reportflow_url", "http://127.0.0.1:9000/v1"),
+        ("reportflow_url", "http://localhost/v1"),
+        ("reportflow_url", "http://[::1]:9000/v1"),
+        ("payload_buckets", ""),
+        ("submitter_timeout_seconds", 900),
+        ("webhook_timeout_seconds", 29),
+        ("request_batch_size", 10),
+        ("request_maximum_concurrency", 2),
+        ("message_retention_days", 14),
+        ("log_retention_days", "731"),
+        ("removal_policy", "destroy"),
+    ],
+)
+def test_accepts(key: str, value: object) -> None:
+    read(**{key: value})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("workspace_id", ""),
+        ("workspace_id", "x" * 64),
+        ("workspace_id", "-acme"),
+        ("workspace_id", "acme-"),
+        ("workspace_id", "acme.example"),
+        ("workspace_id", "acme\n"),
+        ("workspace_id", 7),
+        ("reportflow_url", "http://reports.example.com/v1"),
+        ("reportflow_url", "http://127.0.0.1.example.com/v1"),
+        ("reportflow_url", "http://10.0.0.1/v1"),
+        ("reportflow_url", "https://user:word@reports.example.com/v1"),
+        ("reportflow_url", "https://reports.example.com/v1?key=1"),
+        ("reportflow_url", "https://reports.example.com/v1#top"),
+        ("reportflow_url", "https://reports.example.com:99999/v1"),
+        ("reportflow_url", "https://reports.example.com\\@evil.example/v1"),
+        ("reportflow_url", "https:///v1"),
+        ("reportflow_url", "reports.example.com/v1"),
+        ("reportflow_url", ""),
+        ("stack_prefix", "1st"),
+        ("stack_prefix", "Report_Flow"),
+        ("removal_policy", "keep"),
+        ("payload_buckets", "Upper-Case"),
+        ("payload_buckets", "ab"),
+        ("payload_buckets", "x" * 64),
+        ("payload_buckets", "two..dots"),
+        ("payload_buckets", "192.168.0.1"),
+        ("payload_buckets", "one,,two"),
+        ("payload_buckets", "everything*"),
+        ("submitter_timeout_seconds", 0),
+        ("submitter_timeout_seconds", 901),
+        ("submitter_timeout_seconds", "30s"),
+        ("submitter_timeout_seconds", "1e2"),
+        ("submitter_timeout_seconds", 1.5),
+        ("submitter_timeout_seconds", True),
+        ("submitter_timeout_seconds", None),
+        ("submitter_timeout_seconds", "٣٠"),
+        ("webhook_timeout_seconds", 30),
+        ("submitter_memory_mb", 127),
+        ("request_batch_size", 11),
+        ("request_maximum_concurrency", 1),
+        ("download_maximum_concurrency", 1001),
+        ("max_receive_count", 1),
+        ("message_retention_days", 15),
+        ("log_level", "LOUD"),
+        ("log_retention_days", 8),
+        ("log_retention_days", True),
+    ],
+)
+def test_refuses_with_key_value_and_what_is_allowed(key: str, value: object) -> None:
+    rule = next(field for field in fields(DeploymentSettings) if field.name == key).metadata["rule"]
+    assert f"{key} = {value!r}: must be {rule.allowed}" in "\n".join(mistakes(**{key: value}))
+
+
+def test_a_slash_at_the_urls_end_is_dropped() -> None:
+    settings = read(reportflow_url="https://reports.example.com/v1/")
+    assert settings.reportflow_url == "https://reports.example.com/v1"
+
+
+def test_a_misspelt_setting_is_a_mistake_and_gets_a_suggestion() -> None:
+    (mistake,) = mistakes(**{"max-file-mb": "20"})
+    assert mistake == "  max-file-mb = '20': no such setting; did you mean max_file_mb?"
+
+
+def test_a_setting_like_no_other_gets_no_suggestion() -> None:
+    (mistake,) = mistakes(colour="blue")
+    assert mistake == "  colour = 'blue': no such setting"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "@aws-cdk/core:defaultCrossStackReferences",
+        "aws:cdk:enable-path-metadata",
+        "aws-cdk:enableDiffNoFail",
+        "availability-zones:account=1:region=ap-northeast-1",
+    ],
+)
+def test_the_context_that_cdk_itself_keeps_is_none_of_ours(key: str) -> None:
+    assert read(**{key: "anything"}) == DeploymentSettings.from_context(MINIMAL)
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    told = mistakes(
+        workspace_id="-",
+        log_level="LOUD",
+        unheard_of="yes",
+        download_batch_size=10,
+        max_file_mb=2000,
+    )
+    assert [mistake.split()[0] for mistake in told] == [
+        "log_level",
+        "unheard_of",
+        "workspace_id",
+        "download_batch_size",
+    ]
+
+
+def test_a_batch_of_the_largest_files_must_fit_the_disk() -> None:
+    largest = read(download_batch_size=5, max_file_mb=2035)
+    assert largest.downloader_tmp_mb <= 10_240
+    (mistake,) = mistakes(download_batch_size=5, max_file_mb=2036)
+    assert "lower one of the two" in mistake
+
+
+def test_a_job_is_remembered_as_long_as_its_message_can_come_back() -> None:
+    read(message_retention_days=14, status_ttl_days=28)
+    (mistake,) = mistakes(message_retention_days=14, status_ttl_days=27)
+    assert "must be at least 28" in mistake
+
+
+def test_the_functions_give_up_before_sqs_does() -> None:
+    read(max_attempts=5, max_receive_count=6)
+    (mistake,) = mistakes(max_attempts=5, max_receive_count=5)
+    assert "must be more than max_attempts = 5" in mistake
+
+
+def test_a_conflict_with_a_value_that_is_wrong_anyway_is_not_told() -> None:
+    (mistake,) = mistakes(download_batch_size=11, max_file_mb=10_000)
+    assert mistake.startswith("  download_batch_size = 11: must be")
+
+
+@pytest.mark.parametrize(("size", "files"), [(1, 1), (5, 50), (10, 300)])
+def test_the_downloaders_disk_holds_a_batch(size: int, files: int) -> None:
+    disk = read(download_batch_size=size, max_file_mb=files).downloader_tmp_mb
+    assert disk >= 512
+    assert disk > size * files

@@ -1,0 +1,405 @@
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from hashlib import sha256
+from io import BytesIO
+from typing import Any
+from zipfile import ZipFile
+
+import pytest
+import requests
+
+from local.emulator import Emulator, EmulatorSettings
+from local.emulator.designs import CATALOG, INVOICE, REPORT, Design
+from tests.unit.emulator_client import FAST, KEYS, PARAMS, body, download, made, submit, wait_until
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    with Emulator(FAST) as emulator:
+        yield emulator
+
+
+def post(
+    emulator: Emulator, data: object, path: str = "single", **headers: str
+) -> requests.Response:
+    text = data if isinstance(data, bytes) else json.dumps(data).encode()
+    headers = {"Content-Type": "application/json", **KEYS, **headers}
+    url = f"{emulator.url}/file/async/{path}"
+    return requests.post(url, data=text, headers=headers, timeout=10)
+
+
+def refusal(response: requests.Response, status: int) -> str:
+    """Check that the answer is an error in the service's form, and give its message."""
+    assert response.status_code == status, response.text
+    error = response.json()
+    assert error.keys() == {"statusCode", "message", "error"}
+    assert error["statusCode"] == status
+    assert error["error"]
+    message = error["message"]
+    assert message
+    return message if isinstance(message, str) else "\n".join(message)
+
+
+def with_content(**changes: object) -> dict[str, Any]:
+    data = body()
+    data["content"] = {**data["content"], **changes}
+    return data
+
+
+class TestSubmit:
+    def test_answers_202_with_url_and_file_id_and_makes_the_file(self, emulator: Emulator) -> None:
+        response = submit(emulator)
+
+        assert response.status_code == 202
+        assert response.json().keys() == {"url", "fileId"}
+        record = made(emulator)
+        assert response.json()["fileId"] == record.file_id
+        assert record.uuid not in response.text
+        assert (record.design_id, record.version) == (INVOICE.id, 1)
+        assert (record.file_name, record.params) == ("invoice.pdf", PARAMS)
+
+    def test_takes_japanese_file_names_and_header_names_in_any_case(
+        self, emulator: Emulator
+    ) -> None:
+        headers = {name.upper(): value for name, value in KEYS.items()}
+        data = json.dumps(body("請求書_1-2.山田ｶﾅー.pdf")).encode()
+        url = f"{emulator.url}/file/async/single"
+        content_type = {"content-type": "Application/JSON; charset=UTF-8"}
+
+        response = requests.post(url, data=data, headers=headers | content_type, timeout=10)
+
+        assert response.status_code == 202
+
+    def test_each_request_makes_a_file_of_its_own(self, emulator: Emulator) -> None:
+        first, second = submit(emulator).json(), submit(emulator).json()
+
+        assert first["fileId"] != second["fileId"]
+        assert first["url"] != second["url"]
+        wait_until(lambda: all(file.sha256 for file in emulator.files()))
+        assert len({file.sha256 for file in emulator.files()}) == 2
+
+    def test_fifty_at_once_are_all_made(self, emulator: Emulator) -> None:
+        names = [f"file-{number}.pdf" for number in range(50)]
+        with ThreadPoolExecutor(50) as threads:
+            responses = list(threads.map(lambda name: submit(emulator, name), names))
+
+        assert {response.status_code for response in responses} == {202}
+        wait_until(lambda: all(file.sha256 for file in emulator.files()))
+        assert sorted(file.file_name for file in emulator.files()) == sorted(names)
+        by_id = {file.file_id: file.file_name for file in emulator.files()}
+        told = [by_id[response.json()["fileId"]] for response in responses]
+        assert told == names
+
+
+class TestRefusedSubmission:
+    @pytest.mark.parametrize("name", KEYS)
+    def test_missing_key_is_412(self, emulator: Emulator, name: str) -> None:
+        response = post(emulator, body(), **{name: ""})
+        assert name in refusal(response, 412)
+
+    @pytest.mark.parametrize("name", KEYS)
+    def test_wrong_key_is_401(self, emulator: Emulator, name: str) -> None:
+        refusal(post(emulator, body(), **{name: "wrong"}), 401)
+
+    @pytest.mark.parametrize(
+        ("data", "named"),
+        [
+            (body() | {"designId": "invoice"}, "designId"),
+            (body() | {"designId": None}, "designId"),
+            (body() | {"designId": f"{{{INVOICE.id}}}"}, "designId"),
+            (body() | {"version": "1"}, "version"),
+            (body() | {"version": 1.5}, "version"),
+            (body() | {"version": True}, "version"),
+            ({"designId": INVOICE.id, "content": body()["content"]}, "version"),
+            ({"designId": INVOICE.id, "version": 1}, "content"),
+            (body() | {"content": []}, "content"),
+            (with_content(fileName=""), "fileName"),
+            (with_content(fileName=None), "fileName"),
+            (with_content(fileName="a/b.pdf"), "fileName"),
+            (with_content(fileName="a b.pdf"), "fileName"),
+            (with_content(fileName="été.pdf"), "fileName"),
+            (with_content(fileName="a.pdf\n"), "fileName"),
+            (with_content(params=None), "params"),
+            (with_content(params=[1]), "params"),
+            (with_content(params={"amount": None}), "amount"),
+            (with_content(params={"items": [{"quantity": 1}, {"quantity": None}]}), "items.1"),
+            ([body()], "object"),
+        ],
+    )
+    def test_bad_field_is_400_and_named(self, emulator: Emulator, data: object, named: str) -> None:
+        assert named in refusal(post(emulator, data), 400)
+        assert emulator.files() == ()
+
+    def test_all_mistakes_are_told_at_once(self, emulator: Emulator) -> None:
+        response = post(emulator, {"designId": "x", "version": "y", "content": {"fileName": "/"}})
+
+        message = refusal(response, 400)
+        assert isinstance(response.json()["message"], list)
+        for field in ("designId", "version", "fileName", "params"):
+            assert field in message
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"",
+            b"{",
+            b"null",
+            b'{"a": NaN}',
+            b'{"a": 1e999}',
+            b"\xff\xfe",
+            b"[" * 200_000,
+            b'{"version": ' + b"1" * 5000 + b"}",
+        ],
+    )
+    def test_what_is_no_json_object_is_400(self, emulator: Emulator, data: bytes) -> None:
+        refusal(post(emulator, data), 400)
+
+    @pytest.mark.parametrize(
+        "content_type", ["text/plain", "", "application/json; charset=shift_jis"]
+    )
+    def test_other_content_type_is_400(self, emulator: Emulator, content_type: str) -> None:
+        refusal(post(emulator, body(), **{"Content-Type": content_type}), 400)
+
+    @pytest.mark.parametrize(
+        "change", [{"designId": "00000000-0000-4000-8000-000000000000"}, {"version": 99}]
+    )
+    def test_unknown_design_or_version_is_404(
+        self, emulator: Emulator, change: dict[str, object]
+    ) -> None:
+        refusal(post(emulator, body() | change), 404)
+
+    def test_body_over_20_mb_is_413(self, emulator: Emulator) -> None:
+        refusal(submit(emulator, notes="x" * FAST.max_body_bytes), 413)
+
+    def test_413_comes_before_the_body(self, emulator: Emulator) -> None:
+        port = int(emulator.origin.rsplit(":", 1)[1])
+        head = f"POST /v1/file/async/single HTTP/1.1\r\nContent-Length: {10**12}\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            connection.sendall(head.encode())
+            assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
+
+    @pytest.mark.parametrize("length", ["-1", "x", "1e3"])
+    def test_bad_content_length_is_400(self, emulator: Emulator, length: str) -> None:
+        port = int(emulator.origin.rsplit(":", 1)[1])
+        head = f"POST /v1/file/async/single HTTP/1.1\r\nContent-Length: {length}\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            connection.sendall(head.encode())
+            assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
+
+    def test_chunked_body_is_411(self, emulator: Emulator) -> None:
+        url = f"{emulator.url}/file/async/single"
+        response = requests.post(url, data=iter([b"{}"]), headers=KEYS, timeout=10)
+        refusal(response, 411)
+
+    @pytest.mark.parametrize(
+        ("method", "path"), [("GET", "/file/async/single"), ("POST", "/file"), ("GET", "/../x")]
+    )
+    def test_unknown_path_is_404(self, emulator: Emulator, method: str, path: str) -> None:
+        response = requests.request(method, emulator.url + path, headers=KEYS, timeout=10)
+        refusal(response, 404)
+
+    def test_above_the_rate_it_is_429_until_later(self) -> None:
+        with Emulator(replace(FAST, requests_per_minute=3)) as emulator:
+            statuses = [submit(emulator).status_code for _ in range(4)]
+            response = submit(emulator)
+
+        assert statuses == [202, 202, 202, 429]
+        refusal(response, 429)
+        assert 0 < int(response.headers["Retry-After"]) <= 60
+
+    def test_retry_after_can_be_left_out(self) -> None:
+        settings = replace(FAST, requests_per_minute=1, rate_limit_retry_after=False)
+        with Emulator(settings) as emulator:
+            submit(emulator)
+            assert "Retry-After" not in submit(emulator).headers
+
+
+class TestMultiple:
+    def contents(self, *names: str) -> dict[str, Any]:
+        contents = [body(name)["content"] for name in names]
+        return {"designId": INVOICE.id, "version": 1, "contents": contents}
+
+    def test_makes_a_file_for_each_content(self, emulator: Emulator) -> None:
+        response = post(emulator, self.contents("a.pdf", "b.pdf"), "multiple")
+
+        assert response.status_code == 202
+        answer = response.json()
+        assert answer.keys() == {"url", "fileId", "files"}
+        assert answer["fileId"].startswith("batch_")
+        told = [(file["fileName"], file["fileId"]) for file in answer["files"]]
+        assert told == [(file.file_name, file.file_id) for file in emulator.files()]
+        assert [name for name, _ in told] == ["a.pdf", "b.pdf"]
+
+    def test_its_url_gives_all_of_them(self, emulator: Emulator) -> None:
+        url = post(emulator, self.contents("a.pdf", "a.pdf"), "multiple").json()["url"]
+        wait_until(lambda: all(file.sha256 for file in emulator.files()))
+
+        response = requests.get(url, timeout=10)
+
+        with ZipFile(BytesIO(response.content)) as archive:
+            digests = [sha256(archive.read(name)).hexdigest() for name in archive.namelist()]
+        assert digests == [file.sha256 for file in emulator.files()]
+
+    def test_one_bad_content_refuses_all(self, emulator: Emulator) -> None:
+        response = post(emulator, self.contents("a.pdf", "/"), "multiple")
+        assert "contents.1.fileName" in refusal(response, 400)
+        assert emulator.files() == ()
+
+    @pytest.mark.parametrize("contents", [None, {}, [], [{}] * (FAST.max_contents + 1)])
+    def test_contents_must_be_some(self, emulator: Emulator, contents: object) -> None:
+        data = {"designId": INVOICE.id, "version": 1, "contents": contents}
+        assert "contents" in refusal(post(emulator, data, "multiple"), 400)
+
+
+class TestDownload:
+    def test_gives_the_bytes_that_were_made(self, emulator: Emulator) -> None:
+        submit(emulator, "請求書.pdf")
+        record = made(emulator)
+
+        response = download(emulator, record)
+
+        assert response.status_code == 200
+        assert response.headers["Content-Type"] == "application/pdf"
+        assert sha256(response.content).hexdigest() == record.sha256
+        assert len(response.content) == record.size == int(response.headers["Content-Length"])
+        assert emulator.files()[0].downloads == 1
+
+    def test_url_of_the_202_needs_no_keys(self, emulator: Emulator) -> None:
+        url = submit(emulator).json()["url"]
+        record = made(emulator)
+
+        assert sha256(requests.get(url, timeout=10).content).hexdigest() == record.sha256
+        head = requests.head(url, timeout=10)
+        assert (head.status_code, head.content) == (200, b"")
+
+    def test_while_it_is_made_the_configured_status(self) -> None:
+        settings = replace(FAST, render_seconds=(60, 60), not_ready_status=425)
+        with Emulator(settings) as emulator:
+            url = submit(emulator).json()["url"]
+            [record] = emulator.files()
+            assert refusal(download(emulator, record), 425) == settings.not_ready_message
+            refusal(requests.get(url, timeout=10), 425)
+
+    def test_unknown_file_or_other_uuid_is_404(self, emulator: Emulator) -> None:
+        url = submit(emulator).json()["url"]
+        record = made(emulator)
+
+        refusal(download(emulator, replace(record, file_id="file_x")), 404)
+        refusal(download(emulator, replace(record, uuid=record.file_id)), 404)
+        refusal(requests.get(url + "0", timeout=10), 404)
+        refusal(requests.get(url.replace(INVOICE.id, REPORT.id), timeout=10), 404)
+
+    def test_past_retention_is_404(self) -> None:
+        with Emulator(replace(FAST, retention_seconds=0)) as emulator:
+            submit(emulator)
+            refusal(download(emulator, made(emulator)), 404)
+
+    @pytest.mark.parametrize(("keys", "status"), [({}, 412), (KEYS | {"AppKey": "x"}, 401)])
+    def test_needs_the_keys(self, emulator: Emulator, keys: dict[str, str], status: int) -> None:
+        submit(emulator)
+        record = made(emulator)
+        url = f"{emulator.url}/file/download/{record.uuid}/{record.file_id}"
+        refusal(requests.get(url, headers=keys, timeout=10), status)
+        assert emulator.files()[0].downloads == 0
+
+
+class TestDesignParameters:
+    def get(
+        self, emulator: Emulator, path: str, keys: dict[str, str] | None = None
+    ) -> requests.Response:
+        url = f"{emulator.url}/file/design/parameter/{path}"
+        return requests.get(url, headers=KEYS if keys is None else keys, timeout=10)
+
+    @pytest.mark.parametrize("design", CATALOG, ids=lambda design: design.label)
+    def test_tells_each_version_and_without_one_the_newest(
+        self, emulator: Emulator, design: Design
+    ) -> None:
+        for number, version in design.versions.items():
+            answer = self.get(emulator, f"{design.id}?version={number}")
+            assert (answer.status_code, answer.json()) == (200, version.parameters)
+        newest = design.versions[max(design.versions)]
+        assert self.get(emulator, design.id.upper()).json() == newest.parameters
+
+    @pytest.mark.parametrize(
+        ("path", "status"),
+        [
+            ("invoice?version=1", 400),
+            (f"{INVOICE.id}?version=one", 400),
+            (f"{INVOICE.id}?version=99", 404),
+            ("00000000-0000-4000-8000-000000000000?version=1", 404),
+        ],
+    )
+    def test_errors(self, emulator: Emulator, path: str, status: int) -> None:
+        refusal(self.get(emulator, path), status)
+
+    def test_needs_the_keys(self, emulator: Emulator) -> None:
+        refusal(self.get(emulator, INVOICE.id, {}), 412)
+
+
+class TestState:
+    def test_tells_what_was_made_of_each_file(self, emulator: Emulator) -> None:
+        submit(emulator, jobId="job_1")
+        record = made(emulator)
+        download(emulator, record)
+
+        state = requests.get(f"{emulator.origin}/_emulator/state", timeout=10).json()
+
+        assert (state["requested"], state["made"], state["downloads"]) == (1, 1, 1)
+        [file] = state["files"]
+        assert file["fileId"] == record.file_id
+        assert file["sha256"] == record.sha256
+        assert file["params"] == {**PARAMS, "jobId": "job_1"}
+
+    def test_unknown_path_is_404(self, emulator: Emulator) -> None:
+        refusal(requests.get(f"{emulator.origin}/_emulator/other", timeout=10), 404)
+
+
+class TestLife:
+    def test_close_ends_threads_and_connections(self) -> None:
+        before = set(threading.enumerate())
+        with requests.Session() as session:
+            with Emulator(replace(FAST, render_seconds=(60, 60))) as emulator:
+                url = f"{emulator.url}/file/async/single"
+                assert session.post(url, json=body(), headers=KEYS, timeout=10).ok
+                assert set(threading.enumerate()) > before
+
+            assert set(threading.enumerate()) == before
+            with pytest.raises(requests.ConnectionError):
+                session.post(url, json=body(), headers=KEYS, timeout=10)
+
+    def test_a_port_that_is_taken_is_told_and_leaves_no_threads(self, emulator: Emulator) -> None:
+        before = set(threading.enumerate())
+        port = int(emulator.origin.rsplit(":", 1)[1])
+        with pytest.raises(OSError, match="in use"):
+            Emulator(FAST, port=port)
+        assert set(threading.enumerate()) == before
+
+    @pytest.mark.parametrize(
+        "bad", [{"render_seconds": (2, 1)}, {"not_ready_status": 200}, {"requests_per_minute": 0}]
+    )
+    def test_settings_that_cannot_be_are_refused(self, bad: dict[str, Any]) -> None:
+        with pytest.raises(ValueError, match=next(iter(bad))):
+            EmulatorSettings(**bad)
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_alone_it_serves_until_a_signal(self, number: signal.Signals) -> None:
+        command = [sys.executable, "-m", "local.emulator", "--app-key", "mine"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                assert process.stdout is not None
+                url = process.stdout.readline().split()[-1]
+                headers = KEYS | {"AppKey": "mine"}
+                path = f"{url}/file/design/parameter/{INVOICE.id}"
+                assert requests.get(path, headers=headers, timeout=10).ok
+                os.kill(process.pid, number)
+                assert process.wait(10) == 0
+            finally:
+                process.kill()

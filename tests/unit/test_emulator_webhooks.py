@@ -1,0 +1,249 @@
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import requests
+
+from local.emulator import Emulator
+from local.emulator.designs import INVOICE
+from local.emulator.fault_plan import Call, Fault
+from local.emulator.faults import EarlyWebhook, Late, Lost, Reordered, Repeated
+from tests.unit.emulator_client import (
+    FAST,
+    KEYS,
+    PARAMS,
+    Receiver,
+    body,
+    download,
+    made,
+    receiver,
+    submit,
+    wait_until,
+)
+
+
+@pytest.fixture
+def heard() -> Iterator[Receiver]:
+    with receiver() as heard:
+        yield heard
+
+
+@pytest.fixture
+def emulator(heard: Receiver) -> Iterator[Emulator]:
+    with Emulator(FAST, heard.url) as emulator:
+        yield emulator
+
+
+def multiple(emulator: Emulator, *names: str) -> None:
+    contents = [body(name)["content"] for name in names]
+    data = {"designId": INVOICE.id, "version": 1, "contents": contents}
+    url = f"{emulator.url}/file/async/multiple"
+    assert requests.post(url, json=data, headers=KEYS, timeout=10).status_code == 202
+
+
+class TestDelivery:
+    def test_tells_what_the_download_needs(self, emulator: Emulator, heard: Receiver) -> None:
+        submit(emulator, "請求書.pdf", jobId="job_1")
+        wait_until(lambda: heard.events)
+
+        [event] = heard.events
+        [record] = emulator.files()
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", event.pop("timestamp"))
+        assert event == {
+            "event": "file.completed",
+            "workspaceId": FAST.workspace_id,
+            "designId": INVOICE.id,
+            "version": 1,
+            "files": [
+                {
+                    "fileId": record.file_id,
+                    "uuid": record.uuid,
+                    "fileName": "請求書.pdf",
+                    "params": {**PARAMS, "jobId": "job_1"},
+                }
+            ],
+        }
+        assert heard.content_types == ["application/json"]
+        assert download(emulator, record).ok
+
+    def test_is_tried_again_after_a_5xx(self, emulator: Emulator, heard: Receiver) -> None:
+        heard.statuses = [500, 503]
+        submit(emulator)
+        wait_until(lambda: len(emulator.files()[0].webhooks) == 3)
+
+        assert [attempt.status for attempt in emulator.files()[0].webhooks] == [500, 503, 200]
+        assert heard.events[0] == heard.events[1] == heard.events[2]
+
+    @pytest.mark.parametrize("status", [200, 204, 302, 400, 410])
+    def test_is_not_tried_again_after_another_status(
+        self, emulator: Emulator, heard: Receiver, status: int
+    ) -> None:
+        heard.statuses = [status]
+        submit(emulator, "first.pdf")
+        wait_until(lambda: emulator.files()[0].webhooks)
+        submit(emulator, "second.pdf")
+        wait_until(lambda: emulator.files()[1].webhooks)
+
+        assert [attempt.status for attempt in emulator.files()[0].webhooks] == [status]
+        assert heard.names() == ["first.pdf", "second.pdf"]
+
+    def test_gives_up_after_the_configured_retries(self, heard: Receiver) -> None:
+        heard.statuses = [500] * 10
+        with Emulator(replace(FAST, webhook_retries=1), heard.url) as emulator:
+            submit(emulator)
+            wait_until(lambda: len(emulator.files()[0].webhooks) == 2)
+            heard.statuses = []
+            submit(emulator, "second.pdf")
+            wait_until(lambda: emulator.files()[1].webhooks)
+
+            assert [attempt.status for attempt in emulator.files()[0].webhooks] == [500, 500]
+
+    def test_a_receiver_that_is_not_there_is_noted(self, emulator: Emulator) -> None:
+        emulator.webhook_url = "http://127.0.0.1:1/webhooks"
+        submit(emulator)
+        wait_until(lambda: len(emulator.files()[0].webhooks) == 1 + FAST.webhook_retries)
+
+        for attempt in emulator.files()[0].webhooks:
+            assert attempt.status is None
+            assert "refused" in (attempt.error or "")
+
+    def test_a_slow_receiver_holds_up_neither_calls_nor_other_webhooks(
+        self, heard: Receiver
+    ) -> None:
+        settings = replace(FAST, webhook_timeout_seconds=0.3, webhook_retries=0)
+        with receiver() as slow, Emulator(settings, slow.url) as emulator:
+            slow.lock.acquire()
+            try:
+                assert submit(emulator).status_code == 202
+                wait_until(lambda: emulator.files()[0].sha256)
+                emulator.webhook_url = heard.url
+                submit(emulator, "second.pdf")
+                wait_until(lambda: heard.names() == ["second.pdf"])
+                wait_until(lambda: emulator.files()[0].webhooks)
+            finally:
+                slow.lock.release()
+            [attempt] = emulator.files()[0].webhooks
+            assert attempt.status is None
+            assert "Timeout" in (attempt.error or "")
+
+    def test_without_a_url_none_is_sent_and_it_can_be_set_later(self, heard: Receiver) -> None:
+        with Emulator(FAST) as emulator:
+            submit(emulator, "first.pdf")
+            made(emulator)
+            response = requests.put(
+                f"{emulator.origin}/_emulator/webhook", json={"url": heard.url}, timeout=10
+            )
+            assert response.ok
+            assert emulator.webhook_url == heard.url
+            submit(emulator, "second.pdf")
+            wait_until(lambda: heard.names() == ["second.pdf"])
+
+    def test_a_multiple_is_announced_once(self, emulator: Emulator, heard: Receiver) -> None:
+        multiple(emulator, "a.pdf", "b.pdf", "c.pdf")
+        wait_until(lambda: all(file.webhooks for file in emulator.files()))
+
+        [event] = heard.events
+        assert [file["fileName"] for file in event["files"]] == ["a.pdf", "b.pdf", "c.pdf"]
+
+    def test_or_file_by_file_where_it_is_set_so(self, heard: Receiver) -> None:
+        with Emulator(replace(FAST, one_webhook_per_request=False), heard.url) as emulator:
+            multiple(emulator, "a.pdf", "b.pdf")
+            wait_until(lambda: all(file.webhooks for file in emulator.files()))
+
+        assert [len(event["files"]) for event in heard.events] == [1, 1]
+        assert sorted(heard.names()) == ["a.pdf", "b.pdf"]
+
+
+class TestFaults:
+    def test_lost(self, emulator: Emulator, heard: Receiver) -> None:
+        emulator.faults.replace([Fault(Call.WEBHOOK, Lost(), file_name_prefix="first")])
+        submit(emulator, "first.pdf")
+        submit(emulator, "second.pdf")
+        wait_until(lambda: emulator.files()[0].sha256 and emulator.files()[1].webhooks)
+
+        assert heard.names() == ["second.pdf"]
+
+    def test_repeated(self, emulator: Emulator, heard: Receiver) -> None:
+        emulator.faults.replace([Fault(Call.WEBHOOK, Repeated(3))])
+        submit(emulator)
+        wait_until(lambda: len(emulator.files()[0].webhooks) == 3)
+
+        assert heard.events[0] == heard.events[1] == heard.events[2]
+
+    def test_late(self, emulator: Emulator, heard: Receiver) -> None:
+        emulator.faults.replace([Fault(Call.WEBHOOK, Late(60))])
+        submit(emulator, "first.pdf")
+        wait_until(lambda: emulator.files()[0].sha256)
+        submit(emulator, "second.pdf")
+        wait_until(lambda: emulator.files()[1].webhooks)
+
+        assert heard.names() == ["second.pdf"]
+
+    def test_late_comes_at_last(self, emulator: Emulator, heard: Receiver) -> None:
+        emulator.faults.replace([Fault(Call.WEBHOOK, Late(0.05))])
+        submit(emulator)
+        wait_until(lambda: heard.names() == ["invoice.pdf"])
+
+    def test_reordered(self, emulator: Emulator, heard: Receiver) -> None:
+        emulator.faults.replace([Fault(Call.WEBHOOK, Reordered(60))])
+        submit(emulator, "first.pdf")
+        wait_until(lambda: emulator.faults.struck()[0][1])
+        submit(emulator, "second.pdf")
+        wait_until(lambda: len(heard.names()) == 2)
+
+        assert heard.names() == ["second.pdf", "first.pdf"]
+
+    def test_reordered_with_none_to_follow_is_sent_in_the_end(
+        self, emulator: Emulator, heard: Receiver
+    ) -> None:
+        emulator.faults.replace([Fault(Call.WEBHOOK, Reordered(0.05))])
+        submit(emulator)
+        wait_until(lambda: heard.names() == ["invoice.pdf"])
+
+    def test_early_comes_before_the_202(self, heard: Receiver) -> None:
+        with Emulator(replace(FAST, render_seconds=(0.1, 0.1)), heard.url) as emulator:
+            submit(emulator, "first.pdf")
+            assert heard.names() == []
+            wait_until(heard.names)
+
+            emulator.faults.replace([Fault(Call.SUBMIT, EarlyWebhook())])
+            submit(emulator, "second.pdf")
+            assert heard.names() == ["first.pdf", "second.pdf"]
+
+    def test_early_does_not_wait_when_it_closes(self) -> None:
+        faults = [Fault(Call.SUBMIT, EarlyWebhook())]
+        with Emulator(FAST, faults=faults) as emulator:
+            thread = threading.Thread(target=self.try_to_submit, args=(emulator,))
+            thread.start()
+            wait_until(lambda: emulator.faults.struck()[0][1])
+        thread.join(5)
+        assert not thread.is_alive()
+
+    def try_to_submit(self, emulator: Emulator) -> None:
+        try:
+            submit(emulator)
+        except requests.ConnectionError:
+            return
+
+    def test_a_pdf_that_is_never_made_is_never_announced(
+        self, emulator: Emulator, heard: Receiver
+    ) -> None:
+        emulator.faults.replace([Fault(Call.RENDER, Lost(), job_id_prefix="bad")])
+        submit(emulator, "first.pdf", jobId="bad-1")
+        submit(emulator, "second.pdf", jobId="good-1")
+        wait_until(lambda: emulator.files()[1].webhooks)
+
+        [first, _] = emulator.files()
+        assert first.sha256 is None
+        assert download(emulator, first).status_code == FAST.not_ready_status
+        assert heard.names() == ["second.pdf"]
+
+    def test_a_pdf_can_take_longer(self, emulator: Emulator, heard: Receiver) -> None:
+        emulator.faults.replace([Fault(Call.RENDER, Late(0.2))])
+        submit(emulator, "first.pdf")
+        submit(emulator, "second.pdf")
+        wait_until(lambda: len(heard.names()) == 2)
+
+        assert heard.names() == ["second.pdf", "first.pdf"]

@@ -1,0 +1,293 @@
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from reportflow.errors import Permanent
+from reportflow.jobs import TRANSITIONS, ArchivedFile, Job, JobStatus, Lease, Step
+from reportflow.jobs_table import JobsTable
+from tests.unit.clock import START, Clock
+from tests.unit.samples import DESIGN_ID, request
+
+type Items = Callable[[str], dict[str, str]]
+
+JOB_ID = "job-1"
+FILE_ID = "file_abc123"
+ERROR = Permanent("HTTP_404", "デザインがありません")
+ARCHIVED = ArchivedFile("d/2026/03/31/job-1/a.pdf", "v1", 123, "ab" * 32)
+
+
+@dataclass
+class Story:
+    """Leads one job from state to state, and keeps its record as each reader has seen it."""
+
+    jobs: JobsTable
+    clock: Clock
+    leases: int = 0
+
+    def lease(self) -> Lease:
+        self.leases += 1
+        return Lease(f"request-{self.leases}", self.clock() + timedelta(seconds=30))
+
+    def claim(self, **changes: object) -> Job:
+        self.clock.advance(1)
+        return self.jobs.claim(JOB_ID, request(**changes), "message-1", self.lease(), self.clock())
+
+    def submit(self, job: Job) -> Job:
+        self.clock.advance(1)
+        assert self.jobs.submitted(job, FILE_ID, "https://x/file", self.clock())
+        found = self.jobs.find_by_file_id(FILE_ID)
+        assert found is not None
+        return found
+
+    def leave_at(self, state: JobStatus | None, *, given_back: bool = False) -> list[Job]:
+        """Bring the job there; returns what was read on the way."""
+        if state is None:
+            return [Job(JOB_ID, JobStatus.SUBMITTING, START, lease=self.lease())]
+        seen = [self.claim()]
+        if state in {JobStatus.SUBMITTED, JobStatus.ARCHIVED}:
+            seen.append(self.submit(seen[0]))
+        if state is JobStatus.ARCHIVED:
+            assert self.jobs.archived(seen[-1], ARCHIVED, self.clock())
+            seen.append(replace(seen[-1], status=state))
+        if state is JobStatus.FAILED:
+            assert self.jobs.failed(seen[-1], ERROR, Step.SUBMIT, self.clock())
+            seen.append(replace(seen[-1], status=state, lease=None))
+        if given_back:
+            self.jobs.give_back(seen[0], self.clock(), costs_retry=True)
+        return seen
+
+
+@pytest.fixture
+def story(jobs: JobsTable, clock: Clock) -> Story:
+    return Story(jobs, clock)
+
+
+type Method = Callable[[Story, Job], object]
+
+METHODS: dict[str, Method] = {
+    "claim": lambda story, _: story.claim(),
+    "claim, other content": lambda story, _: story.claim(version=9),
+    "take_over": lambda story, job: story.jobs.take_over(job, story.lease(), story.clock()),
+    "give_back": lambda story, job: story.jobs.give_back(job, story.clock(), costs_retry=True),
+    "submitted": lambda story, job: story.jobs.submitted(job, "file_other", "u", story.clock()),
+    "count_retry": lambda story, job: story.jobs.count_retry(job, story.clock()),
+    "archived": lambda story, job: story.jobs.archived(job, ARCHIVED, story.clock()),
+    "rejected": lambda story, _: story.jobs.rejected(JOB_ID, ERROR, story.clock()),
+    "failed": lambda story, job: story.jobs.failed(job, ERROR, Step.ARCHIVE, story.clock()),
+}
+
+STATES: list[tuple[JobStatus | None, bool]] = [
+    (None, False),
+    (JobStatus.SUBMITTING, False),
+    (JobStatus.SUBMITTING, True),
+    (JobStatus.SUBMITTED, False),
+    (JobStatus.ARCHIVED, False),
+    (JobStatus.FAILED, False),
+]
+
+type Move = tuple[JobStatus | None, JobStatus]
+
+
+def moves_of(story: Story, item: Items, method: Method, job: Job) -> set[Move]:
+    """Call the method, and tell which move the record made, if any."""
+    before = item(JOB_ID)
+    story.clock.advance(1)
+    returned = method(story, job)
+    after = item(JOB_ID)
+    if returned is False:
+        assert after == before
+    if after == before:
+        return set()
+    left = JobStatus(before["status"]) if before else None
+    reached = JobStatus(after["status"])
+    stamp = f"{reached.lower()}At"
+    is_move = left is not reached or before.get(stamp) != after[stamp]
+    return {(left, reached)} if is_move else set()
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+@pytest.mark.parametrize(
+    ("state", "given_back", "read"),
+    [(*state, 0) for state in STATES]
+    + [(JobStatus.SUBMITTED, False, 1), (JobStatus.FAILED, False, 1)]
+    + [(JobStatus.ARCHIVED, False, read) for read in (1, 2)],
+)
+def test_every_write_makes_a_legal_move_or_none(
+    story: Story,
+    item: Items,
+    method: Method,
+    state: JobStatus | None,
+    *,
+    given_back: bool,
+    read: int,
+) -> None:
+    seen = story.leave_at(state, given_back=given_back)
+
+    moved = moves_of(story, item, method, seen[read])
+
+    assert moved <= {(state, reached) for reached in TRANSITIONS[state]}
+
+
+MADE_BY: dict[Move, str] = {
+    (None, JobStatus.SUBMITTING): "claim",
+    (None, JobStatus.FAILED): "rejected",
+    (JobStatus.SUBMITTING, JobStatus.SUBMITTING): "take_over",
+    (JobStatus.SUBMITTING, JobStatus.SUBMITTED): "submitted",
+    (JobStatus.SUBMITTING, JobStatus.FAILED): "failed",
+    (JobStatus.SUBMITTED, JobStatus.ARCHIVED): "archived",
+    (JobStatus.SUBMITTED, JobStatus.FAILED): "failed",
+    (JobStatus.FAILED, JobStatus.SUBMITTING): "claim",
+}
+
+
+@pytest.mark.parametrize(
+    "move", [(left, reached) for left, states in TRANSITIONS.items() for reached in sorted(states)]
+)
+def test_every_legal_move_can_be_made(story: Story, item: Items, move: Move) -> None:
+    seen = story.leave_at(move[0])
+
+    assert moves_of(story, item, METHODS[MADE_BY[move]], seen[-1]) == {move}
+
+
+@pytest.mark.parametrize(("state", "given_back"), STATES[1:])
+def test_a_state_has_its_time_and_only_an_end_has_an_expiry(
+    story: Story, item: Items, state: JobStatus, *, given_back: bool
+) -> None:
+    story.leave_at(state, given_back=given_back)
+    record = item(JOB_ID)
+
+    now = story.clock().astimezone(UTC)
+    written = datetime.fromisoformat(record[f"{state.lower()}At"])
+    assert abs(written - now) < timedelta(milliseconds=1)
+    assert record["updatedAt"] >= record["createdAt"]
+    assert record["updatedAt"].endswith("Z")
+    ended = state in {JobStatus.ARCHIVED, JobStatus.FAILED}
+    assert ("expiresAt" in record) is ended
+    if ended:
+        kept = datetime.fromtimestamp(int(record["expiresAt"]), UTC) - now
+        assert timedelta(days=29) < kept <= timedelta(days=30)
+
+
+def test_times_are_text_that_sorts_like_time(story: Story, item: Items) -> None:
+    written = []
+    for seconds in (0.0, 0.0005, 0.4, 9.2, 60.0):  # over a second's, a day's and a month's end
+        story.clock.advance(seconds)
+        story.jobs.rejected(f"job-{seconds}", ERROR, story.clock())
+        written.append(item(f"job-{seconds}")["updatedAt"])
+
+    assert written == sorted(written)
+    assert len({len(text) for text in written}) == 1
+
+
+def test_a_claim_keeps_what_was_asked_for(story: Story, item: Items) -> None:
+    job = story.claim(metadata={"tenant": "株式会社"})
+
+    record = item(JOB_ID)
+    assert (job.design_id, job.version, job.file_name) == (DESIGN_ID, 1, "invoice.pdf")
+    assert job.request_digest == request().digest
+    assert record["metadata"] == '{"tenant":"株式会社"}'
+    assert record["messageId"] == "message-1"
+    assert "amount" not in repr(record)
+
+
+def test_a_claim_says_who_has_the_job(story: Story) -> None:
+    lease = Lease("me", story.clock() + timedelta(seconds=30))
+    mine = story.jobs.claim(JOB_ID, request(), "m", lease, story.clock())
+    assert mine.lease is not None
+    assert mine.lease.owner == "me"
+
+    in_the_way = story.claim()
+    assert in_the_way.lease == mine.lease
+
+
+def test_a_claim_that_is_sent_twice_is_still_ours(story: Story) -> None:
+    lease = Lease("me", story.clock() + timedelta(seconds=30))
+    first = story.jobs.claim(JOB_ID, request(), "m", lease, story.clock())
+
+    assert story.jobs.claim(JOB_ID, request(), "m", lease, story.clock()) == first
+
+
+def test_a_failed_job_begins_anew_with_its_first_day(story: Story, item: Items) -> None:
+    story.leave_at(JobStatus.FAILED)
+    story.clock.advance(86_400)
+
+    job = story.claim()
+
+    record = item(JOB_ID)
+    assert job.created_at.date() == START.date()
+    assert job.failed_attempts == 0
+    assert not {"errorCode", "errorMessage", "failedStep", "failedAt", "expiresAt"} & set(record)
+
+
+def test_a_submitted_job_that_failed_is_not_found_by_its_old_file(story: Story) -> None:
+    job = story.leave_at(JobStatus.SUBMITTED)[-1]
+    story.jobs.failed(job, ERROR, Step.ARCHIVE, story.clock())
+    assert story.jobs.find_by_file_id(FILE_ID) is not None
+
+    story.claim()
+
+    assert story.jobs.find_by_file_id(FILE_ID) is None
+
+
+def test_a_takeover_is_counted_and_ends_the_other_lease(story: Story, item: Items) -> None:
+    job = story.claim()
+    lease = story.lease()
+
+    assert story.jobs.take_over(job, lease, story.clock())
+    assert not story.jobs.take_over(job, story.lease(), story.clock())
+    assert not story.jobs.submitted(job, FILE_ID, "u", story.clock())
+    assert not story.jobs.failed(job, ERROR, Step.SUBMIT, story.clock())
+
+    record = item(JOB_ID)
+    assert (record["leaseOwner"], record["possibleDuplicates"]) == (lease.owner, "1")
+
+
+@pytest.mark.parametrize(("costs_retry", "attempts"), [(True, 2), (False, 0)])
+def test_attempts_are_counted_where_they_cost_one(
+    story: Story, *, costs_retry: bool, attempts: int
+) -> None:
+    for _ in range(2):
+        story.jobs.give_back(story.claim(), story.clock(), costs_retry=costs_retry)
+
+    assert story.claim().failed_attempts == attempts
+
+
+def test_the_budget_begins_anew_once_the_job_is_submitted(story: Story) -> None:
+    story.jobs.give_back(story.claim(), story.clock(), costs_retry=True)
+    submitted = story.submit(story.claim())
+    assert submitted.failed_attempts == 0
+
+    story.jobs.count_retry(submitted, story.clock())
+
+    found = story.jobs.find_by_file_id(FILE_ID)
+    assert found is not None
+    assert found.failed_attempts == 1
+
+
+def test_an_archived_job_says_where_the_file_is(story: Story, item: Items) -> None:
+    story.leave_at(JobStatus.ARCHIVED)
+
+    record = item(JOB_ID)
+    kept = (record["archiveKey"], record["archiveVersionId"], int(record["size"]), record["sha256"])
+    assert ArchivedFile(*kept) == ARCHIVED
+    assert (record["fileId"], record["url"]) == (FILE_ID, "https://x/file")
+
+
+def test_a_failed_job_says_why_and_where(story: Story, item: Items) -> None:
+    story.leave_at(JobStatus.FAILED)
+
+    record = item(JOB_ID)
+    assert (record["errorCode"], record["errorMessage"]) == (ERROR.code, ERROR.message)
+    assert record["failedStep"] == "submit"
+
+
+def test_a_reason_of_any_length_fits_the_record(story: Story, item: Items) -> None:
+    story.jobs.rejected(JOB_ID, Permanent("CODE", "理" * 500_000), story.clock())
+
+    assert 0 < len(item(JOB_ID)["errorMessage"]) <= 2000
+
+
+def test_an_unknown_file_has_no_job(jobs: JobsTable) -> None:
+    assert jobs.find_by_file_id("file_unknown") is None

@@ -1,0 +1,343 @@
+import hashlib
+import io
+import json
+import marshal
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stacks import packaging
+from stacks.packaging import PackagingError, function_package, shared_layer, vendor_layer
+
+MACHINES = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
+FUNCTIONS = ("submitter", "webhook", "downloader")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    root = tmp_path / "repository"
+    function = root / "functions" / "greeter"
+    function.mkdir(parents=True)
+    (function / "handler.py").write_text("GREETING = 'hello'\n")
+    package = root / "layers" / "reportflow" / "reportflow"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "words.py").write_text("WORDS = {'one', 'two', 'three'}\n")
+    (root / "layers" / "vendor").mkdir()
+    return root
+
+
+def files(folder: Path) -> set[str]:
+    return {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+
+
+def fingerprint(folder: Path) -> dict[str, tuple[int, str]]:
+    """Mode and content of everything in a package: all that an asset is made from."""
+    return {
+        path.relative_to(folder).as_posix(): (
+            path.stat().st_mode,
+            hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "",
+        )
+        for path in folder.rglob("*")
+    }
+
+
+def wheel(folder: Path, platform_tag: str, version: str = "1.0") -> Path:
+    """A wheel that holds botocore's service data, a command and the tag it was made for."""
+    content = {
+        "demo/__init__.py": f"TAG = {platform_tag!r}\n",
+        "botocore/data/sqs/service.json": "{}",
+        "botocore/data/ec2/service.json": "{}",
+        "botocore/data/endpoints.json": "{}",
+        f"demo-{version}.dist-info/METADATA": f"Name: demo\nVersion: {version}\n",
+        f"demo-{version}.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\n",
+        f"demo-{version}.dist-info/entry_points.txt": "[console_scripts]\ndemo = demo:main\n",
+    }
+    record = f"demo-{version}.dist-info/RECORD"
+    content[record] = "".join(f"{name},,\n" for name in [*content, record])
+    path = folder / f"demo-{version}-cp313-cp313-{platform_tag}.whl"
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, text in content.items():
+            archive.writestr(name, text)
+    path.write_bytes(packed.getvalue())
+    return path
+
+
+def pin(repository: Path, *wheels: Path) -> None:
+    hashes = " ".join(
+        f"--hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}" for path in wheels
+    )
+    lock = f"--no-index\n--find-links {wheels[0].parent}\ndemo==1.0 {hashes}\n"
+    (repository / "layers" / "vendor" / "requirements.txt").write_text(lock)
+
+
+def test_a_function_package_holds_the_handler_and_its_bytecode(repository: Path) -> None:
+    package = function_package("greeter", repository=repository)
+    assert files(package) == {"handler.py", "__pycache__/handler.cpython-313.pyc"}
+
+
+def test_the_shared_layer_lies_where_lambda_searches(repository: Path) -> None:
+    assert "python/reportflow/words.py" in files(shared_layer(repository=repository))
+
+
+def test_bytecode_is_never_checked_against_the_source(repository: Path) -> None:
+    compiled = (
+        function_package("greeter", repository=repository)
+        / "__pycache__"
+        / "handler.cpython-313.pyc"
+    ).read_bytes()
+    # PEP 552: bit 0 says that a hash stands in place of the source's time, bit 1 that it counts.
+    assert int.from_bytes(compiled[4:8], "little") == 0b01
+
+
+@pytest.mark.parametrize(
+    ("package", "module", "there"),
+    [
+        ("greeter", "__pycache__/handler", "/var/task/handler.py"),
+        (None, "python/reportflow/__pycache__/words", "/opt/python/reportflow/words.py"),
+    ],
+)
+def test_tracebacks_name_the_file_as_it_lies_on_lambda(
+    repository: Path, package: str | None, module: str, there: str
+) -> None:
+    folder = (
+        function_package(package, repository=repository)
+        if package
+        else shared_layer(repository=repository)
+    )
+    code = marshal.loads(  # noqa: S302 - what was compiled a moment ago
+        (folder / f"{module}.cpython-313.pyc").read_bytes()[16:]
+    )
+    assert code.co_filename == there
+
+
+def test_what_tools_leave_in_the_source_is_left_out(repository: Path) -> None:
+    clean = function_package("greeter", repository=repository)
+    source = repository / "functions" / "greeter"
+    (source / "__pycache__").mkdir()
+    (source / "__pycache__" / "handler.cpython-312.pyc").write_bytes(b"old")
+    (source / ".DS_Store").write_bytes(b"")
+    assert function_package("greeter", repository=repository) == clean
+
+
+def test_a_package_is_built_once(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = function_package("greeter", repository=repository)
+    assert "Building the greeter package" in capsys.readouterr().err
+    assert function_package("greeter", repository=repository) == first
+    assert capsys.readouterr().err == ""
+
+
+def test_changed_code_is_another_package(repository: Path) -> None:
+    first = function_package("greeter", repository=repository)
+    (repository / "functions" / "greeter" / "handler.py").write_text("GREETING = 'good bye'\n")
+    second = function_package("greeter", repository=repository)
+    assert first != second
+    assert "good bye" in (second / "handler.py").read_text()
+
+
+def test_a_renamed_file_is_another_package(repository: Path) -> None:
+    first = shared_layer(repository=repository)
+    package = repository / "layers" / "reportflow" / "reportflow"
+    (package / "words.py").rename(package / "names.py")
+    assert shared_layer(repository=repository) != first
+
+
+def test_times_modes_and_umask_do_not_count(repository: Path, tmp_path: Path) -> None:
+    first = shared_layer(repository=repository)
+    copy = tmp_path / "copy"
+    shutil.copytree(repository, copy, ignore=shutil.ignore_patterns(".build"))
+    for file in copy.rglob("*.py"):
+        os.utime(file, (0, 0))
+        file.chmod(0o700)
+    umask = os.umask(0o077)
+    try:
+        second = shared_layer(repository=copy)
+    finally:
+        os.umask(umask)
+    assert second.name == first.name
+    assert fingerprint(second) == fingerprint(first)
+
+
+def test_a_function_without_a_handler_is_told(repository: Path) -> None:
+    with pytest.raises(PackagingError, match=r"nobody holds no handler\.py"):
+        function_package("nobody", repository=repository)
+
+
+def test_code_that_does_not_compile_leaves_no_package(repository: Path) -> None:
+    handler = repository / "functions" / "greeter" / "handler.py"
+    handler.write_text("def :\n")
+    with pytest.raises(
+        PackagingError, match=r"(?s)does not compile.*/var/task/handler\.py.*line 1"
+    ):
+        function_package("greeter", repository=repository)
+    assert files(repository / ".build") == set()
+
+
+def build_in_process(repository: Path) -> subprocess.Popen[bytes]:
+    program = (
+        "import sys; from pathlib import Path; from stacks.packaging import shared_layer;"
+        "print(shared_layer(repository=Path(sys.argv[1])))"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", program, str(repository)],
+        cwd=packaging.REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+@pytest.fixture
+def slow_repository(repository: Path) -> Path:
+    """Its shared layer takes a while to compile."""
+    package = repository / "layers" / "reportflow" / "reportflow"
+    lines = "".join(f"def f{number}(a, b): return [a + {number}, b]\n" for number in range(500))
+    for number in range(40):
+        (package / f"module{number}.py").write_text(lines)
+    return repository
+
+
+def test_builds_at_the_same_time_agree(slow_repository: Path) -> None:
+    builds = [build_in_process(slow_repository) for _ in range(3)]
+    answers = [build.communicate() for build in builds]
+    assert [build.returncode for build in builds] == [0, 0, 0], answers
+    (package,) = {Path(out.decode().strip()) for out, _ in answers}
+    assert sum(b"Building" in told for _, told in answers) > 1, "the builds did not overlap"
+    assert [entry.name for entry in package.parent.iterdir()] == [package.name]
+
+
+def test_a_killed_build_leaves_nothing_that_is_taken_for_a_package(slow_repository: Path) -> None:
+    build = build_in_process(slow_repository)
+    deadline = time.monotonic() + 20
+    while not list(slow_repository.glob(".build/*/*/python/reportflow/module*.py")):
+        assert time.monotonic() < deadline
+        assert build.poll() is None
+    build.send_signal(signal.SIGKILL)
+    build.communicate()
+    assert list(slow_repository.glob(".build/shared-layer-*")) == []
+    package = shared_layer(repository=slow_repository)
+    compiled = list(package.rglob("*.pyc"))
+    assert len(compiled) == len(list(package.rglob("*.py")))
+
+
+@pytest.mark.parametrize(("architecture", "machine"), [("arm64", "aarch64"), ("x86_64", "x86_64")])
+def test_wheels_are_those_that_lambda_loads(
+    repository: Path, tmp_path: Path, architecture: str, machine: str
+) -> None:
+    wheels = [
+        wheel(tmp_path, f"manylinux_2_{glibc}_{of}")
+        for glibc in (17, 28, 35)
+        for of in ("aarch64", "x86_64")
+    ]
+    pin(repository, *wheels)
+    layer = vendor_layer(architecture, repository=repository)
+    installed = (layer / "python" / "demo" / "__init__.py").read_text()
+    assert installed == f"TAG = 'manylinux_2_28_{machine}'\n"
+
+
+def test_the_vendor_layer_keeps_what_runs_and_drops_the_rest(
+    repository: Path, tmp_path: Path
+) -> None:
+    pin(repository, wheel(tmp_path, "manylinux2014_aarch64"))
+    assert files(vendor_layer("arm64", repository=repository) / "python") == {
+        "botocore/data/endpoints.json",
+        "botocore/data/sqs/service.json",
+        "demo/__init__.py",
+        "demo/__pycache__/__init__.cpython-313.pyc",
+        "demo-1.0.dist-info/METADATA",
+        "demo-1.0.dist-info/WHEEL",
+        "demo-1.0.dist-info/entry_points.txt",
+    }
+
+
+def test_a_wheel_with_another_hash_is_refused(repository: Path, tmp_path: Path) -> None:
+    made = wheel(tmp_path, "manylinux2014_aarch64")
+    pin(repository, made)
+    made.write_bytes(made.read_bytes() + b"x")
+    with pytest.raises(
+        PackagingError, match=r"(?s)could not bring the arm64 wheels.*sha256.*make lock"
+    ):
+        vendor_layer("arm64", repository=repository)
+    assert files(repository / ".build") == set()
+
+
+@pytest.fixture(scope="module")
+def native_vendor_layer() -> Path:
+    return vendor_layer(MACHINES[platform.machine()])
+
+
+def run_isolated(path: list[Path], program: str) -> str:
+    """Run Python with nothing on its path but the standard library and `path`."""
+    search = os.pathsep.join(str(folder) for folder in path)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-I", "-S", "-B", "-c"),
+            f"import os, sys; sys.path[:0] = {search!r}.split(os.pathsep)\n{program}",
+        ],
+        env={
+            "AWS_ACCESS_KEY_ID": "none",
+            "AWS_SECRET_ACCESS_KEY": "none",
+            "AWS_REGION": "eu-west-1",
+            "AWS_DEFAULT_REGION": "eu-west-1",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_layers_hold_all_that_the_clients_need(native_vendor_layer: Path) -> None:
+    path = [shared_layer() / "python", native_vendor_layer / "python"]
+    told = run_isolated(
+        path,
+        "import json; from reportflow import aws\n"
+        "clients = [aws.dynamodb(), aws.s3(), aws.secretsmanager(), aws.sqs()]\n"
+        "print(json.dumps([client.meta.service_model.service_name for client in clients]))",
+    )
+    assert set(json.loads(told)) == packaging.BOTOCORE_SERVICES
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_handler_imports_from_its_package_and_layers_without_compiling(
+    native_vendor_layer: Path, name: str
+) -> None:
+    path = [function_package(name), shared_layer() / "python", native_vendor_layer / "python"]
+    told = run_isolated(
+        path,
+        "import importlib.machinery\n"
+        "class Compiled(Exception): pass\n"
+        "def compile_source(self, data, path, **_): raise Compiled(path)\n"
+        "importlib.machinery.SourceFileLoader.source_to_code = compile_source\n"
+        "import handler\n"
+        "print(callable(handler.handler))",
+    )
+    assert told == "True\n"
+
+
+@pytest.fixture
+def fresh_clone(tmp_path: Path) -> Iterator[Path]:
+    lock = tmp_path / "layers" / "vendor" / "requirements.txt"
+    lock.parent.mkdir(parents=True)
+    shutil.copyfile(packaging.REPOSITORY / lock.relative_to(tmp_path), lock)
+    yield tmp_path
+    shutil.rmtree(tmp_path / ".build")
+
+
+def test_the_same_lock_file_makes_the_same_layer(
+    fresh_clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONHASHSEED", "12345")
+    monkeypatch.setenv("PYTHONOPTIMIZE", "1")
+    again = vendor_layer("arm64", repository=fresh_clone)
+    assert fingerprint(again) == fingerprint(vendor_layer("arm64"))

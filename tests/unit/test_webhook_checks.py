@@ -1,0 +1,226 @@
+import json
+from base64 import b64encode
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from reportflow.messages import parse_completed
+from reportflow.queues import Downloads
+from reportflow.secret import REREAD_SECONDS, SecretStore
+from reportflow.webhook import MAX_BODY_BYTES, MAX_FILES, Receiver, Refusal, Refused
+from tests.unit.clock import Ticker
+from tests.unit.queue_pair import QueuePair
+from tests.unit.samples import TOKEN, webhook_body
+
+type Rotate = Callable[..., None]
+
+FORGED = "t0kenT0kenT0kenT0kenT0keN"
+LARGE = "x" * (MAX_BODY_BYTES + 1)
+
+
+def event(body: object = None, *, token: str = TOKEN, method: str = "POST") -> dict[str, Any]:
+    """Payload format 2.0; `body` as text, or as what is to be JSON."""
+    value = webhook_body() if body is None else body
+    return {
+        "requestContext": {"http": {"method": method}},
+        "pathParameters": {"token": token},
+        "body": value if isinstance(value, str) else json.dumps(value, ensure_ascii=False),
+        "isBase64Encoded": False,
+    }
+
+
+@pytest.fixture
+def receiver(secret_store: SecretStore, queues: QueuePair) -> Receiver:
+    return Receiver(secret_store, Downloads(queues.client, queues.url), "acme")
+
+
+def refusal(receiver: Receiver, request: dict[str, Any]) -> Refusal:
+    with pytest.raises(Refused) as refused:
+        receiver.receive(request)
+    return refused.value.reason
+
+
+def test_every_file_is_queued_without_the_customers_data(
+    receiver: Receiver, queues: QueuePair
+) -> None:
+    receiver.receive(event())
+
+    bodies = [record.body for record in queues.receive()]
+    files = {parse_completed(body.encode()).file_id: body for body in bodies}
+    assert {f["fileId"] for f in webhook_body()["files"]} == set(files)
+    assert len(bodies) == len(files)
+    assert not [body for body in bodies if "秘密" in body or "a.pdf" in body]
+
+
+# Each request is wrong in its own respect and in all that come after it: the first one decides.
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        (event(LARGE, token=FORGED, method="GET"), Refusal.TOO_LARGE),
+        (event("no json", token=FORGED, method="GET"), Refusal.WRONG_METHOD),
+        (event("no json", token=FORGED), Refusal.UNKNOWN_CALLER),
+        (event("no json"), Refusal.NOT_JSON),
+        (event({"event": 7, "workspaceId": "other"}), Refusal.WRONG_SHAPE),
+        (event({"event": "file.completed", "workspaceId": "other"}), Refusal.WRONG_SHAPE),
+        (event(webhook_body(workspaceId="other")), Refusal.WRONG_WORKSPACE),
+    ],
+    ids=lambda value: value.name if isinstance(value, Refusal) else "",
+)
+def test_the_first_thing_wrong_is_the_reason(
+    receiver: Receiver, queues: QueuePair, request_: dict[str, Any], reason: Refusal
+) -> None:
+    assert refusal(receiver, request_) is reason
+    assert queues.receive() == []
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["", FORGED, TOKEN[:-1], TOKEN + "x", TOKEN.upper(), f" {TOKEN}", "t\udcffken", "秘密"],
+    ids=ascii,
+)
+def test_another_token_is_an_unknown_caller(receiver: Receiver, token: str) -> None:
+    assert refusal(receiver, event(token=token)) is Refusal.UNKNOWN_CALLER
+
+
+def test_no_token_at_all_is_an_unknown_caller(receiver: Receiver) -> None:
+    assert refusal(receiver, {**event(), "pathParameters": None}) is Refusal.UNKNOWN_CALLER
+    assert refusal(receiver, {**event(), "pathParameters": {}}) is Refusal.UNKNOWN_CALLER
+
+
+def test_an_empty_previous_token_opens_nothing(receiver: Receiver, rotate: Rotate) -> None:
+    rotate(previousWebhookToken="")
+
+    assert refusal(receiver, event(token="")) is Refusal.UNKNOWN_CALLER
+
+
+def test_a_rotation_loses_no_event(
+    receiver: Receiver, queues: QueuePair, rotate: Rotate, ticker: Ticker
+) -> None:
+    receiver.receive(event())
+    rotate(webhookToken="new", previousWebhookToken=TOKEN)
+    ticker.now = REREAD_SECONDS
+
+    assert receiver.receive(event(token="new"))
+    assert receiver.receive(event(token=TOKEN))
+
+    rotate(webhookToken="new", previousWebhookToken="")
+    ticker.now += REREAD_SECONDS
+    refusal(receiver, event(token=FORGED))
+    assert refusal(receiver, event(token=TOKEN)) is Refusal.UNKNOWN_CALLER
+
+
+@pytest.mark.parametrize(
+    "body", [{"event": "workspace.renamed"}, {"event": "file.failed", "files": 7}]
+)
+def test_an_event_about_something_else_is_taken_and_leads_to_nothing(
+    receiver: Receiver, queues: QueuePair, body: dict[str, Any]
+) -> None:
+    assert receiver.receive(event(body)) == []
+    assert queues.receive() == []
+
+
+def test_an_event_without_files_leads_to_nothing(receiver: Receiver, queues: QueuePair) -> None:
+    assert receiver.receive(event(webhook_body(files=[]))) == []
+    assert queues.receive() == []
+
+
+def test_a_file_that_is_named_twice_is_queued_once(receiver: Receiver, queues: QueuePair) -> None:
+    file = {"fileId": "file_1", "uuid": "u1"}
+
+    receiver.receive(event(webhook_body(files=[file, {"fileId": "file_2", "uuid": "u2"}, file])))
+
+    queued = [parse_completed(record.body.encode()).file_id for record in queues.receive()]
+    assert sorted(queued) == ["file_1", "file_2"]
+
+
+def test_more_files_than_one_call_to_the_queue_takes_are_all_queued(
+    receiver: Receiver, queues: QueuePair
+) -> None:
+    sent = {f"file_{number}" for number in range(25)}
+    receiver.receive(event(webhook_body(files=[{"fileId": f, "uuid": "u"} for f in sent])))
+
+    queued: set[str] = set()
+    while records := queues.receive():
+        queued |= {parse_completed(record.body.encode()).file_id for record in records}
+    assert queued == sent
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"files": None},
+        {"files": {}},
+        {"files": [{"uuid": "u"}]},
+        {"files": [{"fileId": "file_1"}]},
+        {"files": [{"fileId": "../../x", "uuid": "u"}]},
+        {"files": [{"fileId": "file_1", "uuid": "u/../../other"}]},
+        {"files": [{"fileId": "file_1", "uuid": "u?x=1"}]},
+        {"files": [{"fileId": "file_1", "uuid": "u\n"}]},
+        {"files": [{"fileId": "", "uuid": "u"}]},
+        {"files": [{"fileId": f"f{n}", "uuid": "u"} for n in range(MAX_FILES + 1)]},
+        {"designId": "../x"},
+        {"designId": None},
+        {"version": "1"},
+        {"workspaceId": None},
+        {"event": None},
+    ],
+    ids=lambda changes: repr(changes)[:50],
+)
+def test_what_is_not_shaped_like_an_event_is_refused(
+    receiver: Receiver, queues: QueuePair, changes: dict[str, Any]
+) -> None:
+    assert refusal(receiver, event(webhook_body(**changes))) is Refusal.WRONG_SHAPE
+    assert queues.receive() == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "{",
+        '{"x":' + "[" * 200_000,
+        '{"event":"' + "\ud800",
+        '{"event":"file.completed","x":NaN}',
+    ],
+    ids=lambda body: ascii(body[:30]),
+)
+def test_what_is_not_json_is_refused(receiver: Receiver, body: str) -> None:
+    assert refusal(receiver, event(body)) is Refusal.NOT_JSON
+
+
+def test_a_body_in_base64_is_read(receiver: Receiver) -> None:
+    encoded = b64encode(json.dumps(webhook_body()).encode()).decode()
+
+    assert receiver.receive({**event(encoded), "isBase64Encoded": True})
+
+
+@pytest.mark.parametrize("body", ["%%%", "e30", b64encode(b"\xff").decode()])
+def test_a_body_that_is_not_what_its_encoding_says_is_refused(
+    receiver: Receiver, body: str
+) -> None:
+    assert refusal(receiver, {**event(body), "isBase64Encoded": True}) is Refusal.NOT_JSON
+
+
+def test_a_body_that_is_left_out_is_refused(receiver: Receiver) -> None:
+    request = event()
+    del request["body"]
+
+    assert refusal(receiver, request) is Refusal.NOT_JSON
+
+
+def test_neither_a_refusal_nor_a_request_shows_the_token(receiver: Receiver) -> None:
+    with pytest.raises(Refused) as refused:
+        receiver.receive(event(token=FORGED))
+
+    assert FORGED not in repr(refused.value)
+    assert FORGED not in str(refused.value)
+
+
+@pytest.mark.parametrize("reason", Refusal)
+def test_a_refusal_is_the_callers_fault(reason: Refusal) -> None:
+    assert 400 <= reason.status < 500
+
+
+def test_a_stranger_learns_nothing_but_that_nothing_is_there() -> None:
+    assert Refusal.UNKNOWN_CALLER.status == Refusal.WRONG_METHOD.status == 404
