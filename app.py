@@ -33,8 +33,6 @@ def main() -> int:
         outdir=os.environ.get("CDK_OUTDIR", str(REPOSITORY / "cdk.out")),
         context=json.loads((REPOSITORY / "cdk.json").read_text())["context"],
         analytics_reporting=False,
-        # They show the inside of CDK only, with a temporary folder's name in it.
-        stack_traces=False,
         # Doubles the time of a synthesis; the tests put the templates through cfn-lint.
         builtin_cloud_formation_validation=False,
     )

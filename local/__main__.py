@@ -5,7 +5,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -41,20 +40,24 @@ def up(
     reportflow_url: Annotated[
         str | None, typer.Option(help="Another ReportFlow than the emulator: base URL with /v1.")
     ] = None,
-    workspace_id: Annotated[str | None, typer.Option(help="The ReportFlow workspace.")] = None,
-    app_key: Annotated[str | None, typer.Option(help="The account's AppKey.")] = None,
-    secret_key: Annotated[str | None, typer.Option(help="The account's SecretKey.")] = None,
+    workspace_id: Annotated[
+        str, typer.Option(help="The ReportFlow workspace.")
+    ] = "local-workspace",
+    app_key: Annotated[str, typer.Option(help="The account's AppKey.")] = "local-app-key",
+    secret_key: Annotated[str, typer.Option(help="The account's SecretKey.")] = "local-secret-key",  # noqa: S107  (opens nothing but the emulator)
     port: Annotated[int, typer.Option(help="Of the webhook's front; 0 takes a free one.")] = 0,
     settings: Settings = [],  # noqa: B006  (typer copies it)
 ) -> None:
     """Run the system until SIGINT or SIGTERM, which stop all of it."""
     options = system.Options(
-        backend=backend, settings=_parse(settings), reportflow_url=reportflow_url, port=port
+        backend=backend,
+        settings=_parse(settings),
+        reportflow_url=reportflow_url,
+        workspace_id=workspace_id,
+        app_key=app_key,
+        secret_key=secret_key,
+        port=port,
     )
-    given = {"workspace_id": workspace_id, "app_key": app_key, "secret_key": secret_key}
-    for name, value in given.items():
-        if value is not None:
-            options = replace(options, **{name: value})
     state.unlink(missing_ok=True)
     with _for_people(interrupted=0), system.run(options, console.print) as running:
         running.state.write(state)

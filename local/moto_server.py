@@ -1,16 +1,20 @@
-"""moto's server with each conditional write done in one piece: `moto_server.py PORT`.
+"""moto's server with every request done in one piece: `moto_server.py PORT`.
 
-moto answers requests in threads, and between the check of a condition and the write that it
-guards another thread may run: two claims of one job would both succeed, and a reader would see
-an item that is half written. DynamoDB and S3 promise that neither happens. Requests to these two
-therefore wait for one another; SQS's, which may wait for messages, do not.
+moto answers in threads and locks nothing. Between the check of a condition and the write that it
+guards another thread may run, so two claims of one job would both succeed; an item can be read
+half written; a message that is sent while another one is deleted can be lost. The services
+promise otherwise, so requests to one of them wait for one another here. A receive that waits for
+messages is cut into short ones, between which the others have their turn.
 """
 
+import io
+import json
 import re
 import sys
+import time
 from collections.abc import Iterable
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from moto.moto_server.werkzeug_app import (
     DomainDispatcherApplication,
@@ -18,24 +22,31 @@ from moto.moto_server.werkzeug_app import (
     create_backend_app,
 )
 from werkzeug.serving import run_simple
+from werkzeug.wrappers import Response
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+SERVICES: Final = ("dynamodb", "s3", "sqs")
+RECEIVE: Final = "AmazonSQS.ReceiveMessage"
+POLL_SECONDS: Final = 0.05
 
 _SERVICE = re.compile(r"Credential=[^/]+/\d+/[^/]+/([a-z0-9-]+)/aws4_request")
 
 
 class OneAtATime:
-    """Lets one request to each of the named services in at a time."""
+    """Lets one request to each of the services in at a time."""
 
-    def __init__(self, application: "WSGIApplication", services: Iterable[str]) -> None:
+    def __init__(self, application: "WSGIApplication") -> None:
         self._application = application
-        self._locks = {service: Lock() for service in services}
+        self._locks = {service: Lock() for service in SERVICES}
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        """Answer a request, when it is its turn."""
+        """Answer a request when it is its turn."""
+        if environ.get("HTTP_X_AMZ_TARGET") == RECEIVE:
+            return self._receive(environ)(environ, start_response)
         signed_for = _SERVICE.search(environ.get("HTTP_AUTHORIZATION", ""))
         lock = self._locks.get(signed_for[1]) if signed_for else None
         if lock is None:
@@ -43,13 +54,31 @@ class OneAtATime:
         with lock:
             return self._application(environ, start_response)
 
+    def _receive(self, environ: "WSGIEnvironment") -> Response:
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        wanted = json.loads(environ["wsgi.input"].read(length))
+        deadline = time.monotonic() + wanted.get("WaitTimeSeconds", 0)
+        at_once = json.dumps({**wanted, "WaitTimeSeconds": 0}).encode()
+        while True:
+            with self._locks["sqs"]:
+                response = Response.from_app(self._application, _with_body(environ, at_once))
+            if time.monotonic() >= deadline or response.status_code != 200:
+                return response
+            if json.loads(response.get_data()).get("Messages"):
+                return response
+            time.sleep(POLL_SECONDS)
+
+
+def _with_body(environ: "WSGIEnvironment", body: bytes) -> "WSGIEnvironment":
+    return {**environ, "wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
+
 
 def main() -> None:
     """Serve on 127.0.0.1 until the process is ended."""
     run_simple(
         "127.0.0.1",
         int(sys.argv[1]),
-        OneAtATime(DomainDispatcherApplication(create_backend_app), ("dynamodb", "s3")),
+        OneAtATime(DomainDispatcherApplication(create_backend_app)),
         threaded=True,
         request_handler=MotoRequestHandler,
     )

@@ -88,7 +88,7 @@ def _copy(asset: Path, copy: Path) -> None:
 def _install_runtime_client(folder: Path) -> None:
     command = [sys.executable, "-I", "-m", "pip", "install", "--disable-pip-version-check"]
     options = ["--require-hashes", "--no-deps", "--only-binary=:all:", "--target", str(folder)]
-    done = subprocess.run(  # noqa: S603  (no shell, and no argument from outside)
+    done = subprocess.run(
         [*command, *options, "--requirement", str(RUNTIME_CLIENT_LOCK)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -2,7 +2,6 @@
 
 import json
 import os
-import secrets
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -46,8 +45,8 @@ class Options:
     settings: Mapping[str, str] = field(default_factory=dict)
     reportflow_url: str | None = None
     workspace_id: str = "local-workspace"
-    app_key: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
-    secret_key: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
+    app_key: str = field(default="local-app-key", repr=False)
+    secret_key: str = field(default="local-secret-key", repr=False)
     port: int = 0
     emulator: EmulatorSettings = field(default_factory=EmulatorSettings)
 

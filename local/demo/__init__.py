@@ -45,14 +45,15 @@ class Ending:
 def demonstrate(system: System, output: Path) -> bool:
     """Send all messages, wait until their jobs have ended, and show them.
 
-    The PDFs are put into `output`. True: every job ended as it should.
+    The PDFs are put into a new folder in `output`. True: every job ended as it should.
     """
     # Where nobody set a width, in a log or a pipe, a row is better long than folded.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
     sent = _send(system)
     jobs = _follow(system, [job_id for _, job_id, _ in sent], console)
     dead = Counter(_drain_dead_letters(system))
-    output.mkdir(parents=True, exist_ok=True)
+    output /= time.strftime("%Y%m%d-%H%M%S")
+    output.mkdir(parents=True)
     endings = [
         _judge(system, message, job_id, sent_at, jobs.get(job_id, {}), dead, output)
         for message, job_id, sent_at in sent

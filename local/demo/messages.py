@@ -191,7 +191,7 @@ def _invoice(random: Random, customer: str, lines: int) -> Json:
         "issueDate": "2024-04-30",
         "dueDate": "2024-05-31",
         "currency": "JPY",
-        "taxRate": 10,
+        "taxRate": 0.1,
         "issuer": _ISSUER,
         "bank": _BANK,
         "items": items,

@@ -78,9 +78,7 @@ class Webhooks:
         body = json.dumps(event, ensure_ascii=True).encode()
         headers = {"Content-Type": "application/json", "User-Agent": "ReportFlow-Webhook"}
         try:
-            response = self._pool.request(
-                "POST", url, body=body, headers=headers, redirect=False, preload_content=True
-            )
+            response = self._pool.request("POST", url, body=body, headers=headers)
         except urllib3.exceptions.HTTPError as error:
             return WebhookAttempt(None, f"{type(error).__name__}: {error}")
         return WebhookAttempt(response.status, None)

@@ -51,7 +51,7 @@ def statements(role: Properties) -> list[Mapping[str, Any]]:
     ]
 
 
-def as_list(value: Any) -> list[Any]:  # noqa: ANN401 - a policy writes a list of one without one
+def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 

@@ -3,27 +3,50 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+import boto3
 import pytest
+from botocore.config import Config
 
 from local.backend import Backend
+from reportflow import observability
+from reportflow.archive import S3Archive
+from reportflow.archiving import Archiving
 from reportflow.consumer import Invocation
+from reportflow.jobs import Job, Lease
 from reportflow.jobs_table import JobsTable
+from reportflow.payloads import Payloads
+from reportflow.queues import Record
 from reportflow.secret import SecretStore
 from reportflow.service import ReportFlow
+from reportflow.submission import Submission
 from tests.unit.clock import Clock, Ticker
+from tests.unit.deliveries import INVOCATION_SECONDS, MAX_ATTEMPTS
 from tests.unit.peer import Peer, Respond, answer, listening
 from tests.unit.queue_pair import QueuePair
-from tests.unit.samples import APP_KEY, SECRET_KEY, TOKEN
+from tests.unit.reportflow_answers import accepting
+from tests.unit.samples import (
+    APP_KEY,
+    FILE_ID,
+    JOB_ID,
+    MAX_FILE_BYTES,
+    ORPHAN_GRACE,
+    PDF,
+    SECRET_KEY,
+    TOKEN,
+    completed_body,
+    request,
+)
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.type_defs import GlobalSecondaryIndexTypeDef
+    from mypy_boto3_dynamodb.type_defs import GlobalSecondaryIndexTypeDef, KeySchemaElementTypeDef
+    from mypy_boto3_s3 import S3Client
 
 TTL_DAYS = 30
-INVOCATION_SECONDS = 30
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -31,6 +54,9 @@ def _powertools() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("POWERTOOLS_METRICS_NAMESPACE", "ReportFlow")
         patch.setenv("POWERTOOLS_SERVICE_NAME", "test")
+        patch.setenv("POWERTOOLS_LOG_DEDUPLICATION_DISABLED", "1")  # or caplog sees nothing
+        # Made here, or it would write to the captured output of the first test that logs.
+        observability.logger()
         yield
 
 
@@ -47,17 +73,20 @@ def invocation(clock: Clock) -> Invocation:
 @pytest.fixture
 def table_name(aws: Backend) -> str:
     name = f"jobs-{uuid4()}"
-    keys = {"byFileId": ["fileId"], "byStatus": ["status", "updatedAt"]}
+    keys: dict[str, list[KeySchemaElementTypeDef]] = {
+        "byFileId": [{"AttributeName": "fileId", "KeyType": "HASH"}],
+        "byStatus": [
+            {"AttributeName": "status", "KeyType": "HASH"},
+            {"AttributeName": "updatedAt", "KeyType": "RANGE"},
+        ],
+    }
     indexes: list[GlobalSecondaryIndexTypeDef] = [
         {
             "IndexName": index,
-            "KeySchema": [
-                {"AttributeName": key, "KeyType": kind}
-                for key, kind in zip(attributes, ("HASH", "RANGE"), strict=False)
-            ],
+            "KeySchema": schema,
             "Projection": {"ProjectionType": "KEYS_ONLY"},
         }
-        for index, attributes in keys.items()
+        for index, schema in keys.items()
     ]
     aws.client("dynamodb").create_table(
         TableName=name,
@@ -164,3 +193,96 @@ def service(peer: Peer, secret_store: SecretStore) -> Iterator[ReportFlow]:
     client = ReportFlow(f"{peer.url}/v1", secret_store)
     yield client
     client._session.close()
+
+
+@pytest.fixture
+def s3_at() -> "Iterator[Callable[[str], S3Client]]":
+    """Clients of an S3 at the URL, who ask it once only."""
+    with ExitStack() as clients:
+
+        def client(url: str) -> "S3Client":
+            made = boto3.client(
+                "s3",
+                endpoint_url=url,
+                region_name="ap-northeast-1",
+                aws_access_key_id="local",
+                aws_secret_access_key="local",
+                config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
+            )
+            clients.callback(made.close)
+            return made
+
+        yield client
+
+
+@pytest.fixture
+def submission(
+    aws: Backend,
+    jobs: JobsTable,
+    service: ReportFlow,
+    queues: QueuePair,
+    peer: Peer,
+    bucket: str,
+    clock: Clock,
+) -> Submission:
+    peer.respond = accepting()
+    return Submission(
+        jobs,
+        service,
+        Payloads(lambda: aws.client("s3"), (bucket,)),
+        queues.queue,
+        max_attempts=MAX_ATTEMPTS,
+        clock=clock,
+    )
+
+
+@pytest.fixture
+def archiving(
+    aws: Backend,
+    jobs: JobsTable,
+    service: ReportFlow,
+    queues: QueuePair,
+    peer: Peer,
+    bucket: str,
+    clock: Clock,
+) -> Archiving:
+    peer.respond = lambda _: answer(200, PDF, Content_Type="application/pdf")
+    return Archiving(
+        jobs,
+        service,
+        S3Archive(aws.client("s3"), bucket),
+        queues.queue,
+        max_file_bytes=MAX_FILE_BYTES,
+        orphan_grace=ORPHAN_GRACE,
+        max_attempts=MAX_ATTEMPTS,
+        clock=clock,
+    )
+
+
+@pytest.fixture
+def job(jobs: JobsTable, clock: Clock) -> Job:
+    """A job that ReportFlow has taken."""
+    lease = Lease("submitter", clock() + timedelta(seconds=30))
+    claimed = jobs.claim(JOB_ID, request(), "message-1", lease, clock())
+    jobs.submitted(claimed, FILE_ID, "https://x", clock())
+    found = jobs.find_by_file_id(FILE_ID)
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def record(queues: QueuePair, clock: Clock) -> Record:
+    """ReportFlow's word that the job's file is done."""
+    return replace(queues.deliver(completed_body()), sent_at=clock())
+
+
+@pytest.fixture
+def contents(aws: Backend, bucket: str) -> Callable[[], list[bytes]]:
+    """What lies in the archive."""
+
+    def read() -> list[bytes]:
+        s3 = aws.client("s3")
+        keys = [found["Key"] for found in s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
+        return [s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys]
+
+    return read

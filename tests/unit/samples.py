@@ -1,14 +1,20 @@
 """A valid message of each kind, and a PDF."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 from reportflow.messages import GenerationRequest, parse_request
 
 DESIGN_ID = "550e8400-e29b-41d4-a716-446655440000"
+JOB_ID = "invoice-2024-001"
+FILE_ID = "file_abc123"
 APP_KEY = "app-3f9c1e"
 SECRET_KEY = "sec-77d0ab"
 TOKEN = "t0kenT0kenT0kenT0kenT0ken"
+
+MAX_FILE_BYTES = 3 * 1024 * 1024
+ORPHAN_GRACE = timedelta(minutes=15)
 
 PDF = b"%PDF-1.7\n" + b"1 0 obj\n<< /Producer (test) >>\nendobj\n" * 40 + b"trailer\n%%EOF\n"
 
@@ -16,7 +22,7 @@ PDF = b"%PDF-1.7\n" + b"1 0 obj\n<< /Producer (test) >>\nendobj\n" * 40 + b"trai
 def message(**changes: Any) -> dict[str, Any]:
     """What upstream sends, with other values for some of its fields."""
     return {
-        "jobId": "invoice-2024-001",
+        "jobId": JOB_ID,
         "designId": DESIGN_ID,
         "version": 1,
         "content": {"fileName": "invoice.pdf", "params": {"amount": 10000}},
@@ -28,6 +34,14 @@ def message_body(**changes: Any) -> str:
     return json.dumps(message(**changes), ensure_ascii=False)
 
 
+POINTER_MARK = "software.amazon.payloadoffloading.PayloadS3Pointer"
+
+
+def pointer(bucket: str, key: str = "payload") -> str:
+    """What the SQS Extended Client libraries send in place of a large message."""
+    return json.dumps([POINTER_MARK, {"s3BucketName": bucket, "s3Key": key}])
+
+
 def request(**changes: Any) -> GenerationRequest:
     return parse_request(message_body(**changes).encode())
 
@@ -37,7 +51,7 @@ def completed_body(**changes: Any) -> str:
     return json.dumps(
         {
             "kind": "completed",
-            "fileId": "file_abc123",
+            "fileId": FILE_ID,
             "uuid": "9b2d6f",
             "designId": DESIGN_ID,
             "version": 1,

@@ -1,4 +1,5 @@
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -16,7 +17,7 @@ def test_the_ceiling_doubles_until_the_cap() -> None:
     ceilings = [longest(attempt) for attempt in ATTEMPTS]
 
     assert ceilings[0] == pytest.approx(BASE_SECONDS, rel=0.01)
-    for before, after in zip(ceilings, ceilings[1:], strict=False):
+    for before, after in pairwise(ceilings):
         assert after == pytest.approx(min(2 * before, CAP_SECONDS), rel=0.02)
 
 

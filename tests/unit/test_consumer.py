@@ -1,13 +1,12 @@
 import json
 import random
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from reportflow.consumer import MAX_DELAY_SECONDS, Invocation, Outcome, consume
+from reportflow.consumer import MAX_DELAY_SECONDS, Invocation, Outcome, Work, consume
 from reportflow.errors import CredentialsRefused, Held, Retryable, Throttled
 from reportflow.jobs_table import JobsTable
 from reportflow.payloads import Payloads
@@ -27,7 +26,7 @@ def rng() -> random.Random:
     return random.Random(7)
 
 
-def fail(error: Exception) -> Callable[[Record, Invocation], Outcome]:
+def fail(error: Exception) -> Work:
     def work(_record: Record, _invocation: Invocation) -> Outcome:
         raise error
 

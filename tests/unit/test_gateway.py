@@ -127,7 +127,7 @@ def call(
         return response.status, response.read()
 
 
-def event_of(gateway: HttpGateway, *arguments: Any) -> Json:  # noqa: ANN401  (those of call)
+def event_of(gateway: HttpGateway, *arguments: Any) -> Json:
     status, body = call(gateway, *arguments)
     assert status == 200
     event: Json = json.loads(body)
@@ -160,6 +160,7 @@ def test_event_is_the_documented_one(gateway: HttpGateway) -> None:
             ("header2", "value1"),
             ("HEADER2", "value2"),
             ("User-Agent", "agent"),
+            ("Connection", "keep-alive"),
         ):
             connection.putheader(name, value)
         connection.endheaders(DOCUMENTED["body"].encode())
@@ -168,6 +169,7 @@ def test_event_is_the_documented_one(gateway: HttpGateway) -> None:
     assert event["headers"].items() >= DOCUMENTED["headers"].items()
     assert all(name == name.lower() for name in event["headers"])
     assert event["headers"]["x-forwarded-for"] == "127.0.0.1"
+    assert not event["headers"].keys() & {"cookie", "connection"}
     context = event["requestContext"]
     said = datetime.strptime(context["time"], "%d/%b/%Y:%H:%M:%S %z").timestamp()
     assert int(context["timeEpoch"] / 1000) == said
@@ -430,7 +432,9 @@ def test_hostile_request(gateway: HttpGateway, request_bytes: bytes, status: int
     assert call(gateway, "GET", "/plain")[0] == 200
 
 
-def test_slow_client_is_let_go(gateway: HttpGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_client_is_let_go(
+    gateway: HttpGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(http_front, "REQUEST_SECONDS", 0.3)
     host, _, port = gateway.url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), timeout=20) as connection:
@@ -440,6 +444,7 @@ def test_slow_client_is_let_go(gateway: HttpGateway, monkeypatch: pytest.MonkeyP
             while time.monotonic() - started < 10:
                 connection.sendall(b"x")
                 time.sleep(0.05)
+    assert "".join(capfd.readouterr()) == ""
 
 
 def test_stop_ends_idle_connections(pool: FunctionPool) -> None:

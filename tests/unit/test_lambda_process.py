@@ -77,7 +77,7 @@ def pool(tmp_path: Path, open_pool: OpenPool) -> FunctionPool:
     return open_pool(make_function(tmp_path, OBEDIENT, environment={"OWN": "value"}))
 
 
-def invoke(pool: FunctionPool, **event: object) -> Any:  # noqa: ANN401  (any JSON)
+def invoke(pool: FunctionPool, **event: object) -> Any:
     return json.loads(pool.invoke(json.dumps(event).encode()))
 
 

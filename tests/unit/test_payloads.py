@@ -1,25 +1,17 @@
-import json
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import boto3
 import pytest
-from botocore.config import Config
 
 from local.backend import Backend
 from reportflow.errors import Permanent, Retryable
 from reportflow.payloads import MAX_PAYLOAD_BYTES, Payloads
-from tests.unit.peer import Peer, Respond, answer
-from tests.unit.samples import message_body
+from tests.unit.peer import Peer, answer
+from tests.unit.samples import POINTER_MARK, message_body, pointer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mypy_boto3_s3 import S3Client
-
-MARK = "software.amazon.payloadoffloading.PayloadS3Pointer"
-
-
-def pointer(bucket: str, key: str = "payload") -> str:
-    return json.dumps([MARK, {"s3BucketName": bucket, "s3Key": key}])
 
 
 def unused() -> "S3Client":
@@ -47,10 +39,10 @@ def test_a_pointer_is_followed_to_the_very_bytes(
     [
         "[",
         "[]",
-        f'["{MARK}"]',
-        f'["{MARK}", {{}}]',
-        f'["{MARK}", {{"s3BucketName": "mine"}}]',
-        f'["{MARK}", {{"s3BucketName": 1, "s3Key": "k"}}]',
+        f'["{POINTER_MARK}"]',
+        f'["{POINTER_MARK}", {{}}]',
+        f'["{POINTER_MARK}", {{"s3BucketName": "mine"}}]',
+        f'["{POINTER_MARK}", {{"s3BucketName": 1, "s3Key": "k"}}]',
         '["other.Pointer", {"s3BucketName": "mine", "s3Key": "k"}]',
         "[" * 200_000,
     ],
@@ -79,46 +71,35 @@ def test_a_payload_that_is_gone_is_named(aws: Backend, bucket: str) -> None:
 
 
 @pytest.fixture
-def from_peer(peer: Peer) -> "Callable[[Respond], Payloads]":
-    """Payloads from an S3 that answers as it is told to."""
-    client = boto3.client(
-        "s3",
-        endpoint_url=peer.url,
-        region_name="ap-northeast-1",
-        aws_access_key_id="local",
-        aws_secret_access_key="local",
-        config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
-    )
-
-    def make(respond: Respond) -> Payloads:
-        peer.respond = respond
-        return Payloads(lambda: client, ("mine",))
-
-    return make
+def payloads(peer: Peer, s3_at: "Callable[[str], S3Client]") -> Payloads:
+    """From an S3 that answers as the peer is told to."""
+    return Payloads(lambda: s3_at(peer.url), ("mine",))
 
 
-def test_a_payload_above_the_limit_is_not_read(
-    from_peer: "Callable[[Respond], Payloads]",
-) -> None:
+def test_a_payload_above_the_limit_is_not_read(payloads: Payloads, peer: Peer) -> None:
     head, _ = answer(200, Content_Length=str(MAX_PAYLOAD_BYTES + 1))
 
+    peer.respond = lambda _: [head, b"{}"]
+
     with pytest.raises(Permanent, match="PAYLOAD_TOO_LARGE"):
-        from_peer(lambda _: [head, b"{}"]).resolve(pointer("mine"))
+        payloads.resolve(pointer("mine"))
 
 
 @pytest.mark.parametrize("length", [0, 1, 99])
 def test_a_payload_that_is_cut_off_can_be_read_again(
-    from_peer: "Callable[[Respond], Payloads]", length: int
+    payloads: Payloads, peer: Peer, length: int
 ) -> None:
     head, _ = answer(200, Content_Length="100")
 
+    peer.respond = lambda _: [head, b"x" * length]
+
     with pytest.raises(Retryable):
-        from_peer(lambda _: [head, b"x" * length]).resolve(pointer("mine"))
+        payloads.resolve(pointer("mine"))
 
 
 @pytest.mark.parametrize("status", [403, 500, 503])
-def test_an_s3_that_refuses_can_be_asked_again(
-    from_peer: "Callable[[Respond], Payloads]", status: int
-) -> None:
+def test_an_s3_that_refuses_can_be_asked_again(payloads: Payloads, peer: Peer, status: int) -> None:
+    peer.respond = lambda _: answer(status)
+
     with pytest.raises(Retryable):
-        from_peer(lambda _: answer(status)).resolve(pointer("mine"))
+        payloads.resolve(pointer("mine"))

@@ -7,6 +7,7 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, Final, Protocol
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from reportflow import pdf
 from reportflow.consumer import Invocation, Outcome
@@ -122,13 +123,16 @@ class Archiving:
             return self._archive.store(job, received, spool)
 
     def _until(self, deadline: datetime, response: requests.Response) -> Iterator[bytes]:
-        """The body's chunks; a read time-out alone would let a trickle go on for ever."""
+        """The body as it comes; a read time-out alone would let a trickle go on for ever.
+
+        `iter_content` would wait for a whole chunk, and with it pass the deadline.
+        """
         try:
-            for chunk in response.iter_content(CHUNK_BYTES):
+            while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
                 if self._clock() > deadline:
                     raise Retryable("DOWNLOAD_TOO_SLOW", "the file did not arrive in time")
                 yield chunk
-        except requests.RequestException as error:
+        except HTTPError as error:
             raise Retryable(
                 "TRUNCATED", f"the download was cut off ({type(error).__name__})"
             ) from error

@@ -67,7 +67,7 @@ class PartialBatchResponse(TypedDict):
 class Work(Protocol):
     """What a function does with one record."""
 
-    def __call__(self, record: Record, invocation: Invocation) -> Outcome:
+    def __call__(self, record: Record, invocation: Invocation, /) -> Outcome:
         """Bring the record to an end.
 
         Raises:

@@ -28,9 +28,6 @@ CONNECT_SECONDS: Final = 3.05
 READ_SECONDS: Final = 10.0
 MAX_RETRY_AFTER_SECONDS: Final = 3600.0
 
-APP_KEY_HEADER: Final = "AppKey"
-SECRET_KEY_HEADER: Final = "SecretKey"
-
 _REFUSED_KEYS: Final = frozenset({401, 403, 412})
 _PASSING: Final = frozenset({408, 425})
 
@@ -161,11 +158,7 @@ class ReportFlow:
             return self._session.request(
                 method,
                 self._base_url + path,
-                headers={
-                    **headers,
-                    APP_KEY_HEADER: keys.app_key,
-                    SECRET_KEY_HEADER: keys.secret_key,
-                },
+                headers={**headers, "AppKey": keys.app_key, "SecretKey": keys.secret_key},
                 data=body,
                 timeout=(CONNECT_SECONDS, READ_SECONDS),
                 allow_redirects=False,
@@ -249,6 +242,6 @@ def _message(response: requests.Response) -> str:
     except (msgspec.DecodeError, UnicodeDecodeError, requests.RequestException):
         return ""
     text = said if isinstance(said, str) else "; ".join(said)
-    for name in (APP_KEY_HEADER, SECRET_KEY_HEADER):
+    for name in ("AppKey", "SecretKey"):
         text = text.replace(response.request.headers[name], "***")
     return text[:500]

@@ -1,0 +1,72 @@
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from stacks.settings import DeploymentSettings
+from tests.stacks.synthesis import CHANGED
+from tests.stacks.template import Properties, Template, reference
+
+MIB = 1024 * 1024
+DAY = 24 * 60 * 60
+
+
+def found(assembly: Path, storage: Template, pipeline: Template) -> dict[str, Any]:
+    """The settings as the templates have them."""
+    functions = pipeline.of_type("AWS::Lambda::Function")
+    queues = pipeline.of_type("AWS::SQS::Queue")
+    by_name = {
+        function["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]: function
+        for function in functions.values()
+    }
+    environment = {name: by_name[name]["Environment"]["Variables"] for name in by_name}
+    sources: dict[str, Properties] = {}
+    for source in pipeline.of_type("AWS::Lambda::EventSourceMapping").values():
+        function = functions[reference(source["FunctionName"])]
+        sources[function["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]] = source
+    requests = queues[reference(sources["submitter"]["EventSourceArn"])]
+    (log_retention,) = {
+        group["RetentionInDays"] for group in pipeline.of_type("AWS::Logs::LogGroup").values()
+    }
+    table = storage.resources[next(iter(storage.of_type("AWS::DynamoDB::Table")))]
+    (prefix,) = {template.name.split("-")[0] for template in assembly.glob("*.template.json")}
+    return {
+        "workspace_id": environment["webhook"]["WORKSPACE_ID"],
+        "reportflow_url": environment["submitter"]["REPORTFLOW_URL"],
+        "stack_prefix": prefix,
+        "removal_policy": {"Delete": "destroy", "Retain": "retain"}[table["DeletionPolicy"]],
+        "payload_buckets": tuple(environment["submitter"]["PAYLOAD_BUCKETS"].split(",")),
+        **{f"{name}_timeout_seconds": by_name[name]["Timeout"] for name in by_name},
+        **{f"{name}_memory_mb": by_name[name]["MemorySize"] for name in by_name},
+        "request_batch_size": sources["submitter"]["BatchSize"],
+        "download_batch_size": sources["downloader"]["BatchSize"],
+        "request_maximum_concurrency": sources["submitter"]["ScalingConfig"]["MaximumConcurrency"],
+        "download_maximum_concurrency": sources["downloader"]["ScalingConfig"][
+            "MaximumConcurrency"
+        ],
+        "max_attempts": int(environment["submitter"]["MAX_ATTEMPTS"]),
+        "max_receive_count": requests["RedrivePolicy"]["maxReceiveCount"],
+        "message_retention_days": requests["MessageRetentionPeriod"] // DAY,
+        "max_file_mb": int(environment["downloader"]["MAX_FILE_BYTES"]) // MIB,
+        "orphan_grace_seconds": int(environment["downloader"]["ORPHAN_GRACE_SECONDS"]),
+        "status_ttl_days": int(environment["submitter"]["STATUS_TTL_DAYS"]),
+        "log_level": environment["webhook"]["POWERTOOLS_LOG_LEVEL"],
+        "log_retention_days": log_retention,
+    }
+
+
+def test_every_setting_has_its_effect(
+    changed_assembly: Path, changed_storage: Template, changed_pipeline: Template
+) -> None:
+    default = asdict(DeploymentSettings.from_context({"workspace_id": "your-workspace-id"}))
+    changed = asdict(DeploymentSettings.from_context(CHANGED))
+    assert not [name for name in default if default[name] == changed[name]]
+    assert found(changed_assembly, changed_storage, changed_pipeline) == changed
+
+
+def test_what_two_functions_are_told_is_the_same(changed_pipeline: Template) -> None:
+    told: dict[str, set[str]] = {}
+    for function in changed_pipeline.of_type("AWS::Lambda::Function").values():
+        for name, value in function["Environment"]["Variables"].items():
+            if name != "POWERTOOLS_SERVICE_NAME":
+                told.setdefault(name, set()).add(str(value))
+    assert {name: values for name, values in told.items() if len(values) > 1} == {}

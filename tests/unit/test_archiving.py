@@ -1,0 +1,233 @@
+from collections.abc import Callable
+from dataclasses import replace
+from hashlib import sha256
+from io import BytesIO
+
+import pytest
+
+from local.backend import Backend
+from reportflow.archive import S3Archive
+from reportflow.archiving import Archiving
+from reportflow.consumer import Invocation, Outcome
+from reportflow.errors import CredentialsRefused, Held, Retryable, Throttled
+from reportflow.jobs import Job, JobStatus
+from reportflow.pdf import ReceivedPdf
+from reportflow.queues import Record
+from tests.unit.clock import Clock
+from tests.unit.deliveries import MAX_ATTEMPTS
+from tests.unit.peer import Peer, Received, answer
+from tests.unit.queue_pair import QueuePair
+from tests.unit.samples import (
+    DESIGN_ID,
+    JOB_ID,
+    ORPHAN_GRACE,
+    PDF,
+    completed_body,
+)
+
+type Items = Callable[[str], dict[str, str]]
+type Contents = Callable[[], list[bytes]]
+
+
+def test_failures_use_the_budget_up(
+    archiving: Archiving,
+    peer: Peer,
+    queues: QueuePair,
+    job: Job,
+    record: Record,
+    item: Items,
+    invocation: Invocation,
+) -> None:
+    peer.respond = lambda _: answer(500)
+    for attempt in range(1, MAX_ATTEMPTS):
+        with pytest.raises(Retryable):
+            archiving(record, invocation)
+        assert item(JOB_ID)["failedAttempts"] == str(attempt)
+
+    assert archiving(record, invocation) is Outcome.FAILED
+    assert item(JOB_ID)["errorCode"] == "HTTP_500"
+    assert queues.dead_letter_reasons()[0]["jobId"] == job.job_id
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, CredentialsRefused), (429, Throttled)])
+@pytest.mark.usefixtures("job")
+def test_what_is_not_the_jobs_fault_costs_nothing(
+    archiving: Archiving,
+    peer: Peer,
+    record: Record,
+    invocation: Invocation,
+    status: int,
+    kind: type[Retryable],
+) -> None:
+    peer.respond = lambda _: answer(status)
+    for _ in range(2 * MAX_ATTEMPTS):
+        with pytest.raises(kind):
+            archiving(record, invocation)
+    peer.respond = lambda _: answer(200, PDF)
+
+    assert archiving(record, invocation) is Outcome.ARCHIVED
+
+
+def test_an_attempt_that_died_after_the_write_is_carried_on(
+    archiving: Archiving,
+    aws: Backend,
+    bucket: str,
+    job: Job,
+    record: Record,
+    item: Items,
+    invocation: Invocation,
+) -> None:
+    s3 = aws.client("s3")
+    received = ReceivedPdf(len(PDF), sha256(PDF).digest())
+    written = S3Archive(s3, bucket).store(job, received, BytesIO(PDF))
+
+    assert archiving(record, invocation) is Outcome.ARCHIVED
+
+    kept = item(JOB_ID)
+    assert (kept["status"], kept["archiveVersionId"]) == ("ARCHIVED", written.version_id)
+    versions = s3.list_object_versions(Bucket=bucket)["Versions"]
+    assert [version["VersionId"] for version in versions] == [written.version_id]
+
+
+def test_other_bytes_in_the_jobs_place_are_a_conflict(
+    archiving: Archiving,
+    aws: Backend,
+    bucket: str,
+    job: Job,
+    record: Record,
+    item: Items,
+    contents: Contents,
+    invocation: Invocation,
+) -> None:
+    other = PDF + b"other"
+    aws.client("s3").put_object(
+        Bucket=bucket, Key=job.archive_key(), Body=other, ChecksumAlgorithm="SHA256"
+    )
+
+    assert archiving(record, invocation) is Outcome.FAILED
+    assert item(JOB_ID)["errorCode"] == "ARCHIVE_CONFLICT"
+    assert contents() == [other]
+
+
+def test_a_file_without_a_job_waits_for_its_202(
+    archiving: Archiving,
+    peer: Peer,
+    queues: QueuePair,
+    record: Record,
+    clock: Clock,
+    invocation: Invocation,
+) -> None:
+    clock.advance(ORPHAN_GRACE.total_seconds() - 1)
+
+    with pytest.raises(Held, match="FILE_UNKNOWN"):
+        archiving(record, invocation)
+    assert peer.received == []
+    assert queues.dead_letters() == []
+
+
+def test_after_the_grace_time_it_is_nobodys_here(
+    archiving: Archiving,
+    peer: Peer,
+    queues: QueuePair,
+    record: Record,
+    clock: Clock,
+    invocation: Invocation,
+) -> None:
+    clock.advance(ORPHAN_GRACE.total_seconds())
+
+    assert archiving(record, invocation) is Outcome.NOT_OURS
+    assert peer.received == []
+    assert queues.dead_letters() == []
+
+
+@pytest.mark.parametrize(
+    "changes", [{"version": 2}, {"designId": DESIGN_ID.replace("5", "6")}], ids=str
+)
+def test_a_file_of_another_document_is_not_fetched(
+    archiving: Archiving,
+    peer: Peer,
+    queues: QueuePair,
+    job: Job,
+    item: Items,
+    invocation: Invocation,
+    changes: dict[str, object],
+) -> None:
+    record = queues.deliver(completed_body(**changes))
+
+    assert archiving(record, invocation) is Outcome.FAILED
+    assert peer.received == []
+    assert item(job.job_id)["errorCode"] == "FILE_MISMATCH"
+
+
+def test_the_case_of_a_design_id_does_not_matter(
+    archiving: Archiving, queues: QueuePair, job: Job, invocation: Invocation
+) -> None:
+    record = queues.deliver(completed_body(designId=job.design_id.upper()))
+
+    assert archiving(record, invocation) is Outcome.ARCHIVED
+
+
+@pytest.mark.parametrize("end", [JobStatus.ARCHIVED, JobStatus.FAILED])
+def test_word_of_a_file_whose_job_has_ended_changes_nothing(
+    *,
+    archiving: Archiving,
+    peer: Peer,
+    queues: QueuePair,
+    job: Job,
+    record: Record,
+    item: Items,
+    contents: Contents,
+    invocation: Invocation,
+    end: JobStatus,
+) -> None:
+    if end is JobStatus.FAILED:
+        peer.respond = lambda _: answer(404)
+    archiving(record, invocation)
+    before, asked, letters = item(JOB_ID), len(peer.received), queues.dead_letters()
+    assert before["status"] == end
+    peer.respond = lambda _: answer(200, PDF + b"later")
+
+    assert archiving(record, invocation) is Outcome.DUPLICATE
+    assert item(job.job_id) == before
+    assert len(peer.received) == asked
+    assert contents() == ([PDF] if end is JobStatus.ARCHIVED else [])
+    assert len(letters) == (end is JobStatus.FAILED)
+    assert queues.dead_letters() == []
+
+
+def test_two_deliveries_at_the_same_time_archive_once(
+    archiving: Archiving,
+    peer: Peer,
+    job: Job,
+    record: Record,
+    item: Items,
+    contents: Contents,
+    invocation: Invocation,
+) -> None:
+    def overtaken(_: Received) -> list[bytes]:
+        peer.respond = lambda _: answer(200, PDF)
+        assert archiving(record, invocation) is Outcome.ARCHIVED
+        return answer(200, PDF)
+
+    peer.respond = overtaken
+
+    assert archiving(record, invocation) is Outcome.DUPLICATE
+    assert contents() == [PDF]
+    assert item(job.job_id)["status"] == "ARCHIVED"
+
+
+@pytest.mark.parametrize(
+    "body", ["{", "[]", completed_body(kind="other"), completed_body(params={"a": 1})]
+)
+def test_an_invalid_message_ends_with_its_reason(
+    archiving: Archiving, queues: QueuePair, invocation: Invocation, body: str
+) -> None:
+    record = replace(queues.deliver("-"), body=body)
+
+    assert archiving(record, invocation) is Outcome.FAILED
+    (letter,) = queues.dead_letters()
+    assert letter["Body"] == body
+    reason = letter["MessageAttributes"]
+    assert reason["errorCode"]["StringValue"] == "INVALID_MESSAGE"
+    assert reason["failedStep"]["StringValue"] == "archive"
+    assert reason["jobId"]["StringValue"] == record.message_id

@@ -1,0 +1,211 @@
+import importlib.util
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from local.backend import Backend
+from local.emulator import Emulator, EmulatorSettings
+from reportflow import aws as clients
+from reportflow.settings import InvalidEnvironment
+from tests.unit.emulator_client import body, made
+from tests.unit.queue_pair import QueuePair
+from tests.unit.samples import APP_KEY, SECRET_KEY, TOKEN, webhook_body
+
+FUNCTIONS = Path(__file__).parents[2] / "functions"
+NEEDS = {
+    "submitter": "JOBS_TABLE REQUEST_QUEUE_URL REQUEST_DLQ_URL SECRET_ARN REPORTFLOW_URL "
+    "PAYLOAD_BUCKETS STATUS_TTL_DAYS MAX_ATTEMPTS",
+    "webhook": "DOWNLOAD_QUEUE_URL SECRET_ARN WORKSPACE_ID",
+    "downloader": "JOBS_TABLE DOWNLOAD_QUEUE_URL DOWNLOAD_DLQ_URL SECRET_ARN REPORTFLOW_URL "
+    "ARCHIVE_BUCKET MAX_FILE_BYTES ORPHAN_GRACE_SECONDS STATUS_TTL_DAYS MAX_ATTEMPTS",
+}
+
+type Items = Callable[[str], dict[str, str]]
+
+
+@dataclass(frozen=True)
+class LambdaContext:
+    aws_request_id: str = "request-1"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 30_000
+
+
+def load(name: str) -> ModuleType:
+    """The function's module, executed anew as at a cold start."""
+    path = FUNCTIONS / name / "handler.py"
+    spec = importlib.util.spec_from_file_location(f"{name}_handler", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def invoke(name: str, event: dict[str, Any]) -> dict[str, Any]:
+    answer: dict[str, Any] = load(name).handler(event, LambdaContext())
+    return answer
+
+
+@pytest.fixture
+def _cold_clients() -> Iterator[None]:
+    """The process's AWS clients are made anew, from the environment of the test."""
+    caches = (clients.dynamodb, clients.s3, clients.secretsmanager, clients.sqs, clients._session)
+    for cache in caches:
+        cache.cache_clear()
+    yield
+    for cache in caches:
+        cache.cache_clear()
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    settings = EmulatorSettings(app_key=APP_KEY, secret_key=SECRET_KEY, render_seconds=(0, 0))
+    with Emulator(settings) as running:
+        yield running
+
+
+@pytest.fixture
+def _environment(
+    _cold_clients: None,
+    aws: Backend,
+    table_name: str,
+    queues: QueuePair,
+    bucket: str,
+    secret_arn: str,
+    emulator: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the template gives the functions; one pair of queues serves both."""
+    values = {
+        **aws.environment,
+        "JOBS_TABLE": table_name,
+        "REQUEST_QUEUE_URL": queues.url,
+        "REQUEST_DLQ_URL": queues.dlq_url,
+        "DOWNLOAD_QUEUE_URL": queues.url,
+        "DOWNLOAD_DLQ_URL": queues.dlq_url,
+        "SECRET_ARN": secret_arn,
+        "REPORTFLOW_URL": emulator.url,
+        "PAYLOAD_BUCKETS": "",
+        "STATUS_TTL_DAYS": "30",
+        "MAX_ATTEMPTS": "3",
+        "WORKSPACE_ID": "acme",
+        "ARCHIVE_BUCKET": bucket,
+        "MAX_FILE_BYTES": "10000000",
+        "ORPHAN_GRACE_SECONDS": "900",
+    }
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+
+
+def webhook_event(content: object, token: str = TOKEN) -> dict[str, Any]:
+    return {
+        "requestContext": {"http": {"method": "POST"}},
+        "pathParameters": {"token": token},
+        "body": json.dumps(content),
+        "isBase64Encoded": False,
+    }
+
+
+@pytest.mark.parametrize("name", NEEDS)
+@pytest.mark.usefixtures("_cold_clients")
+def test_a_cold_start_makes_nothing_and_needs_no_environment(name: str) -> None:
+    assert callable(load(name).handler)
+
+    assert clients._session.cache_info().currsize == 0
+
+
+@pytest.mark.parametrize("name", NEEDS)
+@pytest.mark.usefixtures("_cold_clients")
+def test_an_environment_that_lacks_anything_is_told_at_once(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs = NEEDS[name].split()
+    for variable in needs:
+        monkeypatch.delenv(variable, raising=False)
+    event = webhook_event({}) if name == "webhook" else {"Records": []}
+
+    with pytest.raises(InvalidEnvironment) as invalid:
+        invoke(name, event)
+    said = str(invalid.value)
+    assert [variable for variable in needs if f"{variable} is missing" not in said] == []
+    assert said.count("is missing") == len(needs)
+
+
+@pytest.mark.usefixtures("_environment")
+def test_the_three_functions_bring_a_message_to_the_archive(
+    queues: QueuePair,
+    emulator: Emulator,
+    aws: Backend,
+    bucket: str,
+    item: Items,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    message = {**body("請求書.pdf", customerName="秘密商事"), "jobId": "job-1"}
+    queues.send(json.dumps(message, ensure_ascii=False))
+    event = queues.receive_event()
+    assert invoke("submitter", event) == {"batchItemFailures": []}
+
+    file = made(emulator)
+    named = {"fileId": file.file_id, "uuid": file.uuid, "fileName": "x", "params": {"n": "秘密"}}
+    announced = webhook_body(designId=message["designId"], files=[named])
+    answer = invoke("webhook", webhook_event(announced))
+    assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"received": True})
+
+    assert invoke("downloader", queues.receive_event()) == {"batchItemFailures": []}
+
+    job = item("job-1")
+    pdf = aws.client("s3").get_object(Bucket=bucket, Key=job["archiveKey"])["Body"].read()
+    assert job["status"] == "ARCHIVED"
+    assert job["sha256"] == file.sha256
+    assert pdf.startswith(b"%PDF-")
+    written = capsys.readouterr().out + "".join(str(vars(record)) for record in caplog.records)
+    assert "job-1" in written
+    assert not [word for word in (APP_KEY, SECRET_KEY, TOKEN, "秘密") if word in written]
+
+
+@pytest.mark.usefixtures("_environment")
+def test_a_record_that_must_come_again_is_named(queues: QueuePair, emulator: Emulator) -> None:
+    emulator.close()
+    queues.send(json.dumps(body()))
+    event = queues.receive_event()
+
+    (record,) = event["Records"]
+    assert invoke("submitter", event) == {
+        "batchItemFailures": [{"itemIdentifier": record["messageId"]}]
+    }
+
+
+@pytest.mark.usefixtures("_environment")
+def test_a_stranger_gets_a_bland_404_and_is_not_quoted(caplog: pytest.LogCaptureFixture) -> None:
+    answer = invoke("webhook", webhook_event(webhook_body(), token="guessed-token"))
+
+    assert answer["statusCode"] == 404
+    assert json.loads(answer["body"]) == {"message": "Not Found"}
+    assert "UnknownCaller" in "".join(str(vars(record)) for record in caplog.records)
+    assert not [r for r in caplog.records if "guessed-token" in str(vars(r))]
+
+
+@pytest.mark.usefixtures("_environment")
+def test_an_event_of_another_kind_is_received(queues: QueuePair) -> None:
+    assert invoke("webhook", webhook_event({"event": "other"}))["statusCode"] == 200
+    assert queues.receive() == []
+
+
+@pytest.mark.usefixtures("_environment")
+def test_a_queue_that_does_not_take_the_files_asks_the_sender_to_come_again(
+    queues: QueuePair,
+) -> None:
+    queues.client.delete_queue(QueueUrl=queues.url)
+
+    answer = invoke("webhook", webhook_event(webhook_body()))
+
+    assert answer["statusCode"] == 503
+    assert os.environ["DOWNLOAD_QUEUE_URL"] not in answer["body"]

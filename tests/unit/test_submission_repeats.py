@@ -1,0 +1,216 @@
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from reportflow.consumer import Invocation, Outcome, consume
+from reportflow.errors import Held, Retryable
+from reportflow.submission import CONTENDED_SECONDS, MAX_UNKNOWN_OUTCOMES, Submission
+from tests.unit.clock import Clock
+from tests.unit.deliveries import (
+    INVOCATION_SECONDS,
+    PAST_THE_LEASE,
+    next_invocation,
+    redelivered,
+)
+from tests.unit.peer import Peer, Received, answer
+from tests.unit.queue_pair import QueuePair
+from tests.unit.reportflow_answers import accepting
+from tests.unit.samples import JOB_ID, message_body
+
+type Items = Callable[[str], dict[str, str]]
+
+
+def test_the_same_message_twice_is_one_request(
+    submission: Submission, queues: QueuePair, peer: Peer, item: Items, invocation: Invocation
+) -> None:
+    record = queues.deliver(message_body())
+    submission(record, invocation)
+    before = item(JOB_ID)
+
+    assert submission(redelivered(record), invocation) is Outcome.DUPLICATE
+    assert len(peer.received) == 1
+    assert item(JOB_ID) == before
+
+
+def test_the_same_job_many_times_in_one_batch_is_one_request(
+    submission: Submission, queues: QueuePair, peer: Peer, item: Items, invocation: Invocation
+) -> None:
+    for _ in range(10):
+        queues.send(message_body())
+    batch = queues.receive()
+
+    response = consume(batch, submission, queues.queue, invocation, random.Random(1))
+
+    assert len(peer.received) == 1
+    again = {failure["itemIdentifier"] for failure in response["batchItemFailures"]}
+    for record in batch:
+        if record.message_id in again:
+            assert submission(redelivered(record), invocation) is Outcome.DUPLICATE
+    assert len(peer.received) == 1
+    assert item(JOB_ID)["status"] == "SUBMITTED"
+    assert "possibleDuplicates" not in item(JOB_ID)
+    assert queues.dead_letters() == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"version": 2}, {"content": {"fileName": "invoice.pdf", "params": {"amount": 10000.0}}}],
+    ids=["version", "params"],
+)
+@pytest.mark.parametrize("state", ["submitting", "submitted"])
+def test_a_job_id_used_for_another_document_is_refused_and_the_first_job_untouched(
+    submission: Submission,
+    queues: QueuePair,
+    peer: Peer,
+    item: Items,
+    invocation: Invocation,
+    changes: dict[str, object],
+    state: str,
+) -> None:
+    if state == "submitting":
+        peer.respond = lambda _: answer(503)
+        with pytest.raises(Retryable):
+            submission(queues.deliver(message_body()), invocation)
+    else:
+        submission(queues.deliver(message_body()), invocation)
+    before = item(JOB_ID)
+    other = queues.deliver(message_body(**changes))
+
+    assert submission(other, invocation) is Outcome.FAILED
+
+    assert item(JOB_ID) == before
+    (letter,) = queues.dead_letters()
+    assert letter["Body"] == other.body
+    assert letter["MessageAttributes"]["errorCode"]["StringValue"] == "JOB_ID_REUSED"
+    assert letter["MessageAttributes"]["jobId"]["StringValue"] == JOB_ID
+
+
+def test_other_metadata_does_not_make_another_document(
+    submission: Submission, queues: QueuePair, invocation: Invocation
+) -> None:
+    submission(queues.deliver(message_body()), invocation)
+
+    again = queues.deliver(message_body(metadata={"attempt": 2}))
+    assert submission(again, invocation) is Outcome.DUPLICATE
+
+
+def test_a_failed_job_begins_again(
+    submission: Submission, queues: QueuePair, peer: Peer, item: Items, invocation: Invocation
+) -> None:
+    peer.respond = lambda _: answer(404)
+    submission(queues.deliver(message_body()), invocation)
+    assert item(JOB_ID)["status"] == "FAILED"
+    peer.respond = accepting()
+
+    # As it comes back from the dead-letter queue: with a new message id.
+    redriven = queues.deliver(message_body())
+
+    assert submission(redriven, invocation) is Outcome.SUBMITTED
+    assert item(JOB_ID)["status"] == "SUBMITTED"
+    assert "errorCode" not in item(JOB_ID)
+
+
+def test_a_job_that_another_delivery_is_submitting_is_left_alone(
+    submission: Submission, queues: QueuePair, peer: Peer, clock: Clock, invocation: Invocation
+) -> None:
+    record = queues.deliver(message_body())
+    peer.respond = lambda _: []  # The first one is never heard of again.
+    with pytest.raises(Held):
+        submission(record, invocation)
+    clock.advance(INVOCATION_SECONDS)
+
+    with pytest.raises(Held, match="BEING_SUBMITTED") as held:
+        submission(redelivered(record), next_invocation(clock))
+    assert held.value.delay_seconds == CONTENDED_SECONDS
+    assert len(peer.received) == 1
+
+
+def test_a_lease_that_ran_out_is_taken_over_and_counted(
+    submission: Submission,
+    queues: QueuePair,
+    peer: Peer,
+    item: Items,
+    clock: Clock,
+    invocation: Invocation,
+) -> None:
+    record = queues.deliver(message_body())
+    peer.respond = lambda _: []
+    with pytest.raises(Held, match="ANSWER_LOST") as held:
+        submission(record, invocation)
+    assert item(JOB_ID)["status"] == "SUBMITTING"
+    peer.respond = accepting()
+
+    assert held.value.delay_seconds is not None
+    clock.advance(held.value.delay_seconds)
+    assert submission(redelivered(record), next_invocation(clock)) is Outcome.SUBMITTED
+
+    job = item(JOB_ID)
+    assert (job["status"], job["possibleDuplicates"]) == ("SUBMITTED", "1")
+
+
+def test_two_deliveries_that_find_a_dead_lease_make_one_request(
+    submission: Submission, queues: QueuePair, peer: Peer, clock: Clock, invocation: Invocation
+) -> None:
+    record = queues.deliver(message_body())
+    peer.respond = lambda _: []
+    with pytest.raises(Held):
+        submission(record, invocation)
+    peer.respond = accepting()
+    clock.advance(PAST_THE_LEASE)
+
+    def attempt(number: int) -> object:
+        delivery = replace(record, receipt_handle=f"handle-{number}")
+        try:
+            return submission(delivery, next_invocation(clock))
+        except Held:
+            return None
+
+    with ThreadPoolExecutor(5) as pool:
+        ended = list(pool.map(attempt, range(5)))
+
+    assert ended.count(Outcome.SUBMITTED) == 1
+    assert len(peer.received) == 2  # the lost one, and one more
+
+
+def test_an_attempt_that_lost_its_lease_does_not_overwrite_the_other(
+    submission: Submission,
+    queues: QueuePair,
+    peer: Peer,
+    item: Items,
+    clock: Clock,
+    invocation: Invocation,
+) -> None:
+    record = queues.deliver(message_body())
+
+    def overtaken(_: Received) -> list[bytes]:
+        peer.respond = accepting()
+        clock.advance(PAST_THE_LEASE)
+        submission(redelivered(record), next_invocation(clock))
+        return answer(202, b'{"fileId": "file_late", "url": "u"}')
+
+    peer.respond = overtaken
+
+    assert submission(record, invocation) is Outcome.DUPLICATE
+    assert item(JOB_ID)["fileId"] == "file_1"
+
+
+def test_after_too_many_unknown_outcomes_a_person_decides(
+    submission: Submission, queues: QueuePair, peer: Peer, item: Items, clock: Clock
+) -> None:
+    record = queues.deliver(message_body())
+    peer.respond = lambda _: []
+    for _ in range(1 + MAX_UNKNOWN_OUTCOMES):
+        with pytest.raises(Held, match="ANSWER_LOST"):
+            submission(record, next_invocation(clock))
+        record = redelivered(record)
+        clock.advance(PAST_THE_LEASE)
+
+    assert submission(record, next_invocation(clock)) is Outcome.FAILED
+
+    job = item(JOB_ID)
+    assert (job["status"], job["errorCode"]) == ("FAILED", "OUTCOME_UNKNOWN")
+    assert int(job["possibleDuplicates"]) == len(peer.received)
+    assert queues.dead_letter_reasons()[0]["errorCode"] == "OUTCOME_UNKNOWN"
