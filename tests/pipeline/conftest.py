@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
+from local.backend import BackendKind
 from local.system import Options, System, run
 from tests.pipeline.driver import Driver
 
@@ -18,9 +19,9 @@ SETTINGS = {
 }
 
 
-@pytest.fixture(scope="session")
-def system() -> Iterator[System]:
-    with run(Options(settings=SETTINGS), print) as running:
+@pytest.fixture(scope="session", params=list(BackendKind))
+def system(request: pytest.FixtureRequest) -> Iterator[System]:
+    with run(Options(backend=request.param, settings=SETTINGS), print) as running:
         yield running
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 import boto3
@@ -13,6 +13,7 @@ import pytest
 from botocore.config import Config
 
 from local.backend import Backend
+from local.emulator import Emulator, EmulatorSettings
 from reportflow import observability
 from reportflow.archive import S3Archive
 from reportflow.archiving import Archiving
@@ -44,7 +45,6 @@ from tests.unit.samples import (
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import GlobalSecondaryIndexTypeDef, KeySchemaElementTypeDef
-    from mypy_boto3_s3 import S3Client
 
 TTL_DAYS = 30
 
@@ -196,13 +196,23 @@ def service(peer: Peer, secret_store: SecretStore) -> Iterator[ReportFlow]:
 
 
 @pytest.fixture
-def s3_at() -> "Iterator[Callable[[str], S3Client]]":
-    """Clients of an S3 at the URL, who ask it once only."""
+def emulator() -> Iterator[Emulator]:
+    """ReportFlow with the keys of the secret."""
+    settings = EmulatorSettings(
+        app_key=APP_KEY, secret_key=SECRET_KEY, render_seconds=(0, 0), max_body_bytes=100_000
+    )
+    with Emulator(settings) as running:
+        yield running
+
+
+@pytest.fixture
+def client_at() -> Iterator[Callable[[str, str], Any]]:
+    """Clients of an AWS service at the URL, which ask it once only."""
     with ExitStack() as clients:
 
-        def client(url: str) -> "S3Client":
+        def client(service: str, url: str) -> object:
             made = boto3.client(
-                "s3",
+                cast("Any", service),
                 endpoint_url=url,
                 region_name="ap-northeast-1",
                 aws_access_key_id="local",

@@ -1,4 +1,5 @@
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -9,8 +10,6 @@ from tests.unit.peer import Peer, answer
 from tests.unit.samples import POINTER_MARK, message_body, pointer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mypy_boto3_s3 import S3Client
 
 
@@ -71,14 +70,13 @@ def test_a_payload_that_is_gone_is_named(aws: Backend, bucket: str) -> None:
 
 
 @pytest.fixture
-def payloads(peer: Peer, s3_at: "Callable[[str], S3Client]") -> Payloads:
+def payloads(peer: Peer, client_at: Callable[[str, str], Any]) -> Payloads:
     """From an S3 that answers as the peer is told to."""
-    return Payloads(lambda: s3_at(peer.url), ("mine",))
+    return Payloads(lambda: client_at("s3", peer.url), ("mine",))
 
 
 def test_a_payload_above_the_limit_is_not_read(payloads: Payloads, peer: Peer) -> None:
     head, _ = answer(200, Content_Length=str(MAX_PAYLOAD_BYTES + 1))
-
     peer.respond = lambda _: [head, b"{}"]
 
     with pytest.raises(Permanent, match="PAYLOAD_TOO_LARGE"):
@@ -90,7 +88,6 @@ def test_a_payload_that_is_cut_off_can_be_read_again(
     payloads: Payloads, peer: Peer, length: int
 ) -> None:
     head, _ = answer(200, Content_Length="100")
-
     peer.respond = lambda _: [head, b"x" * length]
 
     with pytest.raises(Retryable):

@@ -1,4 +1,6 @@
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -6,6 +8,7 @@ from reportflow.errors import Permanent, Retryable
 from reportflow.jobs import Step
 from reportflow.messages import CompletedFile, parse_completed
 from reportflow.queues import MAX_MESSAGE_ATTRIBUTES, MAX_VISIBILITY_SECONDS, Downloads, SqsQueue
+from tests.unit.peer import Peer, answer
 from tests.unit.queue_pair import QueuePair
 from tests.unit.samples import DESIGN_ID, message_body
 
@@ -173,3 +176,16 @@ def test_a_file_that_the_queue_refuses_is_not_passed_over(queues: QueuePair) -> 
 
     with pytest.raises(Retryable):
         Downloads(queues.client, queues.url).send([too_large])
+
+
+def test_a_batch_that_the_queue_takes_in_part_is_sent_again(
+    peer: Peer, client_at: Callable[[str, str], Any]
+) -> None:
+    taken = {"Id": "0", "MessageId": "m", "MD5OfMessageBody": "x"}
+    refused = {"Id": "1", "SenderFault": False, "Code": "InternalError"}
+    body = json.dumps({"Successful": [taken], "Failed": [refused]}).encode()
+    peer.respond = lambda _: answer(200, body, Content_Type="application/x-amz-json-1.0")
+    files = [CompletedFile(f"file_{n}", "u", DESIGN_ID, 1) for n in range(2)]
+
+    with pytest.raises(Retryable, match="1 of 2"):
+        Downloads(client_at("sqs", peer.url), f"{peer.url}/1/downloads").send(files)

@@ -1,11 +1,13 @@
 import gzip
 import json
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
 
+from local.emulator import Emulator
 from reportflow.errors import (
     CredentialsRefused,
     OutcomeUnknown,
@@ -14,10 +16,13 @@ from reportflow.errors import (
     Retryable,
     Throttled,
 )
+from reportflow.secret import SecretStore
 from reportflow.service import Accepted, ReportFlow
+from tests.unit.emulator_client import body as emulator_body
+from tests.unit.emulator_client import made
 from tests.unit.peer import Peer, answer
 from tests.unit.reportflow_answers import ACCEPTED, keys_of, said
-from tests.unit.samples import APP_KEY, PDF, SECRET_KEY, request
+from tests.unit.samples import APP_KEY, DESIGN_ID, PDF, SECRET_KEY, request
 
 
 def failure(service: ReportFlow) -> PipelineError:
@@ -215,3 +220,48 @@ def test_ten_threads_share_a_client(service: ReportFlow, peer: Peer) -> None:
 
     expected = [f"file_{len(one.service_body())}" for one in requests]
     assert [one.file_id for one in accepted] == expected
+
+
+@pytest.fixture
+def emulated(emulator: Emulator, secret_store: SecretStore) -> Iterator[ReportFlow]:
+    client = ReportFlow(emulator.url, secret_store)
+    yield client
+    client._session.close()
+
+
+def test_the_emulated_service_takes_and_gives_back_a_file(
+    emulated: ReportFlow, emulator: Emulator
+) -> None:
+    accepted = emulated.submit(request(**emulator_body("請求書.pdf")))
+
+    file = made(emulator)
+    assert accepted.file_id == file.file_id
+    with emulated.download(file.uuid, file.file_id) as response:
+        assert response.content.startswith(b"%PDF-")
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"designId": DESIGN_ID}, "HTTP_404"),
+        ({"version": 999}, "HTTP_404"),
+        ({"content": {"fileName": "a.pdf", "params": {"amount": None}}}, "HTTP_400"),
+        ({"content": {"fileName": "a.pdf", "params": {"customerName": "x" * 200_000}}}, "HTTP_413"),
+    ],
+    ids=["design", "version", "params", "size"],
+)
+def test_what_the_emulated_service_refuses_is_permanent(
+    emulated: ReportFlow, changes: dict[str, object], code: str
+) -> None:
+    with pytest.raises(Permanent, match=code):
+        emulated.submit(request(**emulator_body() | changes))
+
+
+def test_the_emulated_service_refuses_other_keys(
+    emulated: ReportFlow, emulator: Emulator, rotate: Callable[..., None]
+) -> None:
+    rotate(appKey="other")
+
+    with pytest.raises(CredentialsRefused, match="HTTP_401"):
+        emulated.submit(request(**emulator_body()))
+    assert emulator.files() == ()

@@ -2,7 +2,7 @@ import json
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
 
@@ -24,9 +24,6 @@ from tests.unit.peer import Peer, answer
 from tests.unit.queue_pair import QueuePair
 from tests.unit.reportflow_answers import accepting
 from tests.unit.samples import JOB_ID, message_body, pointer
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 type Items = Callable[[str], dict[str, str]]
 
@@ -205,10 +202,10 @@ def test_a_payload_that_cannot_be_read_uses_the_queues_count_up(
     item: Items,
     clock: Clock,
     listen: Callable[..., Peer],
-    s3_at: "Callable[[str], S3Client]",
+    client_at: Callable[[str, str], Any],
     invocation: Invocation,
 ) -> None:
-    s3 = s3_at(listen(lambda _: answer(500)).url)
+    s3 = client_at("s3", listen(lambda _: answer(500)).url)
     submission = Submission(
         jobs,
         service,

@@ -195,7 +195,7 @@ def test_a_body_in_base64_is_read(receiver: Receiver) -> None:
     assert receiver.receive({**event(encoded), "isBase64Encoded": True})
 
 
-@pytest.mark.parametrize("body", ["%%%", "e30", b64encode(b"\xff").decode()])
+@pytest.mark.parametrize("body", ["%%%", "e30", b64encode(b"\xff").decode(), "e3%0="])
 def test_a_body_that_is_not_what_its_encoding_says_is_refused(
     receiver: Receiver, body: str
 ) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import boto3
@@ -10,6 +9,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from reportflow.errors import PipelineError, Retryable, Throttled
+from reportflow.once import once
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -40,25 +40,25 @@ _THROTTLING: Final = frozenset(
 )
 
 
-@cache
+@once
 def dynamodb() -> "DynamoDBClient":
     """The process's DynamoDB client."""
     return _session().client("dynamodb", config=_CONFIG)
 
 
-@cache
+@once
 def s3() -> "S3Client":
     """The process's S3 client."""
     return _session().client("s3", config=_CONFIG)
 
 
-@cache
+@once
 def secretsmanager() -> "SecretsManagerClient":
     """The process's Secrets Manager client."""
     return _session().client("secretsmanager", config=_CONFIG)
 
 
-@cache
+@once
 def sqs() -> "SQSClient":
     """The process's SQS client."""
     return _session().client("sqs", config=_CONFIG)
@@ -91,6 +91,6 @@ def translated(operation: str) -> Iterator[None]:
         raise translate(operation, error) from error
 
 
-@cache
+@once
 def _session() -> boto3.session.Session:
     return boto3.session.Session()

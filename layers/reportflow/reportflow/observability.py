@@ -1,18 +1,18 @@
 """Structured logs and metrics, made once and lazily. Service and namespace are the template's."""
 
-from functools import cache
-
 from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
+from reportflow.once import once
 
-@cache
+
+@once
 def logger() -> Logger:
     """The process's logger: one JSON object a line. Pass the job id in `extra`."""
     return Logger(use_rfc3339=True, utc=True)
 
 
-@cache
+@once
 def _metrics() -> Metrics:
     return Metrics()
 
