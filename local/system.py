@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from local.assembly import synthesize
 from local.backend import Backend, BackendKind, run_backend
@@ -25,9 +26,10 @@ LOCAL_SETTINGS: Mapping[str, str] = {
     "removal_policy": "destroy",
     "submitter_timeout_seconds": "15",
     "downloader_timeout_seconds": "20",
+    "check_delay_seconds": "30",
 }
 """What differs from cdk.json: a message whose function was killed comes back after six time-outs,
-and nobody at a terminal waits six minutes for that."""
+and nobody at a terminal waits minutes for that, nor for the PDF whose webhook was lost."""
 
 MAX_PROCESSES = 4
 """Of each function: more would only wait for this machine's processor."""
@@ -108,6 +110,7 @@ def run(options: Options, tell: Callable[[str], None]) -> Iterator[System]:
                     **LOCAL_SETTINGS,
                     "workspace_id": options.workspace_id,
                     "reportflow_url": reportflow_url,
+                    "reportflow_files_url": _origin(reportflow_url),
                     **options.settings,
                 },
                 Path(assembly_folder),
@@ -146,6 +149,12 @@ def run(options: Options, tell: Callable[[str], None]) -> Iterator[System]:
             pools=pools,
             log_folder=log_folder,
         )
+
+
+def _origin(url: str) -> str:
+    """Scheme, host and port: where another ReportFlow than the real one keeps its files."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _emulator_settings(options: Options) -> EmulatorSettings:

@@ -66,7 +66,7 @@ class PipelineStack(Stack):
         downloads, download_dead_letters = self._queue_pair(
             "Download", consumer_timeout_seconds=settings.downloader_timeout_seconds
         )
-        submitter = self._submitter(requests, request_dead_letters)
+        submitter = self._submitter(requests, request_dead_letters, downloads)
         webhook = self._webhook(downloads)
         downloader = self._downloader(downloads, download_dead_letters)
         api = self._http_api(webhook)
@@ -132,13 +132,15 @@ class PipelineStack(Stack):
         )
         return queue, dead_letters
 
-    def _submitter(self, requests: sqs.Queue, dead_letters: sqs.Queue) -> lambda_.Function:
+    def _submitter(
+        self, requests: sqs.Queue, dead_letters: sqs.Queue, downloads: sqs.Queue
+    ) -> lambda_.Function:
         settings = self._settings
         table = self._storage.jobs_table
         statements = [
             _allow(_CONSUME, requests.queue_arn),
-            _allow(["sqs:SendMessage"], dead_letters.queue_arn),
-            _allow(["dynamodb:GetItem", "dynamodb:UpdateItem"], table.table_arn),
+            _allow(["sqs:SendMessage"], dead_letters.queue_arn, downloads.queue_arn),
+            _allow(["dynamodb:UpdateItem"], table.table_arn),
             _allow(["secretsmanager:GetSecretValue"], self._storage.secret.secret_arn),
         ]
         if settings.payload_buckets:
@@ -151,11 +153,10 @@ class PipelineStack(Stack):
                 "JOBS_TABLE": table.table_name,
                 "REQUEST_QUEUE_URL": requests.queue_url,
                 "REQUEST_DLQ_URL": dead_letters.queue_url,
-                "SECRET_ARN": self._storage.secret.secret_arn,
-                "REPORTFLOW_URL": settings.reportflow_url,
+                "DOWNLOAD_QUEUE_URL": downloads.queue_url,
                 "PAYLOAD_BUCKETS": ",".join(settings.payload_buckets),
-                "STATUS_TTL_DAYS": str(settings.status_ttl_days),
-                "MAX_ATTEMPTS": str(settings.max_attempts),
+                "OUTCOME_GRACE_SECONDS": str(settings.outcome_grace_seconds),
+                **self._of_both_consumers(),
             },
             timeout_seconds=settings.submitter_timeout_seconds,
             memory_mb=settings.submitter_memory_mb,
@@ -195,7 +196,11 @@ class PipelineStack(Stack):
                 _allow(_CONSUME, downloads.queue_arn),
                 _allow(["sqs:SendMessage"], dead_letters.queue_arn),
                 _allow(["dynamodb:GetItem", "dynamodb:UpdateItem"], table.table_arn),
-                _allow(["dynamodb:Query"], f"{table.table_arn}/index/byFileId"),
+                _allow(
+                    ["dynamodb:Query"],
+                    f"{table.table_arn}/index/byFileId",
+                    f"{table.table_arn}/index/byStatus",
+                ),
                 # Reading is for the checksum of an object that an attempt which died has written.
                 _allow(["s3:GetObject", "s3:PutObject"], bucket.arn_for_objects("*")),
                 _allow(["secretsmanager:GetSecretValue"], self._storage.secret.secret_arn),
@@ -204,13 +209,11 @@ class PipelineStack(Stack):
                 "JOBS_TABLE": table.table_name,
                 "DOWNLOAD_QUEUE_URL": downloads.queue_url,
                 "DOWNLOAD_DLQ_URL": dead_letters.queue_url,
-                "SECRET_ARN": self._storage.secret.secret_arn,
-                "REPORTFLOW_URL": settings.reportflow_url,
                 "ARCHIVE_BUCKET": bucket.bucket_name,
                 "MAX_FILE_BYTES": str(settings.max_file_mb * 1024 * 1024),
                 "ORPHAN_GRACE_SECONDS": str(settings.orphan_grace_seconds),
-                "STATUS_TTL_DAYS": str(settings.status_ttl_days),
-                "MAX_ATTEMPTS": str(settings.max_attempts),
+                "COMPLETION_DEADLINE_SECONDS": str(settings.completion_deadline_seconds),
+                **self._of_both_consumers(),
             },
             timeout_seconds=settings.downloader_timeout_seconds,
             memory_mb=settings.downloader_memory_mb,
@@ -223,6 +226,19 @@ class PipelineStack(Stack):
             maximum_concurrency=settings.download_maximum_concurrency,
         )
         return function
+
+    def _of_both_consumers(self) -> Mapping[str, str]:
+        """The environment that submitter and downloader have in common."""
+        settings = self._settings
+        return {
+            "SECRET_ARN": self._storage.secret.secret_arn,
+            "REPORTFLOW_URL": settings.reportflow_url,
+            "REPORTFLOW_FILES_URL": settings.reportflow_files_url,
+            "STATUS_TTL_DAYS": str(settings.status_ttl_days),
+            "MAX_ATTEMPTS": str(settings.max_attempts),
+            "MAX_RECEIVE_COUNT": str(settings.max_receive_count),
+            "CHECK_DELAY_SECONDS": str(settings.check_delay_seconds),
+        }
 
     def _function(
         self,

@@ -82,6 +82,14 @@ class DeploymentSettings:
             rules.BaseUrl(),
         ),
     )
+    reportflow_files_url: str = field(
+        default="https://re-port-flow.com",
+        metadata=_setting(
+            "What the PDF's URL in ReportFlow's answer begins with. When no webhook comes, the "
+            "PDF is looked for there, and nowhere else.",
+            rules.BaseUrl(),
+        ),
+    )
     stack_prefix: str = field(
         default="ReportFlow",
         metadata=_setting(
@@ -137,7 +145,7 @@ class DeploymentSettings:
         default=5, metadata=_setting("Downloader invocations at a time.", _CONCURRENCY)
     )
     max_attempts: int = field(
-        default=10,
+        default=24,
         metadata=_setting(
             "Failed attempts after which a job is given up. Waiting for a rate limit, an outage "
             "of AWS or a refused key is none.",
@@ -145,7 +153,7 @@ class DeploymentSettings:
         ),
     )
     max_receive_count: int = field(
-        default=100,
+        default=1000,
         metadata=_setting(
             "Deliveries after which SQS itself dead-letters a message: the net for crashes, since "
             "the functions dead-letter what they have given up themselves.",
@@ -174,6 +182,29 @@ class DeploymentSettings:
             "How long a webhook for an unknown file is tried again before it is taken for "
             "somebody else's, in seconds.",
             rules.Integer(1, 86_400),
+        ),
+    )
+    outcome_grace_seconds: int = field(
+        default=60,
+        metadata=_setting(
+            "How long a submission whose answer was lost may still be settled by its webhook, "
+            "before it is repeated; in seconds.",
+            rules.Integer(1, 3600),
+        ),
+    )
+    check_delay_seconds: int = field(
+        default=300,
+        metadata=_setting(
+            "Time from a submission to the first look for a PDF whose webhook did not come, and "
+            "from one look to the next; in seconds.",
+            rules.Integer(1, 900),
+        ),
+    )
+    completion_deadline_seconds: int = field(
+        default=21_600,
+        metadata=_setting(
+            "Time from a submission until a job without a PDF is given up, in seconds.",
+            rules.Integer(60, 604_800),
         ),
     )
     status_ttl_days: int = field(

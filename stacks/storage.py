@@ -48,7 +48,9 @@ class StorageStack(Stack):
             index_name="byStatus",
             partition_key=_string("status"),
             sort_key=_string("updatedAt"),
-            projection_type=dynamodb.ProjectionType.KEYS_ONLY,
+            projection_type=dynamodb.ProjectionType.INCLUDE,
+            # By these a webhook finds the submission that was never answered.
+            non_key_attributes=["requestDigest", "leaseExpiresAt"],
         )
         return table
 

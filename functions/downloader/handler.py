@@ -9,7 +9,7 @@ from typing import Any
 
 from reportflow import aws, settings
 from reportflow.archive import S3Archive
-from reportflow.archiving import Archiving
+from reportflow.archiving import Archiving, ArchivingPolicy
 from reportflow.consumer import Context, Invocation, PartialBatchResponse, consume
 from reportflow.jobs_table import JobsTable
 from reportflow.queues import SqsQueue, records
@@ -24,18 +24,26 @@ def handler(event: dict[str, Any], context: Context) -> PartialBatchResponse:
 
 @cache
 def _consumer() -> Callable[..., PartialBatchResponse]:
+    clock = partial(datetime.now, UTC)
     environment = settings.load(settings.DownloaderSettings, os.environ)
     queue = SqsQueue(aws.sqs(), environment.download_queue_url, environment.download_dlq_url)
     archiving = Archiving(
         JobsTable(aws.dynamodb(), environment.jobs_table, ttl_days=environment.status_ttl_days),
         ReportFlow(
-            environment.reportflow_url, SecretStore(aws.secretsmanager(), environment.secret_arn)
+            environment.reportflow_url,
+            environment.reportflow_files_url,
+            SecretStore(aws.secretsmanager(), environment.secret_arn),
         ),
         S3Archive(aws.s3(), environment.archive_bucket),
         queue,
-        max_file_bytes=environment.max_file_bytes,
-        orphan_grace=timedelta(seconds=environment.orphan_grace_seconds),
-        max_attempts=environment.max_attempts,
-        clock=partial(datetime.now, UTC),
+        policy=ArchivingPolicy(
+            max_file_bytes=environment.max_file_bytes,
+            max_attempts=environment.max_attempts,
+            max_receives=environment.max_receive_count,
+            orphan_grace=timedelta(seconds=environment.orphan_grace_seconds),
+            check_interval=timedelta(seconds=environment.check_delay_seconds),
+            completion_deadline=timedelta(seconds=environment.completion_deadline_seconds),
+        ),
+        clock=clock,
     )
-    return partial(consume, work=archiving, queue=queue, rng=SystemRandom())
+    return partial(consume, work=archiving, queue=queue, rng=SystemRandom(), clock=clock)

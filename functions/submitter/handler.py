@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from random import SystemRandom
 from typing import Any
@@ -11,10 +11,10 @@ from reportflow import aws, settings
 from reportflow.consumer import Context, Invocation, PartialBatchResponse, consume
 from reportflow.jobs_table import JobsTable
 from reportflow.payloads import Payloads
-from reportflow.queues import SqsQueue, records
+from reportflow.queues import Downloads, SqsQueue, records
 from reportflow.secret import SecretStore
 from reportflow.service import ReportFlow
-from reportflow.submission import Submission
+from reportflow.submission import Submission, SubmissionPolicy
 
 
 def handler(event: dict[str, Any], context: Context) -> PartialBatchResponse:
@@ -24,16 +24,28 @@ def handler(event: dict[str, Any], context: Context) -> PartialBatchResponse:
 
 @cache
 def _consumer() -> Callable[..., PartialBatchResponse]:
+    clock = partial(datetime.now, UTC)
     environment = settings.load(settings.SubmitterSettings, os.environ)
     queue = SqsQueue(aws.sqs(), environment.request_queue_url, environment.request_dlq_url)
     submission = Submission(
         JobsTable(aws.dynamodb(), environment.jobs_table, ttl_days=environment.status_ttl_days),
         ReportFlow(
-            environment.reportflow_url, SecretStore(aws.secretsmanager(), environment.secret_arn)
+            environment.reportflow_url,
+            environment.reportflow_files_url,
+            SecretStore(aws.secretsmanager(), environment.secret_arn),
         ),
         Payloads(aws.s3, environment.payload_buckets),
         queue,
-        max_attempts=environment.max_attempts,
-        clock=partial(datetime.now, UTC),
+        Downloads(
+            aws.sqs(),
+            environment.download_queue_url,
+            check_delay_seconds=environment.check_delay_seconds,
+        ),
+        policy=SubmissionPolicy(
+            max_attempts=environment.max_attempts,
+            max_receives=environment.max_receive_count,
+            outcome_grace=timedelta(seconds=environment.outcome_grace_seconds),
+        ),
+        clock=clock,
     )
-    return partial(consume, work=submission, queue=queue, rng=SystemRandom())
+    return partial(consume, work=submission, queue=queue, rng=SystemRandom(), clock=clock)

@@ -15,6 +15,8 @@ SETTINGS = {
     # Short, because a message whose function was killed comes back after six time-outs.
     "submitter_timeout_seconds": "4",
     "downloader_timeout_seconds": "4",
+    "outcome_grace_seconds": "5",
+    "check_delay_seconds": "3",
     "payload_buckets": PAYLOAD_BUCKET,
 }
 

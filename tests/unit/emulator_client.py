@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from time import monotonic, sleep
 from typing import Any
 
@@ -54,12 +54,13 @@ def made(emulator: Emulator) -> FileRecord:
 
 
 class Receiver:
-    """Hears webhooks; answers with `statuses` in turn, then with 200."""
+    """Hears webhooks; answers with `statuses` in turn, then with 200, while `lock` is free."""
 
     def __init__(self) -> None:
         self.statuses: list[int] = []
         self.events: list[dict[str, Any]] = []
         self.content_types: list[str | None] = []
+        self.called = Event()
         self.lock = Lock()
         self.url = ""
 
@@ -75,12 +76,14 @@ def receiver() -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             event = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            heard.called.set()
             with heard.lock:
                 heard.events.append(event)
                 heard.content_types.append(self.headers["Content-Type"])
                 status = heard.statuses.pop(0) if heard.statuses else 200
             self.send_response(status)
             self.send_header("Content-Length", "0")
+            self.send_header("Location", "/elsewhere")
             self.end_headers()
 
         def log_message(self, *_: object) -> None:

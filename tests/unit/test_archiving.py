@@ -59,6 +59,10 @@ def test_what_is_not_the_jobs_fault_costs_nothing(
     status: int,
     kind: type[Retryable],
 ) -> None:
+    peer.respond = lambda _: answer(500)
+    for _ in range(MAX_ATTEMPTS - 1):  # One more of these would be the last.
+        with pytest.raises(Retryable):
+            archiving(record, invocation)
     peer.respond = lambda _: answer(status)
     for _ in range(2 * MAX_ATTEMPTS):
         with pytest.raises(kind):

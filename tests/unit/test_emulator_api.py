@@ -1,22 +1,18 @@
 import json
-import os
-import signal
 import socket
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import sha256
 from io import BytesIO
 from typing import Any
+from urllib.parse import urlsplit
 from zipfile import ZipFile
 
 import pytest
 import requests
 
-from local.emulator import Emulator, EmulatorSettings
+from local.emulator import Emulator
 from local.emulator.designs import CATALOG, INVOICE, REPORT, Design
 from tests.unit.emulator_client import FAST, KEYS, PARAMS, body, download, made, submit, wait_until
 
@@ -189,6 +185,14 @@ class TestRefusedSubmission:
             connection.sendall(head.encode())
             assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
 
+    def test_413_is_heard_by_who_sends_the_body_all_the_same(self) -> None:
+        head = b"POST /v1/file/async/single HTTP/1.1\r\nContent-Length: 9000000\r\n\r\n"
+        with Emulator(replace(FAST, max_body_bytes=1000)) as emulator:
+            port = int(emulator.origin.rsplit(":", 1)[1])
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+                connection.sendall(head + b"x" * 9_000_000)
+                assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
+
     @pytest.mark.parametrize("length", ["-1", "x", "1e3"])
     def test_bad_content_length_is_400(self, emulator: Emulator, length: str) -> None:
         port = int(emulator.origin.rsplit(":", 1)[1])
@@ -280,9 +284,18 @@ class TestDownload:
         record = made(emulator)
 
         assert sha256(requests.get(url, timeout=10).content).hexdigest() == record.sha256
-        with requests.Session() as session:
-            assert session.head(url, timeout=10).headers["Content-Length"] == str(record.size)
-            assert len(session.get(url, timeout=10).content) == record.size
+
+    def test_head_tells_the_length_and_sends_no_body(self, emulator: Emulator) -> None:
+        url = urlsplit(submit(emulator).json()["url"])
+        record = made(emulator)
+        head = f"HEAD {url.path} HTTP/1.1\r\nConnection: close\r\n\r\n"
+        with socket.create_connection((url.hostname, url.port), timeout=5) as connection:
+            connection.sendall(head.encode())
+            with connection.makefile("rb") as answer:
+                lines = answer.read().split(b"\r\n")
+
+        assert f"Content-Length: {record.size}".encode() in lines
+        assert lines[-2:] == [b"", b""]
 
     def test_while_it_is_made_the_configured_status(self) -> None:
         settings = replace(FAST, render_seconds=(60, 60), not_ready_status=425)
@@ -364,46 +377,3 @@ class TestState:
 
     def test_unknown_path_is_404(self, emulator: Emulator) -> None:
         refusal(requests.get(f"{emulator.origin}/_emulator/other", timeout=10), 404)
-
-
-class TestLife:
-    def test_close_ends_threads_and_connections(self) -> None:
-        before = set(threading.enumerate())
-        with requests.Session() as session:
-            with Emulator(replace(FAST, render_seconds=(60, 60))) as emulator:
-                url = f"{emulator.url}/file/async/single"
-                assert session.post(url, json=body(), headers=KEYS, timeout=10).ok
-                assert set(threading.enumerate()) > before
-
-            assert set(threading.enumerate()) == before
-            with pytest.raises(requests.ConnectionError):
-                session.post(url, json=body(), headers=KEYS, timeout=10)
-
-    def test_a_port_that_is_taken_is_told_and_leaves_no_threads(self, emulator: Emulator) -> None:
-        before = set(threading.enumerate())
-        port = int(emulator.origin.rsplit(":", 1)[1])
-        with pytest.raises(OSError, match="in use"):
-            Emulator(FAST, port=port)
-        assert set(threading.enumerate()) == before
-
-    @pytest.mark.parametrize(
-        "bad", [{"render_seconds": (2, 1)}, {"not_ready_status": 200}, {"requests_per_minute": 0}]
-    )
-    def test_settings_that_cannot_be_are_refused(self, bad: dict[str, Any]) -> None:
-        with pytest.raises(ValueError, match=next(iter(bad))):
-            EmulatorSettings(**bad)
-
-    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-    def test_alone_it_serves_until_a_signal(self, number: signal.Signals) -> None:
-        command = [sys.executable, "-m", "local.emulator", "--app-key", "mine"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            try:
-                assert process.stdout is not None
-                url = process.stdout.readline().split()[-1]
-                headers = KEYS | {"AppKey": "mine"}
-                path = f"{url}/file/design/parameter/{INVOICE.id}"
-                assert requests.get(path, headers=headers, timeout=10).ok
-                os.kill(process.pid, number)
-                assert process.wait(10) == 0
-            finally:
-                process.kill()

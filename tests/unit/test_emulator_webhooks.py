@@ -119,7 +119,7 @@ class TestDelivery:
             slow.lock.acquire()
             try:
                 assert submit(emulator).status_code == 202
-                wait_until(lambda: emulator.files()[0].sha256)
+                assert slow.called.wait(10)
                 emulator.webhook_url = heard.url
                 submit(emulator, "second.pdf")
                 wait_until(lambda: heard.names() == ["second.pdf"])

@@ -243,7 +243,7 @@ def test_the_emulated_service_takes_and_gives_back_a_file(
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
-        ({"designId": DESIGN_ID}, "HTTP_404"),
+        ({"designId": DESIGN_ID.replace("5", "6")}, "HTTP_404"),
         ({"version": 999}, "HTTP_404"),
         ({"content": {"fileName": "a.pdf", "params": {"amount": None}}}, "HTTP_400"),
         ({"content": {"fileName": "a.pdf", "params": {"customerName": "x" * 200_000}}}, "HTTP_413"),

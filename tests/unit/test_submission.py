@@ -164,8 +164,13 @@ def test_what_is_not_the_messages_fault_never_ends_it(
     status: int,
     kind: type[Retryable],
 ) -> None:
-    peer.respond = lambda _: answer(status)
     record = queues.deliver(message_body())
+    peer.respond = lambda _: answer(500)
+    for _ in range(MAX_ATTEMPTS - 1):  # One more of these would be the last.
+        with pytest.raises(Retryable):
+            submission(record, next_invocation(clock))
+        record = redelivered(record)
+    peer.respond = lambda _: answer(status)
     for _ in range(2 * MAX_ATTEMPTS):
         with pytest.raises(kind) as failed:
             submission(record, next_invocation(clock))

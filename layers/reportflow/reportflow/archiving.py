@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from tempfile import SpooledTemporaryFile
 from typing import IO, Final, Protocol
@@ -10,10 +11,10 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from reportflow import pdf
-from reportflow.consumer import Invocation, Outcome
+from reportflow.consumer import CRASHED, Invocation, Outcome
 from reportflow.errors import Held, Permanent, PipelineError, Retryable
 from reportflow.jobs import ArchivedFile, Job, Jobs, JobStatus, Step
-from reportflow.messages import CompletedFile, parse_completed
+from reportflow.messages import Check, CompletedFile, parse_download
 from reportflow.observability import logger
 from reportflow.queues import Queue, Record
 
@@ -31,12 +32,33 @@ class Files(Protocol):
     def download(self, uuid: str, file_id: str) -> AbstractContextManager[requests.Response]:
         """Open a finished file."""
 
+    def fetch(self, url: str) -> AbstractContextManager[requests.Response]:
+        """Open the file under a 202's URL; `Held` where there is none yet."""
+
 
 class Archive(Protocol):
     """Where the PDFs are kept."""
 
     def store(self, job: Job, pdf: pdf.ReceivedPdf, content: IO[bytes]) -> ArchivedFile:
         """Write the job's PDF once, or find it there."""
+
+
+@dataclass(frozen=True)
+class ArchivingPolicy:
+    """How patient the downloader is.
+
+    `max_attempts` is a job's retry budget. At `max_receives` the queue itself would dead-letter
+    the message next, without a reason. A file without a job may become one's within
+    `orphan_grace`. A job without a webhook is looked at every `check_interval`, and given up
+    `completion_deadline` after its submission.
+    """
+
+    max_file_bytes: int
+    max_attempts: int
+    max_receives: int
+    orphan_grace: timedelta
+    check_interval: timedelta
+    completion_deadline: timedelta
 
 
 class Archiving:
@@ -49,75 +71,144 @@ class Archiving:
         archive: Archive,
         queue: Queue,
         *,
-        max_file_bytes: int,
-        orphan_grace: timedelta,
-        max_attempts: int,
+        policy: ArchivingPolicy,
         clock: Callable[[], datetime],
     ) -> None:
         self._jobs = jobs
         self._files = files
         self._archive = archive
         self._queue = queue
-        self._max_file_bytes = max_file_bytes
-        self._orphan_grace = orphan_grace
-        self._max_attempts = max_attempts
+        self._policy = policy
         self._clock = clock
 
     def __call__(self, record: Record, invocation: Invocation) -> Outcome:
         """See `reportflow.consumer.Work`."""
         try:
-            file = parse_completed(record.body.encode())
+            message = parse_download(record.body.encode())
         except Permanent as error:
             return self._dead_letter(record, record.message_id, error)
-        job = self._jobs.find_by_file_id(file.file_id)
+        if isinstance(message, Check):
+            return self._check(record, message, invocation)
+        return self._complete(record, message, invocation)
+
+    def _complete(self, record: Record, file: CompletedFile, invocation: Invocation) -> Outcome:
+        """ReportFlow says that a file is done."""
+        job = self._jobs.find_by_file_id(file.file_id) or self._adopt(file)
         if job is None:
             return self._orphan(record, file)
-        if job.status is not JobStatus.SUBMITTED:
-            logger().info("duplicate", extra={"job_id": job.job_id, "status": job.status})
-            return Outcome.DUPLICATE
+        if job.status is JobStatus.ARCHIVED:
+            return _duplicate(job)
+        if (file.design_id.lower(), file.version) != (job.design_id.lower(), job.version):
+            mismatch = Permanent(
+                "FILE_MISMATCH", "the webhook names another design or version than the job has"
+            )
+            # The job goes on: its own file may still come.
+            return self._dead_letter(record, job.job_id, mismatch)
         try:
-            _check_same_document(job, file)
-            archived = self._fetch(job, file, invocation)
-        except Permanent as error:
-            return self._fail(record, job, error)
+            return self._archive_file(
+                record, job, self._files.download(file.uuid, file.file_id), invocation
+            )
         except Retryable as error:
             if error.costs_retry:
-                if job.failed_attempts + 1 >= self._max_attempts:
+                if job.failed_attempts + 1 >= self._policy.max_attempts:
                     return self._fail(record, job, error)
                 self._jobs.count_retry(job, self._clock())
             error.job_id = job.job_id
             raise
+
+    def _adopt(self, file: CompletedFile) -> Job | None:
+        """The job whose submission was never answered, and whose document this file is.
+
+        So a lost answer costs no second PDF. Where two such jobs ask for the same document, either
+        may have it.
+        """
+        job = self._jobs.find_unanswered(file.request_digest, self._clock())
+        if job is None or not self._jobs.adopt(job, file.file_id, self._clock()):
+            return None
+        logger().info(
+            "unanswered submission settled by its webhook",
+            extra={"job_id": job.job_id, "file_id": file.file_id},
+        )
+        return replace(job, status=JobStatus.SUBMITTED, file_id=file.file_id, lease=None)
+
+    def _orphan(self, record: Record, file: CompletedFile) -> Outcome:
+        """A file without a job: its 202 may still be on the way, or nobody here asked for it."""
+        age = self._clock() - record.sent_at
+        if age < self._policy.orphan_grace:
+            raise Held("FILE_UNKNOWN", "no job has this file yet")
+        logger().info("not ours", extra={"file_id": file.file_id})
+        return Outcome.NOT_OURS
+
+    def _check(self, record: Record, check: Check, invocation: Invocation) -> Outcome:
+        """Look for the file of a job whose webhook should have come by now."""
+        job = self._jobs.get(check.job_id)
+        if job is None:
+            logger().info("not ours", extra={"job_id": check.job_id})
+            return Outcome.NOT_OURS
+        redriven = "errorCode" in record.attributes
+        if job.status is not JobStatus.SUBMITTED and not (
+            redriven and job.status is JobStatus.FAILED and job.file_id
+        ):
+            return _duplicate(job)
+        submitted_at = record.sent_at if redriven else job.submitted_at or record.sent_at
+        remaining = submitted_at + self._policy.completion_deadline - self._clock()
+        try:
+            return self._archive_file(record, job, self._files.fetch(job.url), invocation)
+        except Retryable as error:
+            if remaining <= timedelta():
+                late = Permanent(
+                    "NO_COMPLETION",
+                    "ReportFlow never said that the PDF is done, and has none under the job's URL "
+                    f"({error.code}): ask its support for the file, then redrive the message",
+                )
+                return self._fail(record, job, late)
+            wait = min(self._policy.check_interval, remaining)
+            held = Held(error.code, error.message, delay_seconds=wait.total_seconds())
+            held.job_id = job.job_id
+            raise held from error
+
+    def _archive_file(
+        self,
+        record: Record,
+        job: Job,
+        download: AbstractContextManager[requests.Response],
+        invocation: Invocation,
+    ) -> Outcome:
+        """Archive the job's file and say so, or fail the job for good.
+
+        Raises:
+            Retryable: not now.
+        """
+        if record.receive_count >= self._policy.max_receives:
+            return self._fail(record, job, CRASHED)
+        try:
+            archived = self._fetch(job, download, invocation)
+        except Permanent as error:
+            return self._fail(record, job, error)
         if not self._jobs.archived(job, archived, self._clock()):
-            logger().info("duplicate", extra={"job_id": job.job_id})
-            return Outcome.DUPLICATE
+            return _duplicate(job)
         logger().info(
             "archived",
             extra={"job_id": job.job_id, "archive_key": archived.key, "size": archived.size},
         )
         return Outcome.ARCHIVED
 
-    def _orphan(self, record: Record, file: CompletedFile) -> Outcome:
-        """A file without a job: its 202 may still be on the way, or nobody here asked for it."""
-        age = self._clock() - record.sent_at
-        if age < self._orphan_grace:
-            raise Held("FILE_UNKNOWN", "no job has this file yet")
-        logger().info("not ours", extra={"file_id": file.file_id})
-        return Outcome.NOT_OURS
-
-    def _fetch(self, job: Job, file: CompletedFile, invocation: Invocation) -> ArchivedFile:
+    def _fetch(
+        self,
+        job: Job,
+        download: AbstractContextManager[requests.Response],
+        invocation: Invocation,
+    ) -> ArchivedFile:
         """Bring the whole file here, and only when it is known to be right, to the archive."""
         now = self._clock()
         deadline = now + (invocation.deadline - now) * DOWNLOAD_SHARE
-        with (
-            SpooledTemporaryFile(max_size=MEMORY_BYTES) as spool,
-            self._files.download(file.uuid, file.file_id) as response,
-        ):
+        with SpooledTemporaryFile(max_size=MEMORY_BYTES) as spool, download as response:
             pdf.check_content_type(response.headers.get("Content-Type"))
             received = pdf.receive(
                 self._until(deadline, response),
                 spool,
                 promised_length=_promised_length(response),
-                max_bytes=self._max_file_bytes,
+                max_bytes=self._policy.max_file_bytes,
             )
             spool.seek(0)
             return self._archive.store(job, received, spool)
@@ -151,11 +242,9 @@ class Archiving:
         return Outcome.FAILED
 
 
-def _check_same_document(job: Job, file: CompletedFile) -> None:
-    if (file.design_id.lower(), file.version) != (job.design_id.lower(), job.version):
-        raise Permanent(
-            "FILE_MISMATCH", "the webhook names another design or version than the job asked for"
-        )
+def _duplicate(job: Job) -> Outcome:
+    logger().info("duplicate", extra={"job_id": job.job_id, "status": job.status})
+    return Outcome.DUPLICATE
 
 
 def _promised_length(response: requests.Response) -> int | None:

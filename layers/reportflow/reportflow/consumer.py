@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,10 +11,22 @@ from typing import Final, Protocol, Self, TypedDict
 
 from reportflow import observability
 from reportflow.backoff import full_jitter
-from reportflow.errors import PipelineError, Retryable
+from reportflow.errors import CredentialsRefused, Held, Permanent, PipelineError, Retryable
 from reportflow.queues import Queue, Record
 
 MAX_DELAY_SECONDS: Final = 3600.0
+
+REFUSED_BASE_SECONDS: Final = 60.0
+"""First ceiling of the wait for keys to be mended; it doubles up to `MAX_DELAY_SECONDS`."""
+
+START_SECONDS: Final = 1.0
+"""With less of its invocation left, no record is begun."""
+
+CRASHED: Final = Permanent(
+    "CRASHED",
+    "the function died again and again at this message: look in its log for what killed it",
+)
+"""Why a message ends that the queue would dead-letter next, without a reason."""
 
 
 class Outcome(StrEnum):
@@ -76,28 +88,44 @@ class Work(Protocol):
 
 
 def consume(
-    batch: Sequence[Record], work: Work, queue: Queue, invocation: Invocation, rng: random.Random
+    batch: Sequence[Record],
+    work: Work,
+    queue: Queue,
+    invocation: Invocation,
+    *,
+    rng: random.Random,
+    clock: Callable[[], datetime],
 ) -> PartialBatchResponse:
-    """Work on all records at the same time; one that fails keeps none of the others back."""
+    """Work on all records at the same time; one that fails keeps none of the others back.
+
+    Records that the invocation has no time left for are handed back untouched.
+    """
+
+    def begin(record: Record) -> Outcome:
+        if invocation.deadline - clock() < timedelta(seconds=START_SECONDS):
+            raise Held("OUT_OF_TIME", "the invocation had no time left", delay_seconds=0)
+        return work(record, invocation)
+
     if not batch:
         return {"batchItemFailures": []}
     returned: list[ItemFailure] = []
     outcomes: Counter[str] = Counter()
     with ThreadPoolExecutor(max_workers=len(batch)) as pool:
-        at_work = {pool.submit(work, record, invocation): record for record in batch}
+        at_work = {pool.submit(begin, record): record for record in batch}
         for future in as_completed(at_work):
             error = future.exception()
             if error is None:
                 outcomes[future.result()] += 1
             else:
                 record = at_work[future]
-                _return(record, error, queue, rng)
+                put_back(record, error, queue, rng)
                 returned.append({"itemIdentifier": record.message_id})
     observability.count(**outcomes, Returned=len(returned))
     return {"batchItemFailures": returned}
 
 
-def _return(record: Record, error: BaseException, queue: Queue, rng: random.Random) -> None:
+def put_back(record: Record, error: BaseException, queue: Queue, rng: random.Random) -> None:
+    """Let a record that did not end come back: when its error says, or with backoff and jitter."""
     log = observability.logger()
     about = {"message_id": record.message_id, "receive_count": record.receive_count}
     if not isinstance(error, Retryable):
@@ -106,7 +134,7 @@ def _return(record: Record, error: BaseException, queue: Queue, rng: random.Rand
         return
     delay = error.delay_seconds
     if delay is None:
-        delay = full_jitter(record.receive_count, rng)
+        delay = _backoff(error, record, rng)
     delay = min(delay, MAX_DELAY_SECONDS)
     log.warning(
         "will be tried again",
@@ -123,3 +151,12 @@ def _return(record: Record, error: BaseException, queue: Queue, rng: random.Rand
     except PipelineError as refused:
         # The message comes back all the same, only by the queue's own visibility timeout.
         log.warning("visibility not changed", extra={**about, "error_code": refused.code})
+
+
+def _backoff(error: Retryable, record: Record, rng: random.Random) -> float:
+    if isinstance(error, CredentialsRefused):
+        # A person has to act, and until then no message may come so often that its receives end.
+        return full_jitter(
+            record.receive_count, rng, base=REFUSED_BASE_SECONDS, cap=MAX_DELAY_SECONDS
+        )
+    return full_jitter(record.receive_count, rng)

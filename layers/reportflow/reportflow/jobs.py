@@ -23,7 +23,8 @@ TRANSITIONS: Final[Mapping[JobStatus | None, frozenset[JobStatus]]] = {
     None: frozenset({JobStatus.SUBMITTING, JobStatus.FAILED}),
     JobStatus.SUBMITTING: frozenset({JobStatus.SUBMITTING, JobStatus.SUBMITTED, JobStatus.FAILED}),
     JobStatus.SUBMITTED: frozenset({JobStatus.ARCHIVED, JobStatus.FAILED}),
-    JobStatus.FAILED: frozenset({JobStatus.SUBMITTING}),
+    # A late webhook or a redriven message may still bring the PDF of a job that had a file.
+    JobStatus.FAILED: frozenset({JobStatus.SUBMITTING, JobStatus.ARCHIVED, JobStatus.FAILED}),
     JobStatus.ARCHIVED: frozenset(),
 }
 """Every legal move; `None` is a job that has no record yet."""
@@ -63,6 +64,8 @@ class Job:
     file_name: str = ""
     request_digest: str = ""
     file_id: str | None = None
+    url: str = ""
+    submitted_at: datetime | None = None
     lease: Lease | None = None
     failed_attempts: int = 0
     possible_duplicates: int = 0
@@ -110,14 +113,26 @@ class Jobs(Protocol):
     def submitted(self, job: Job, file_id: str, url: str, now: datetime) -> bool:
         """Record the 202. False: the lease was lost to another attempt."""
 
+    def get(self, job_id: str) -> Job | None:
+        """The job's record as it stands, or None."""
+
+    def find_unanswered(self, request_digest: str, now: datetime) -> Job | None:
+        """A job whose submission may have been taken without an answer that said so.
+
+        Its lease has run out, and its document has this digest.
+        """
+
+    def adopt(self, job: Job, file_id: str, now: datetime) -> bool:
+        """Record that an unanswered submission has made this file. False: it was settled before."""
+
     def find_by_file_id(self, file_id: str) -> Job | None:
         """The job that ReportFlow's file belongs to, or None while no record says so."""
 
     def count_retry(self, job: Job, now: datetime) -> None:
-        """Count a failed attempt at archiving a submitted job."""
+        """Count a failed attempt at archiving a job's file."""
 
     def archived(self, job: Job, file: ArchivedFile, now: datetime) -> bool:
-        """Record the archive's copy. False: the job is no longer `SUBMITTED` with that file."""
+        """Record the archive's copy. False: the job is archived already, or has another file."""
 
     def rejected(self, job_id: str, error: PipelineError, now: datetime) -> bool:
         """End a job that never began. False: the id has a record, which is left as it is."""

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 type Item = Mapping[str, Mapping[str, Any]]
 
 BY_FILE_ID: Final = "byFileId"
+BY_STATUS: Final = "byStatus"
 MAX_REASON_CHARACTERS: Final = 1000
 
 _LEASE: Final = "leaseOwner, leaseExpiresAt"
 _UNDER_LEASE: Final = "#status = :submitting AND leaseOwner = :owner AND leaseExpiresAt = :lease"
-_WITH_FILE: Final = "#status = :submitted AND fileId = :file"
+_WITH_FILE: Final = "#status IN (:submitted, :failed) AND fileId = :file"
 
 
 class _ConditionFailed(Exception):
@@ -134,16 +135,51 @@ class JobsTable:
                 ExpressionAttributeValues={":file": {"S": file_id}},
                 Limit=1,
             )["Items"]
-        if not found:
-            return None
+        job = self.get(found[0]["jobId"]["S"]) if found else None
+        return job if job is not None and job.file_id == file_id else None
+
+    def get(self, job_id: str) -> Job | None:
+        """See `Jobs.get`."""
         with aws.translated("dynamodb:GetItem"):
             item = self._client.get_item(
-                TableName=self._table, Key={"jobId": found[0]["jobId"]}, ConsistentRead=True
+                TableName=self._table, Key={"jobId": {"S": job_id}}, ConsistentRead=True
             ).get("Item")
-        if item is None:
-            return None
-        job = _job(item)
-        return job if job.file_id == file_id else None
+        return None if item is None else _job(item)
+
+    def find_unanswered(self, request_digest: str, now: datetime) -> Job | None:
+        """See `Jobs.find_unanswered`.
+
+        Only jobs in `SUBMITTING` are read: those of this very moment, and the unanswered.
+        """
+        with aws.translated("dynamodb:Query"):
+            pages = self._client.get_paginator("query").paginate(
+                TableName=self._table,
+                IndexName=BY_STATUS,
+                KeyConditionExpression="#status = :submitting",
+                FilterExpression="requestDigest = :digest AND leaseExpiresAt < :now",
+                ExpressionAttributeNames={"#status": "status"},
+                ExpressionAttributeValues={
+                    ":submitting": {"S": JobStatus.SUBMITTING},
+                    ":digest": {"S": request_digest},
+                    ":now": {"S": _text(now)},
+                },
+            )
+            found = [item for page in pages for item in page["Items"]]
+        for item in found:
+            job = self.get(item["jobId"]["S"])
+            if (
+                job is not None
+                and job.status is JobStatus.SUBMITTING
+                and job.request_digest == request_digest
+                and job.lease is not None
+                and job.lease.expires_at < now
+            ):
+                return job
+        return None
+
+    def adopt(self, job: Job, file_id: str, now: datetime) -> bool:
+        """See `Jobs.adopt`."""
+        return self.submitted(job, file_id, "", now)
 
     def count_retry(self, job: Job, now: datetime) -> None:
         """See `Jobs.count_retry`."""
@@ -162,7 +198,7 @@ class JobsTable:
             now,
             "SET #status = :archived, archiveKey = :key, archiveVersionId = :version,"
             " #size = :size, sha256 = :sha256, archivedAt = :now, expiresAt = :expires"
-            " REMOVE failedAttempts",
+            " REMOVE failedAttempts, errorCode, errorMessage, failedStep, failedAt",
             _WITH_FILE,
             {
                 **_with_file(job),
@@ -279,7 +315,11 @@ def _under_lease(job: Job) -> dict[str, str]:
 
 def _with_file(job: Job) -> dict[str, str]:
     """Values of `_WITH_FILE`."""
-    return {":submitted": JobStatus.SUBMITTED, ":file": job.file_id or ""}
+    return {
+        ":submitted": JobStatus.SUBMITTED,
+        ":failed": JobStatus.FAILED,
+        ":file": job.file_id or "",
+    }
 
 
 def _text(moment: datetime) -> str:
@@ -293,6 +333,9 @@ def _job(item: Item) -> Job:
     def number(name: str) -> int:
         return int(item.get(name, {}).get("N", 0))
 
+    def moment(name: str) -> datetime | None:
+        return datetime.fromisoformat(text(name)) if text(name) else None
+
     owner = text("leaseOwner")
     return Job(
         job_id=text("jobId"),
@@ -303,6 +346,8 @@ def _job(item: Item) -> Job:
         file_name=text("fileName"),
         request_digest=text("requestDigest"),
         file_id=text("fileId") or None,
+        url=text("url"),
+        submitted_at=moment("submittedAt"),
         lease=Lease(owner, datetime.fromisoformat(text("leaseExpiresAt"))) if owner else None,
         failed_attempts=number("failedAttempts"),
         possible_duplicates=number("possibleDuplicates"),

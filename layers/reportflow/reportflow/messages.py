@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from decimal import Decimal
 from functools import cached_property
 from typing import Annotated, Final
 
@@ -14,12 +15,14 @@ _END: Final = r"$(?!\n)"
 _UUID: Final = r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}" + _END
 _JOB_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}" + _END
 _OPAQUE_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,127}" + _END
-_JAPANESE: Final = "々〆〇ぁ-ゖ゙-ゟァ-ヿㇰ-ㇿ㐀-䶿一-鿿豈-﫿０-９Ａ-Ｚａ-ｚｦ-ﾟ"
+_JAPANESE: Final = "々〆〇ぁ-ゖ゙-ゟァ-ヿㇰ-ㇿ㐀-䶿一-鿿豈-﫿０-９Ａ-Ｚａ-ｚｦ-ﾟ\U00020000-\U000323af"
 _FILE_NAME: Final = rf"^[A-Za-z0-9_{_JAPANESE}-][A-Za-z0-9._{_JAPANESE}-]{{0,199}}" + _END
 
 MAX_METADATA_BYTES: Final = 16 * 1024
 MAX_REQUEST_BYTES: Final = 20 * 1024 * 1024
 """ReportFlow's documented limit of a `workspace` request body."""
+
+MAX_PLAIN_DIGITS: Final = 400
 
 JobId = Annotated[str, msgspec.Meta(pattern=_JOB_ID)]
 DesignId = Annotated[str, msgspec.Meta(pattern=_UUID)]
@@ -73,16 +76,9 @@ class GenerationRequest(
     @cached_property
     def digest(self) -> str:
         """SHA-256 over what the PDF is made of; the order of keys and white space do not matter."""
-        canonical = msgspec.json.encode(
-            (
-                self.design_id.lower(),
-                self.version,
-                self.content.file_name,
-                _params_decoder.decode(self.content.params),
-            ),
-            order="sorted",
+        return document_digest(
+            self.design_id, self.version, self.content.file_name, self.content.params
         )
-        return hashlib.sha256(canonical).hexdigest()
 
 
 class CompletedFile(
@@ -96,22 +92,40 @@ class CompletedFile(
     """One message on the download queue: ReportFlow says that this file is done.
 
     `uuid` is the other half of the download path; it comes with the webhook only.
+    `request_digest` tells which requests the file can be the answer to.
     """
 
     file_id: OpaqueId
     uuid: OpaqueId
     design_id: DesignId
     version: Version
+    request_digest: str
+
+
+class Check(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    rename="camel",
+    tag_field="kind",
+    tag="check",
+):
+    """The other message on the download queue: look whether the job's webhook got lost."""
+
+    job_id: JobId
+
+
+type Download = CompletedFile | Check
 
 
 class _OnlyJobId(msgspec.Struct, rename="camel"):
     job_id: JobId
 
 
-# A float would hold 17 digits of a decimal and none of 1e400.
-_params_decoder: Final = msgspec.json.Decoder(float_hook=msgspec.Raw)
 _request_decoder: Final = msgspec.json.Decoder(GenerationRequest)
-_completed_decoder: Final = msgspec.json.Decoder(CompletedFile)
+_download_decoder: Final[msgspec.json.Decoder[Download]] = msgspec.json.Decoder(
+    CompletedFile | Check
+)
 _job_id_decoder: Final = msgspec.json.Decoder(_OnlyJobId)
 
 
@@ -141,6 +155,36 @@ def parse_request(body: bytes) -> GenerationRequest:
     return request
 
 
+def document_digest(design_id: str, version: int, file_name: str, params: msgspec.Raw) -> str:
+    """SHA-256 in hex over what a PDF is made of.
+
+    The order of keys, white space and the form of a number (`1.50`, `1.5`) do not count: the
+    service may write them in its own way.
+
+    Raises:
+        msgspec.DecodeError, UnicodeDecodeError, RecursionError: `params` cannot be read.
+    """
+    document = (design_id.lower(), version, file_name, _params_decoder.decode(params))
+    return hashlib.sha256(msgspec.json.encode(document, order="sorted")).hexdigest()
+
+
+def _plain_number(text: str) -> msgspec.Raw:
+    """The one way to write a decimal; a float would hold 17 digits of it and none of 1e400."""
+    number = Decimal(text)
+    if abs(number.adjusted()) > MAX_PLAIN_DIGITS:
+        return msgspec.Raw(text)
+    plain = format(number, "f")
+    return msgspec.Raw(plain.rstrip("0").rstrip(".") if "." in plain else plain)
+
+
+_params_decoder: Final = msgspec.json.Decoder(float_hook=_plain_number)
+
+
+def is_job_id(text: str) -> bool:
+    """Whether the text could be a job's id."""
+    return re.match(_JOB_ID, text) is not None
+
+
 def salvage_job_id(body: bytes, fallback: str) -> str:
     """The job id of a message that may be invalid otherwise, or `fallback` where there is none."""
     try:
@@ -149,14 +193,14 @@ def salvage_job_id(body: bytes, fallback: str) -> str:
         return fallback
 
 
-def parse_completed(body: bytes) -> CompletedFile:
+def parse_download(body: bytes) -> Download:
     """Read a message of the download queue.
 
     Raises:
         Permanent: `INVALID_MESSAGE`, naming the field.
     """
     try:
-        return _completed_decoder.decode(body)
+        return _download_decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Permanent("INVALID_MESSAGE", _explain(error)) from error
 

@@ -13,7 +13,7 @@ import msgspec
 from reportflow import aws
 from reportflow.errors import PipelineError, Retryable
 from reportflow.jobs import Step
-from reportflow.messages import CompletedFile
+from reportflow.messages import Check, CompletedFile
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -110,11 +110,28 @@ class SqsQueue:
 
 
 class Downloads:
-    """The download queue, as the webhook fills it."""
+    """The download queue, as the webhook and the submitter fill it."""
 
-    def __init__(self, client: "SQSClient", queue_url: str) -> None:
+    def __init__(
+        self, client: "SQSClient", queue_url: str, *, check_delay_seconds: int = 0
+    ) -> None:
+        """A check comes `check_delay_seconds` after it was ordered; SQS takes 900 at most."""
         self._client = client
         self._queue_url = queue_url
+        self._check_delay_seconds = check_delay_seconds
+
+    def order(self, job_id: str) -> None:
+        """Queue a check of the job.
+
+        Raises:
+            Retryable: the queue did not take it; ordering it twice does no harm.
+        """
+        with aws.translated("sqs:SendMessage"):
+            self._client.send_message(
+                QueueUrl=self._queue_url,
+                MessageBody=msgspec.json.encode(Check(job_id)).decode(),
+                DelaySeconds=self._check_delay_seconds,
+            )
 
     def send(self, files: Sequence[CompletedFile]) -> None:
         """Queue one message a file.

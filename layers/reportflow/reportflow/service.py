@@ -15,6 +15,7 @@ from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnection
 
 from reportflow.errors import (
     CredentialsRefused,
+    Held,
     OutcomeUnknown,
     Permanent,
     PipelineError,
@@ -27,6 +28,8 @@ from reportflow.secret import Secret
 CONNECT_SECONDS: Final = 3.05
 READ_SECONDS: Final = 10.0
 MAX_RETRY_AFTER_SECONDS: Final = 3600.0
+
+GATEWAY_TIMEOUT: Final = 504
 
 _REFUSED_KEYS: Final = frozenset({401, 403, 412})
 _PASSING: Final = frozenset({408, 425})
@@ -74,9 +77,13 @@ class ReportFlow:
     followed, and no proxy or `.netrc` is taken from the environment.
     """
 
-    def __init__(self, base_url: str, keys: Keys) -> None:
-        """`base_url` ends with the version, as in `https://ws.re-port-flow.com/v1`."""
+    def __init__(self, base_url: str, files_url: str, keys: Keys) -> None:
+        """`base_url` ends with the version, as in `https://ws.re-port-flow.com/v1`.
+
+        `files_url` is what the URLs in 202s begin with, as in `https://re-port-flow.com/`.
+        """
         self._base_url = base_url.rstrip("/")
+        self._files_url = files_url.rstrip("/") + "/"
         self._keys = keys
         self._session = _Session()
         self._session.trust_env = False
@@ -97,6 +104,10 @@ class ReportFlow:
             headers={"Content-Type": "application/json"},
             body=request.service_body(),
         ) as response:
+            if response.status_code == GATEWAY_TIMEOUT:
+                raise OutcomeUnknown(
+                    "HTTP_504", "a gateway gave up waiting for ReportFlow, which may still be at it"
+                )
             if not 200 <= response.status_code < 300:
                 raise _refusal(response)
             try:
@@ -128,6 +139,31 @@ class ReportFlow:
         except OutcomeUnknown as error:
             # Asking for a file twice does no harm.
             raise Retryable(error.code, error.message) from error
+
+    @contextmanager
+    def fetch(self, url: str) -> Iterator[requests.Response]:
+        """Open the file under the URL of a 202, which takes no keys.
+
+        Raises:
+            Held: there is none, or not yet; or the URL is not under the configured one.
+            Retryable: ReportFlow does not answer.
+        """
+        if not url.startswith(self._files_url):
+            raise Held("URL_ELSEWHERE", "the 202's URL is not under reportflow_files_url")
+        try:
+            with self._session.get(
+                url,
+                headers={"Accept": "application/pdf", "Accept-Encoding": "identity"},
+                timeout=(CONNECT_SECONDS, READ_SECONDS),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                if response.status_code != 200:
+                    raise Held(f"HTTP_{response.status_code}", "ReportFlow has no PDF there yet")
+                yield response
+        except requests.RequestException as error:
+            lost = translate_exception(error)
+            raise Retryable(lost.code, lost.message) from error
 
     @contextmanager
     def _send(

@@ -17,11 +17,16 @@ class SubmitterSettings:
     jobs_table: str
     request_queue_url: str
     request_dlq_url: str
+    download_queue_url: str
     secret_arn: str
     reportflow_url: str
+    reportflow_files_url: str
     payload_buckets: tuple[str, ...]
     status_ttl_days: int
     max_attempts: int
+    max_receive_count: int
+    outcome_grace_seconds: int
+    check_delay_seconds: int
 
 
 @dataclass(frozen=True)
@@ -35,22 +40,22 @@ class WebhookSettings:
 
 @dataclass(frozen=True)
 class DownloaderSettings:
-    """Environment of the downloader.
-
-    A file that nobody asked for may for `orphan_grace_seconds` still turn out to be a job's whose
-    202 is not stored yet.
-    """
+    """Environment of the downloader."""
 
     jobs_table: str
     download_queue_url: str
     download_dlq_url: str
     secret_arn: str
     reportflow_url: str
+    reportflow_files_url: str
     archive_bucket: str
     max_file_bytes: int
-    orphan_grace_seconds: int
     status_ttl_days: int
     max_attempts: int
+    max_receive_count: int
+    orphan_grace_seconds: int
+    check_delay_seconds: int
+    completion_deadline_seconds: int
 
 
 def load[S: (SubmitterSettings, WebhookSettings, DownloaderSettings)](

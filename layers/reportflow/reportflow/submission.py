@@ -2,26 +2,37 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from reportflow.consumer import Invocation, Outcome
+from reportflow.consumer import CRASHED, Invocation, Outcome
 from reportflow.errors import Held, OutcomeUnknown, Permanent, PipelineError, Retryable
 from reportflow.jobs import Job, Jobs, JobStatus, Lease, Step
-from reportflow.messages import GenerationRequest, parse_request, salvage_job_id
+from reportflow.messages import GenerationRequest, is_job_id, parse_request, salvage_job_id
 from reportflow.observability import logger
 from reportflow.queues import Queue, Record
 from reportflow.service import Accepted
-
-LEASE_MARGIN: Final = timedelta(seconds=2)
-"""Added to the invocation's deadline, for clocks that differ."""
 
 CONTENDED_SECONDS: Final = 5.0
 """How soon to look again at a job that another delivery is submitting."""
 
 MAX_UNKNOWN_OUTCOMES: Final = 3
 """After so many repeated submissions a person decides: each may have made a PDF."""
+
+
+@dataclass(frozen=True)
+class SubmissionPolicy:
+    """How patient the submitter is.
+
+    `max_attempts` is a job's retry budget. At `max_receives` the queue itself would dead-letter
+    the message next, without a reason. `outcome_grace` is how long after its invocation an
+    unanswered submission may still be settled by a webhook, before it is repeated.
+    """
+
+    max_attempts: int
+    max_receives: int
+    outcome_grace: timedelta
 
 
 class Service(Protocol):
@@ -38,6 +49,13 @@ class Bodies(Protocol):
         """The body itself."""
 
 
+class Checks(Protocol):
+    """Where a check for a webhook that never comes is ordered."""
+
+    def order(self, job_id: str) -> None:
+        """Have the job looked at some time later."""
+
+
 class Submission:
     """Turns a record of the request queue into a submitted job, or a failed one."""
 
@@ -47,41 +65,47 @@ class Submission:
         service: Service,
         bodies: Bodies,
         queue: Queue,
+        checks: Checks,
         *,
-        max_attempts: int,
+        policy: SubmissionPolicy,
         clock: Callable[[], datetime],
     ) -> None:
         self._jobs = jobs
         self._service = service
         self._bodies = bodies
         self._queue = queue
-        self._max_attempts = max_attempts
+        self._checks = checks
+        self._policy = policy
         self._clock = clock
 
     def __call__(self, record: Record, invocation: Invocation) -> Outcome:
         """See `reportflow.consumer.Work`."""
+        own_id = _job_id_of(record)
         body = b""
         try:
             body = self._bodies.resolve(record.body)
             request = parse_request(body)
         except Permanent as error:
-            return self._reject(record, salvage_job_id(body, record.message_id), error)
+            return self._reject(record, salvage_job_id(body, own_id), error)
         except Retryable as error:
             # There is no job yet to count on.
-            if record.receive_count < self._max_attempts:
+            if record.receive_count < self._policy.max_attempts:
                 raise
-            return self._reject(record, record.message_id, error)
-        job_id = request.job_id or record.message_id
-        lease = Lease(_owner(record, invocation), invocation.deadline + LEASE_MARGIN)
+            return self._reject(record, own_id, error)
+        job_id = request.job_id or own_id
+        lease = Lease(_owner(record, invocation), invocation.deadline + self._policy.outcome_grace)
         job = self._jobs.claim(job_id, request, record.message_id, lease, self._clock())
         if job.lease is not None and job.lease.owner == lease.owner:
             return self._submit(record, request, job)
         if job.request_digest != request.digest:
             return self._refuse_reuse(record, job_id)
-        if job.status is not JobStatus.SUBMITTING:
-            logger().info("duplicate", extra={"job_id": job_id, "status": job.status})
-            return Outcome.DUPLICATE
-        return self._take_over(record, request, job, lease)
+        if job.status is JobStatus.SUBMITTING:
+            return self._take_over(record, request, job, lease)
+        if job.status is JobStatus.SUBMITTED:
+            # Whoever submitted it may have died before ordering the check.
+            self._checks.order(job_id)
+        logger().info("duplicate", extra={"job_id": job_id, "status": job.status})
+        return Outcome.DUPLICATE
 
     def _take_over(
         self, record: Record, request: GenerationRequest, job: Job, lease: Lease
@@ -113,12 +137,14 @@ class Submission:
         )
 
     def _submit(self, record: Record, request: GenerationRequest, job: Job) -> Outcome:
+        if record.receive_count >= self._policy.max_receives:
+            return self._fail(record, job, CRASHED)
         try:
             accepted = self._service.submit(request)
         except Permanent as error:
             return self._fail(record, job, error)
         except Retryable as error:
-            if error.costs_retry and job.failed_attempts + 1 >= self._max_attempts:
+            if error.costs_retry and job.failed_attempts + 1 >= self._policy.max_attempts:
                 return self._fail(record, job, error)
             self._jobs.give_back(job, self._clock(), costs_retry=error.costs_retry)
             error.job_id = job.job_id
@@ -131,6 +157,7 @@ class Submission:
                 extra={"job_id": job.job_id, "file_id": accepted.file_id},
             )
             return Outcome.DUPLICATE
+        self._checks.order(job.job_id)
         logger().info("submitted", extra={"job_id": job.job_id, "file_id": accepted.file_id})
         return Outcome.SUBMITTED
 
@@ -164,6 +191,15 @@ class Submission:
         self._queue.dead_letter(record, error, Step.SUBMIT, job.job_id)
         self._jobs.failed(job, error, Step.SUBMIT, self._clock())
         return _log_failure(job.job_id, error)
+
+
+def _job_id_of(record: Record) -> str:
+    """The job of a message that names none: the message's id, or the job it had before a redrive.
+
+    A redriven message has a new message id, and still the attributes of its dead letter.
+    """
+    dead_lettered = record.attributes.get("jobId", {}).get("stringValue", "")
+    return str(dead_lettered) if is_job_id(dead_lettered) else record.message_id
 
 
 def _owner(record: Record, invocation: Invocation) -> str:

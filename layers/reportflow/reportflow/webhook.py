@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from reportflow.messages import CompletedFile, DesignId, OpaqueId, Version
+from reportflow.messages import CompletedFile, DesignId, OpaqueId, Version, document_digest
 from reportflow.secret import Secret
 
 MAX_BODY_BYTES: Final = 6 * 1024 * 1024
@@ -70,6 +70,8 @@ class Request:
 class _File(msgspec.Struct, rename="camel"):
     file_id: OpaqueId
     uuid: OpaqueId
+    file_name: str = ""
+    params: msgspec.Raw = msgspec.Raw(b"{}")
 
 
 class _Event(msgspec.Struct, rename="camel"):
@@ -108,7 +110,7 @@ def request_of(event: Mapping[str, Any]) -> Request:
 def verify(request: Request, tokens: Iterable[str], workspace_id: str) -> list[CompletedFile]:
     """The files that ReportFlow says are done; none for an event that is not about files.
 
-    Nothing of `params` is kept: they are the customer's data.
+    Nothing of `params` is kept but a digest: they are the customer's data.
 
     Raises:
         Refused: with the first reason found, in the order size, method, token, JSON, shape, event,
@@ -127,11 +129,16 @@ def verify(request: Request, tokens: Iterable[str], workspace_id: str) -> list[C
         raise Refused(Refusal.WRONG_WORKSPACE)
     if len(completed.files) > MAX_FILES:
         raise Refused(Refusal.WRONG_SHAPE)
-    files = {
-        file.file_id: CompletedFile(file.file_id, file.uuid, completed.design_id, completed.version)
-        for file in completed.files
-    }
+    files = {file.file_id: _completed(completed, file) for file in completed.files}
     return list(files.values())
+
+
+def _completed(event: _Completed, file: _File) -> CompletedFile:
+    try:
+        digest = document_digest(event.design_id, event.version, file.file_name, file.params)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Refused(Refusal.NOT_JSON) from error
+    return CompletedFile(file.file_id, file.uuid, event.design_id, event.version, digest)
 
 
 class Tokens(Protocol):
