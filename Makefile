@@ -1,4 +1,4 @@
-# Verbs: demo, test, lint, format, synth, lock, clean. Each sets up what it needs.
+# Verbs: demo, test, simulate, lint, format, synth, lock, clean. Each sets up what it needs.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -12,6 +12,7 @@ SOURCES := app.py stacks functions layers/reportflow local tests
 help:
 	@echo 'make demo    run the main job on this machine'
 	@echo 'make test    lint, type-check and test'
+	@echo 'make simulate SEEDS=10000 JOBS=50    search for lost and doubled jobs'
 	@echo 'make lint    lint and type-check only'
 	@echo 'make format  format the code'
 	@echo 'make synth   write the CloudFormation templates and packages to cdk.out'
@@ -30,7 +31,14 @@ demo: .venv/installed
 
 .PHONY: test
 test: lint
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest --numprocesses 2 --dist loadfile
+
+SEEDS ?= 200
+JOBS ?= 50
+
+.PHONY: simulate
+simulate: .venv/installed
+	@$(PYTHON) -m tests.simulation --seeds $(SEEDS) --jobs $(JOBS)
 
 .PHONY: lint
 lint: .venv/installed

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef
 
 MAX_MESSAGE_ATTRIBUTES: Final = 10
+MAX_MESSAGE_BYTES: Final = 1024 * 1024
+"""SQS's limit of a message, its attributes included."""
+
 MAX_BATCH: Final = 10
 MAX_VISIBILITY_SECONDS: Final = 11 * 3600
 """SQS counts its twelve hours from the receive; no invocation lasts the one that is left."""
@@ -88,21 +91,30 @@ class SqsQueue:
             )
 
     def dead_letter(self, record: Record, error: PipelineError, step: Step, job_id: str) -> None:
-        """See `Queue.dead_letter`; upstream's attributes go along as far as SQS's ten allow."""
+        """See `Queue.dead_letter`.
+
+        The body comes first: beside one that fills the message there is room for part of the
+        reason only, which stands on the job all the same. Upstream's own attributes go along as
+        far as SQS's ten and its size allow.
+        """
         reason = {
+            "jobId": job_id,
             "errorCode": error.code,
+            "failedStep": step,
             "errorMessage": _NOT_TAKEN.sub("\N{REPLACEMENT CHARACTER}", error.message)[
                 :MAX_ERROR_CHARACTERS
             ],
-            "failedStep": step,
-            "jobId": job_id,
         }
-        attributes: dict[str, MessageAttributeValueTypeDef] = {
-            name: {"DataType": "String", "StringValue": value} for name, value in reason.items()
-        }
+        wanted = {name: _text_attribute(value) for name, value in reason.items()}
         for name, value in record.attributes.items():
-            if name not in reason and len(attributes) < MAX_MESSAGE_ATTRIBUTES:
-                attributes[name] = _attribute(value)
+            wanted.setdefault(name, _attribute(value))
+        attributes: dict[str, MessageAttributeValueTypeDef] = {}
+        room = MAX_MESSAGE_BYTES - len(record.body.encode())
+        for name, attribute in wanted.items():
+            size = _size(name, attribute)
+            if len(attributes) < MAX_MESSAGE_ATTRIBUTES and size <= room:
+                attributes[name] = attribute
+                room -= size
         with aws.translated("sqs:SendMessage"):
             self._client.send_message(
                 QueueUrl=self._dlq_url, MessageBody=record.body, MessageAttributes=attributes
@@ -155,6 +167,16 @@ class Downloads:
                 ],
             )
         return len(answer.get("Failed", []))
+
+
+def _text_attribute(value: str) -> "MessageAttributeValueTypeDef":
+    return {"DataType": "String", "StringValue": value}
+
+
+def _size(name: str, attribute: "MessageAttributeValueTypeDef") -> int:
+    """What SQS counts of an attribute: its name, its type and its value, in bytes."""
+    text = name + attribute["DataType"] + attribute.get("StringValue", "")
+    return len(text.encode()) + len(bytes(attribute.get("BinaryValue", b"")))
 
 
 def _attribute(value: Mapping[str, Any]) -> "MessageAttributeValueTypeDef":
