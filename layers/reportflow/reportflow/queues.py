@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import batched
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import msgspec
 
@@ -176,7 +176,7 @@ def _text_attribute(value: str) -> "MessageAttributeValueTypeDef":
 def _size(name: str, attribute: "MessageAttributeValueTypeDef") -> int:
     """What SQS counts of an attribute: its name, its type and its value, in bytes."""
     text = name + attribute["DataType"] + attribute.get("StringValue", "")
-    return len(text.encode()) + len(bytes(attribute.get("BinaryValue", b"")))
+    return len(text.encode()) + len(cast("bytes", attribute.get("BinaryValue", b"")))
 
 
 def _attribute(value: Mapping[str, Any]) -> "MessageAttributeValueTypeDef":
