@@ -25,7 +25,14 @@ app = typer.Typer(
 )
 console = Console(stderr=True, highlight=False)
 
-START_ERRORS = (SynthesisError, BackendError, ExecutionError, PackageError, InvocationFailed)
+START_ERRORS = (
+    SynthesisError,
+    BackendError,
+    ExecutionError,
+    PackageError,
+    InvocationFailed,
+    system.PortError,
+)
 
 Backend = Annotated[BackendKind, typer.Option(help="The program that plays AWS.")]
 Settings = Annotated[
@@ -58,6 +65,8 @@ def up(
         secret_key=secret_key,
         port=port,
     )
+    if not state.parent.is_dir():
+        raise typer.BadParameter(f"{state.parent} is no folder", param_hint="--state")
     state.unlink(missing_ok=True)
     with _for_people(interrupted=0), system.run(options, console.print) as running:
         running.state.write(state)
@@ -110,7 +119,7 @@ def _for_people(*, interrupted: int) -> Iterator[None]:
         console.print("Stopped.")
         sys.exit(interrupted)
     except START_ERRORS as error:
-        console.print(str(error), style="red", markup=False)
+        console.print(str(error), style="red", markup=False, soft_wrap=True)
         sys.exit(1)
 
 

@@ -35,6 +35,10 @@ MAX_PROCESSES = 4
 """Of each function: more would only wait for this machine's processor."""
 
 
+class PortError(RuntimeError):
+    """The webhook's front cannot listen where it was told to."""
+
+
 @dataclass(frozen=True)
 class Options:
     """What to run.
@@ -93,7 +97,8 @@ def run(options: Options, tell: Callable[[str], None]) -> Iterator[System]:
 
     Raises:
         SynthesisError: a setting is wrong.
-        BackendError, ExecutionError, PackageError, InvocationFailed: a part does not start.
+        BackendError, ExecutionError, PackageError, InvocationFailed, PortError: a part does not
+            start.
     """
     log_folder = BUILD_CACHE / "logs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     log_folder.mkdir(parents=True)
@@ -124,8 +129,7 @@ def run(options: Options, tell: Callable[[str], None]) -> Iterator[System]:
         with _step("start the functions", tell):
             pools = _start_functions(deployment, backend, log_folder, stack)
         with _step("start the webhook's front and the event sources", tell):
-            api = Api(deployment.region, deployment.account)
-            gateway = HttpGateway(deployment.routes, pools, api, port=options.port)
+            gateway = _start_gateway(deployment, pools, options.port)
             stack.callback(gateway.stop)
             webhook_url = f"{gateway.url}/webhooks/{token}"
             if emulator is not None:
@@ -186,6 +190,19 @@ def _start_functions(
         for started in [starting.submit(pool.warm_up) for pool in pools.values()]:
             started.result()
     return pools
+
+
+def _start_gateway(
+    deployment: Deployment, pools: Mapping[str, FunctionPool], port: int
+) -> HttpGateway:
+    api = Api(deployment.region, deployment.account)
+    try:
+        return HttpGateway(deployment.routes, pools, api, port=port)
+    except OSError as error:
+        raise PortError(
+            f"Port {port} cannot be used ({error.strerror}): take another with --port, or 0 for a "
+            "free one."
+        ) from error
 
 
 def _start_event_sources(
