@@ -140,7 +140,7 @@ class PipelineStack(Stack):
         statements = [
             _allow(_CONSUME, requests.queue_arn),
             _allow(["sqs:SendMessage"], dead_letters.queue_arn, downloads.queue_arn),
-            _allow(["dynamodb:UpdateItem"], table.table_arn),
+            _allow(["dynamodb:GetItem", "dynamodb:UpdateItem"], table.table_arn),
             _allow(["secretsmanager:GetSecretValue"], self._storage.secret.secret_arn),
         ]
         if settings.payload_buckets:

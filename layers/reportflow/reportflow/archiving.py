@@ -229,6 +229,9 @@ class Archiving:
             ) from error
 
     def _fail(self, record: Record, job: Job, error: PipelineError) -> Outcome:
+        standing = self._jobs.get(job.job_id)
+        if standing is not None and standing.status is JobStatus.ARCHIVED:
+            return _duplicate(standing)
         outcome = self._dead_letter(record, job.job_id, error)
         self._jobs.failed(job, error, Step.ARCHIVE, self._clock())
         return outcome

@@ -110,6 +110,12 @@ class Jobs(Protocol):
     def give_back(self, job: Job, now: datetime, *, costs_retry: bool) -> None:
         """End the lease after a failure that may be retried; nothing if the lease is lost."""
 
+    def unanswered(self, job: Job, now: datetime) -> None:
+        """Record that the submission's answer was lost, and end the lease's time at once.
+
+        From now on a webhook may settle it; nothing if the lease is lost.
+        """
+
     def submitted(self, job: Job, file_id: str, url: str, now: datetime) -> bool:
         """Record the 202. False: the lease was lost to another attempt."""
 

@@ -105,6 +105,16 @@ class JobsTable:
             {**_under_lease(job), ":count": int(costs_retry)},
         )
 
+    def unanswered(self, job: Job, now: datetime) -> None:
+        """See `Jobs.unanswered`."""
+        self._try_update(
+            job.job_id,
+            now,
+            "SET leaseExpiresAt = :now, outcomeUnknownAt = :now",
+            _UNDER_LEASE,
+            _under_lease(job),
+        )
+
     def submitted(self, job: Job, file_id: str, url: str, now: datetime) -> bool:
         """See `Jobs.submitted`."""
         return self._try_update(
@@ -156,7 +166,7 @@ class JobsTable:
                 TableName=self._table,
                 IndexName=BY_STATUS,
                 KeyConditionExpression="#status = :submitting",
-                FilterExpression="requestDigest = :digest AND leaseExpiresAt < :now",
+                FilterExpression="requestDigest = :digest AND leaseExpiresAt <= :now",
                 ExpressionAttributeNames={"#status": "status"},
                 ExpressionAttributeValues={
                     ":submitting": {"S": JobStatus.SUBMITTING},
@@ -172,7 +182,7 @@ class JobsTable:
                 and job.status is JobStatus.SUBMITTING
                 and job.request_digest == request_digest
                 and job.lease is not None
-                and job.lease.expires_at < now
+                and job.lease.expires_at <= now
             ):
                 return job
         return None

@@ -14,6 +14,9 @@ from reportflow.observability import logger
 from reportflow.queues import Queue, Record
 from reportflow.service import Accepted
 
+LEASE_MARGIN: Final = timedelta(seconds=2)
+"""Added to the invocation's deadline, for clocks that differ."""
+
 CONTENDED_SECONDS: Final = 5.0
 """How soon to look again at a job that another delivery is submitting."""
 
@@ -26,8 +29,8 @@ class SubmissionPolicy:
     """How patient the submitter is.
 
     `max_attempts` is a job's retry budget. At `max_receives` the queue itself would dead-letter
-    the message next, without a reason. `outcome_grace` is how long after its invocation an
-    unanswered submission may still be settled by a webhook, before it is repeated.
+    the message next, without a reason. `outcome_grace` is how long an unanswered submission may
+    still be settled by its webhook, before it is repeated.
     """
 
     max_attempts: int
@@ -93,7 +96,7 @@ class Submission:
                 raise
             return self._reject(record, own_id, error)
         job_id = request.job_id or own_id
-        lease = Lease(_owner(record, invocation), invocation.deadline + self._policy.outcome_grace)
+        lease = Lease(_owner(record, invocation), invocation.deadline + LEASE_MARGIN)
         job = self._jobs.claim(job_id, request, record.message_id, lease, self._clock())
         if job.lease is not None and job.lease.owner == lease.owner:
             return self._submit(record, request, job)
@@ -110,11 +113,11 @@ class Submission:
     def _take_over(
         self, record: Record, request: GenerationRequest, job: Job, lease: Lease
     ) -> Outcome:
-        """Go on where another attempt died or lost the answer, once its lease has run out."""
+        """Go on where another attempt died or lost the answer, if no webhook settles it in time."""
         now = self._clock()
         taken = (
             job.lease is not None
-            and job.lease.expires_at <= now
+            and job.lease.expires_at + self._policy.outcome_grace <= now
             and self._jobs.take_over(job, lease, now)
         )
         if not taken:
@@ -151,7 +154,8 @@ class Submission:
             raise
         except OutcomeUnknown as error:
             raise self._wait_out(job, error) from error
-        if not self._jobs.submitted(job, accepted.file_id, accepted.url, self._clock()):
+        stored = self._jobs.submitted(job, accepted.file_id, accepted.url, self._clock())
+        if not stored and not self._has_file(job, accepted.file_id):
             logger().error(
                 "submitted twice: the lease was lost",
                 extra={"job_id": job.job_id, "file_id": accepted.file_id},
@@ -162,14 +166,18 @@ class Submission:
         return Outcome.SUBMITTED
 
     def _wait_out(self, job: Job, error: OutcomeUnknown) -> Held:
-        """Keep the lease: the next attempt begins when it has run out, as after a crash."""
+        """Let a webhook settle what became of the request, and look again after the grace."""
         logger().warning("outcome unknown", extra={"job_id": job.job_id, "error_code": error.code})
-        remaining = timedelta()
-        if job.lease is not None:
-            remaining = job.lease.expires_at - self._clock()
-        held = Held(error.code, error.message, delay_seconds=remaining.total_seconds() + 1)
+        self._jobs.unanswered(job, self._clock())
+        wait = self._policy.outcome_grace + timedelta(seconds=1)
+        held = Held(error.code, error.message, delay_seconds=wait.total_seconds())
         held.job_id = job.job_id
         return held
+
+    def _has_file(self, job: Job, file_id: str) -> bool:
+        """Whether the refused write had been made: its answer was lost, and it was repeated."""
+        standing = self._jobs.get(job.job_id)
+        return standing is not None and standing.file_id == file_id
 
     def _reject(self, record: Record, job_id: str, error: PipelineError) -> Outcome:
         """End a message that never became a job."""
@@ -188,7 +196,12 @@ class Submission:
         return _log_failure(job_id, error)
 
     def _fail(self, record: Record, job: Job, error: PipelineError) -> Outcome:
-        self._queue.dead_letter(record, error, Step.SUBMIT, job.job_id)
+        try:
+            self._queue.dead_letter(record, error, Step.SUBMIT, job.job_id)
+        except Retryable:
+            # Not a crash: the next delivery need not wait for the lease, nor suspect a second PDF.
+            self._jobs.give_back(job, self._clock(), costs_retry=False)
+            raise
         self._jobs.failed(job, error, Step.SUBMIT, self._clock())
         return _log_failure(job.job_id, error)
 
