@@ -1,7 +1,7 @@
 """DynamoDB in memory: one table whose writes are linearizable and whose indexes lag behind."""
 
 import heapq
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -132,19 +132,3 @@ class DynamoDB:
             fits = expressions.condition(text, names)
             found = [item for item in found if fits(item, values)]
         return {"Items": found[: call.get("Limit")]}
-
-    def get_paginator(self, operation: str) -> "Pages":
-        """A paginator that finds everything on its first page."""
-        assert operation == "query", operation
-        return Pages(self)
-
-
-class Pages:
-    """A query's pages."""
-
-    def __init__(self, client: DynamoDB) -> None:
-        self._client = client
-
-    def paginate(self, **call: Any) -> Iterator[dict[str, Any]]:
-        """The pages, fetched as they are asked for."""
-        yield self._client.query(**call)

@@ -12,7 +12,12 @@ EPOCH: Final = datetime(2026, 3, 31, 20, 0, 0, tzinfo=UTC)
 
 
 class Task(greenlet.greenlet):
-    """A line of execution of the code under test; it stops at each outside call."""
+    """A line of execution of the code under test; it stops at each outside call.
+
+    `process` is what it dies with.
+    """
+
+    process: object = None
 
     def resume(self) -> None:
         """Go on where it stopped, unless it was killed meanwhile."""

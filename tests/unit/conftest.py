@@ -21,12 +21,12 @@ from reportflow.consumer import Invocation
 from reportflow.jobs import Job, Lease
 from reportflow.jobs_table import JobsTable
 from reportflow.payloads import Payloads
-from reportflow.queues import Record
+from reportflow.queues import Downloads, Record
 from reportflow.secret import SecretStore
 from reportflow.service import ReportFlow
 from reportflow.submission import Submission
 from tests.unit.clock import Clock, Ticker
-from tests.unit.deliveries import INVOCATION_SECONDS, MAX_ATTEMPTS
+from tests.unit.deliveries import ARCHIVING_POLICY, INVOCATION_SECONDS, SUBMISSION_POLICY
 from tests.unit.peer import Peer, Respond, answer, listening
 from tests.unit.queue_pair import QueuePair
 from tests.unit.reportflow_answers import accepting
@@ -34,8 +34,6 @@ from tests.unit.samples import (
     APP_KEY,
     FILE_ID,
     JOB_ID,
-    MAX_FILE_BYTES,
-    ORPHAN_GRACE,
     PDF,
     SECRET_KEY,
     TOKEN,
@@ -44,7 +42,7 @@ from tests.unit.samples import (
 )
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.type_defs import GlobalSecondaryIndexTypeDef, KeySchemaElementTypeDef
+    from mypy_boto3_dynamodb.type_defs import GlobalSecondaryIndexTypeDef
 
 TTL_DAYS = 30
 
@@ -73,20 +71,23 @@ def invocation(clock: Clock) -> Invocation:
 @pytest.fixture
 def table_name(aws: Backend) -> str:
     name = f"jobs-{uuid4()}"
-    keys: dict[str, list[KeySchemaElementTypeDef]] = {
-        "byFileId": [{"AttributeName": "fileId", "KeyType": "HASH"}],
-        "byStatus": [
-            {"AttributeName": "status", "KeyType": "HASH"},
-            {"AttributeName": "updatedAt", "KeyType": "RANGE"},
-        ],
-    }
     indexes: list[GlobalSecondaryIndexTypeDef] = [
         {
-            "IndexName": index,
-            "KeySchema": schema,
+            "IndexName": "byFileId",
+            "KeySchema": [{"AttributeName": "fileId", "KeyType": "HASH"}],
             "Projection": {"ProjectionType": "KEYS_ONLY"},
-        }
-        for index, schema in keys.items()
+        },
+        {
+            "IndexName": "byStatus",
+            "KeySchema": [
+                {"AttributeName": "status", "KeyType": "HASH"},
+                {"AttributeName": "updatedAt", "KeyType": "RANGE"},
+            ],
+            "Projection": {
+                "ProjectionType": "INCLUDE",
+                "NonKeyAttributes": ["requestDigest", "leaseExpiresAt"],
+            },
+        },
     ]
     aws.client("dynamodb").create_table(
         TableName=name,
@@ -124,10 +125,14 @@ def item(aws: Backend, table_name: str) -> Callable[[str], dict[str, str]]:
 
 @pytest.fixture
 def queues(aws: Backend) -> QueuePair:
-    sqs = aws.client("sqs")
-    name = uuid4()
-    url = sqs.create_queue(QueueName=f"queue-{name}")["QueueUrl"]
-    return QueuePair(sqs, url, sqs.create_queue(QueueName=f"dlq-{name}")["QueueUrl"])
+    """The queue that the function under test consumes."""
+    return QueuePair.made_with(aws.client("sqs"))
+
+
+@pytest.fixture
+def ordered(aws: Backend) -> QueuePair:
+    """Where the submitter orders its checks."""
+    return QueuePair.made_with(aws.client("sqs"))
 
 
 @pytest.fixture
@@ -190,7 +195,7 @@ def peer(listen: Callable[[Respond], Peer]) -> Peer:
 
 @pytest.fixture
 def service(peer: Peer, secret_store: SecretStore) -> Iterator[ReportFlow]:
-    client = ReportFlow(f"{peer.url}/v1", secret_store)
+    client = ReportFlow(f"{peer.url}/v1", f"{peer.url}/files", secret_store)
     yield client
     client._session.close()
 
@@ -231,6 +236,7 @@ def submission(
     jobs: JobsTable,
     service: ReportFlow,
     queues: QueuePair,
+    ordered: QueuePair,
     peer: Peer,
     bucket: str,
     clock: Clock,
@@ -241,7 +247,8 @@ def submission(
         service,
         Payloads(lambda: aws.client("s3"), (bucket,)),
         queues.queue,
-        max_attempts=MAX_ATTEMPTS,
+        Downloads(ordered.client, ordered.url),
+        policy=SUBMISSION_POLICY,
         clock=clock,
     )
 
@@ -262,19 +269,17 @@ def archiving(
         service,
         S3Archive(aws.client("s3"), bucket),
         queues.queue,
-        max_file_bytes=MAX_FILE_BYTES,
-        orphan_grace=ORPHAN_GRACE,
-        max_attempts=MAX_ATTEMPTS,
+        policy=ARCHIVING_POLICY,
         clock=clock,
     )
 
 
 @pytest.fixture
-def job(jobs: JobsTable, clock: Clock) -> Job:
+def job(jobs: JobsTable, peer: Peer, clock: Clock) -> Job:
     """A job that ReportFlow has taken."""
     lease = Lease("submitter", clock() + timedelta(seconds=30))
     claimed = jobs.claim(JOB_ID, request(), "message-1", lease, clock())
-    jobs.submitted(claimed, FILE_ID, "https://x", clock())
+    jobs.submitted(claimed, FILE_ID, f"{peer.url}/files/of-the-202", clock())
     found = jobs.find_by_file_id(FILE_ID)
     assert found is not None
     return found

@@ -1,15 +1,36 @@
-"""A message that is delivered again, and the invocation that gets it."""
+"""A message that is delivered again, the invocation that gets it, and how patient that is."""
 
 from dataclasses import replace
 from datetime import timedelta
 
+from reportflow.archiving import ArchivingPolicy
 from reportflow.consumer import Invocation
 from reportflow.queues import Record
+from reportflow.submission import SubmissionPolicy
 from tests.unit.clock import Clock
+from tests.unit.samples import MAX_FILE_BYTES
 
 INVOCATION_SECONDS = 30
-PAST_THE_LEASE = INVOCATION_SECONDS + 60
+OUTCOME_GRACE = timedelta(minutes=1)
+PAST_THE_LEASE = INVOCATION_SECONDS + OUTCOME_GRACE.total_seconds() + 1
 MAX_ATTEMPTS = 3
+MAX_RECEIVES = 40
+
+ORPHAN_GRACE = timedelta(minutes=15)
+CHECK_INTERVAL = timedelta(minutes=5)
+COMPLETION_DEADLINE = timedelta(hours=1)
+
+SUBMISSION_POLICY = SubmissionPolicy(
+    max_attempts=MAX_ATTEMPTS, max_receives=MAX_RECEIVES, outcome_grace=OUTCOME_GRACE
+)
+ARCHIVING_POLICY = ArchivingPolicy(
+    max_file_bytes=MAX_FILE_BYTES,
+    max_attempts=MAX_ATTEMPTS,
+    max_receives=MAX_RECEIVES,
+    orphan_grace=ORPHAN_GRACE,
+    check_interval=CHECK_INTERVAL,
+    completion_deadline=COMPLETION_DEADLINE,
+)
 
 
 def redelivered(record: Record) -> Record:

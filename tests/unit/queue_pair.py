@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+from uuid import uuid4
 
 from local.sqs_event import batches
 from reportflow.queues import Record, SqsQueue, records
@@ -23,6 +24,13 @@ class QueuePair:
     client: "SQSClient"
     url: str
     dlq_url: str
+
+    @classmethod
+    def made_with(cls, client: "SQSClient") -> Self:
+        """A new pair of empty queues."""
+        name = uuid4()
+        url = client.create_queue(QueueName=f"queue-{name}")["QueueUrl"]
+        return cls(client, url, client.create_queue(QueueName=f"dlq-{name}")["QueueUrl"])
 
     @property
     def queue(self) -> SqsQueue:

@@ -1,7 +1,6 @@
 """A valid message of each kind, and a PDF."""
 
 import json
-from datetime import timedelta
 from typing import Any
 
 from reportflow.messages import GenerationRequest, parse_request
@@ -14,7 +13,6 @@ SECRET_KEY = "sec-77d0ab"
 TOKEN = "t0kenT0kenT0kenT0kenT0ken"
 
 MAX_FILE_BYTES = 3 * 1024 * 1024
-ORPHAN_GRACE = timedelta(minutes=15)
 
 PDF = b"%PDF-1.7\n" + b"1 0 obj\n<< /Producer (test) >>\nendobj\n" * 40 + b"trailer\n%%EOF\n"
 
@@ -55,9 +53,15 @@ def completed_body(**changes: Any) -> str:
             "uuid": "9b2d6f",
             "designId": DESIGN_ID,
             "version": 1,
+            "requestDigest": request().digest,
             **changes,
         }
     )
+
+
+def check_body(**changes: Any) -> str:
+    """The other message of the download queue."""
+    return json.dumps({"kind": "check", "jobId": JOB_ID, **changes})
 
 
 def webhook_body(**changes: Any) -> dict[str, Any]:

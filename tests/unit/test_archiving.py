@@ -14,13 +14,12 @@ from reportflow.jobs import Job, JobStatus
 from reportflow.pdf import ReceivedPdf
 from reportflow.queues import Record
 from tests.unit.clock import Clock
-from tests.unit.deliveries import MAX_ATTEMPTS
+from tests.unit.deliveries import MAX_ATTEMPTS, ORPHAN_GRACE
 from tests.unit.peer import Peer, Received, answer
 from tests.unit.queue_pair import QueuePair
 from tests.unit.samples import (
     DESIGN_ID,
     JOB_ID,
-    ORPHAN_GRACE,
     PDF,
     completed_body,
 )

@@ -10,10 +10,11 @@ from reportflow.consumer import MAX_DELAY_SECONDS, Invocation, Outcome, Work, co
 from reportflow.errors import CredentialsRefused, Held, Retryable, Throttled
 from reportflow.jobs_table import JobsTable
 from reportflow.payloads import Payloads
-from reportflow.queues import Record
+from reportflow.queues import Downloads, Record
 from reportflow.service import ReportFlow
 from reportflow.submission import Submission
 from tests.unit.clock import Clock
+from tests.unit.deliveries import SUBMISSION_POLICY
 from tests.unit.peer import Peer, answer
 from tests.unit.queue_pair import QueuePair
 from tests.unit.samples import message_body
@@ -37,6 +38,7 @@ def test_the_ten_records_of_a_batch_are_in_flight_at_the_same_time(
     jobs: JobsTable,
     service: ReportFlow,
     queues: QueuePair,
+    ordered: QueuePair,
     peer: Peer,
     clock: Clock,
     invocation: Invocation,
@@ -54,10 +56,18 @@ def test_the_ten_records_of_a_batch_are_in_flight_at_the_same_time(
     batch = queues.receive()
     assert len(batch) == 10
     work = Submission(
-        jobs, service, Payloads(pytest.fail, ()), queues.queue, max_attempts=3, clock=clock
+        jobs,
+        service,
+        Payloads(pytest.fail, ()),
+        queues.queue,
+        Downloads(ordered.client, ordered.url),
+        policy=SUBMISSION_POLICY,
+        clock=clock,
     )
 
-    assert consume(batch, work, queues.queue, invocation, rng) == {"batchItemFailures": []}
+    assert consume(batch, work, queues.queue, invocation, rng=rng, clock=clock) == {
+        "batchItemFailures": []
+    }
     assert all(jobs.find_by_file_id(f"file_{number}") for number in range(10))
 
 
@@ -77,7 +87,7 @@ def test_one_that_fails_keeps_none_of_the_others_back(
         done.append(record.message_id)
         return Outcome.SUBMITTED
 
-    response = consume(batch, work, queues.queue, INVOCATION, rng)
+    response = consume(batch, work, queues.queue, INVOCATION, rng=rng, clock=Clock())
 
     returned = {failure["itemIdentifier"] for failure in response["batchItemFailures"]}
     assert returned == {record.message_id for record in batch if record.body != "good"}
@@ -87,7 +97,9 @@ def test_one_that_fails_keeps_none_of_the_others_back(
 def test_an_empty_batch_is_done(queues: QueuePair, rng: random.Random) -> None:
     work = fail(ZeroDivisionError())
 
-    assert consume([], work, queues.queue, INVOCATION, rng) == {"batchItemFailures": []}
+    assert consume([], work, queues.queue, INVOCATION, rng=rng, clock=Clock()) == {
+        "batchItemFailures": []
+    }
 
 
 @pytest.mark.parametrize(
@@ -102,7 +114,7 @@ def test_a_delay_that_was_asked_for_is_kept(
     error = kind("CODE", "message", delay_seconds=asked)
 
     with queues.visibility_changes() as changes:
-        consume(queues.receive(), fail(error), queues.queue, INVOCATION, rng)
+        consume(queues.receive(), fail(error), queues.queue, INVOCATION, rng=rng, clock=Clock())
 
     assert changes == [given]
 
@@ -117,7 +129,7 @@ def test_without_one_the_delay_grows_with_the_number_of_receives(
         with queues.visibility_changes() as changes:
             for _ in range(12):
                 error = Retryable("CODE", "message")
-                consume([again], fail(error), queues.queue, INVOCATION, rng)
+                consume([again], fail(error), queues.queue, INVOCATION, rng=rng, clock=Clock())
         longest.append(max(changes))
 
     assert longest[0] <= 2 < longest[1] <= 64 < longest[2] <= 900
@@ -129,7 +141,9 @@ def test_a_defect_of_ours_leaves_the_message_to_the_queues_own_time(
     record = queues.deliver("{}")
 
     with queues.visibility_changes() as changes:
-        response = consume([record], fail(KeyError("x")), queues.queue, INVOCATION, rng)
+        response = consume(
+            [record], fail(KeyError("x")), queues.queue, INVOCATION, rng=rng, clock=Clock()
+        )
 
     assert changes == []
     assert response["batchItemFailures"] == [{"itemIdentifier": record.message_id}]
@@ -141,7 +155,9 @@ def test_a_queue_that_refuses_the_delay_keeps_the_message(
     record = queues.deliver("{}")
     stale = Record(**{**vars(record), "receipt_handle": "not a handle"})
 
-    response = consume([stale], fail(Retryable("C", "m")), queues.queue, INVOCATION, rng)
+    response = consume(
+        [stale], fail(Retryable("C", "m")), queues.queue, INVOCATION, rng=rng, clock=Clock()
+    )
 
     assert response["batchItemFailures"] == [{"itemIdentifier": record.message_id}]
 
@@ -157,7 +173,7 @@ def test_outcomes_are_counted_as_metrics(
             raise Held("CODE", "message", delay_seconds=60)
         return Outcome(record.body)
 
-    consume(queues.receive(), work, queues.queue, INVOCATION, rng)
+    consume(queues.receive(), work, queues.queue, INVOCATION, rng=rng, clock=Clock())
 
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     (metrics,) = [line for line in lines if "_aws" in line]

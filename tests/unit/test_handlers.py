@@ -19,12 +19,15 @@ from tests.unit.queue_pair import QueuePair
 from tests.unit.samples import APP_KEY, SECRET_KEY, TOKEN, webhook_body
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
+BOTH = (
+    "JOBS_TABLE DOWNLOAD_QUEUE_URL SECRET_ARN REPORTFLOW_URL REPORTFLOW_FILES_URL STATUS_TTL_DAYS "
+    "MAX_ATTEMPTS MAX_RECEIVE_COUNT CHECK_DELAY_SECONDS"
+)
 NEEDS = {
-    "submitter": "JOBS_TABLE REQUEST_QUEUE_URL REQUEST_DLQ_URL SECRET_ARN REPORTFLOW_URL "
-    "PAYLOAD_BUCKETS STATUS_TTL_DAYS MAX_ATTEMPTS",
+    "submitter": f"{BOTH} REQUEST_QUEUE_URL REQUEST_DLQ_URL PAYLOAD_BUCKETS OUTCOME_GRACE_SECONDS",
     "webhook": "DOWNLOAD_QUEUE_URL SECRET_ARN WORKSPACE_ID",
-    "downloader": "JOBS_TABLE DOWNLOAD_QUEUE_URL DOWNLOAD_DLQ_URL SECRET_ARN REPORTFLOW_URL "
-    "ARCHIVE_BUCKET MAX_FILE_BYTES ORPHAN_GRACE_SECONDS STATUS_TTL_DAYS MAX_ATTEMPTS",
+    "downloader": f"{BOTH} DOWNLOAD_DLQ_URL ARCHIVE_BUCKET MAX_FILE_BYTES ORPHAN_GRACE_SECONDS "
+    "COMPLETION_DEADLINE_SECONDS",
 }
 
 type Items = Callable[[str], dict[str, str]]
@@ -83,9 +86,14 @@ def _environment(
         "DOWNLOAD_DLQ_URL": queues.dlq_url,
         "SECRET_ARN": secret_arn,
         "REPORTFLOW_URL": emulator.url,
+        "REPORTFLOW_FILES_URL": emulator.url.removesuffix("/v1"),
         "PAYLOAD_BUCKETS": "",
         "STATUS_TTL_DAYS": "30",
         "MAX_ATTEMPTS": "3",
+        "MAX_RECEIVE_COUNT": "100",
+        "OUTCOME_GRACE_SECONDS": "60",
+        "CHECK_DELAY_SECONDS": "300",
+        "COMPLETION_DEADLINE_SECONDS": "3600",
         "WORKSPACE_ID": "acme",
         "ARCHIVE_BUCKET": bucket,
         "MAX_FILE_BYTES": "10000000",

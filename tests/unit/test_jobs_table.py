@@ -41,7 +41,9 @@ class Story:
         assert found is not None
         return found
 
-    def leave_at(self, state: JobStatus | None, *, given_back: bool = False) -> list[Job]:
+    def leave_at(
+        self, state: JobStatus | None, *, given_back: bool = False, with_file: bool = False
+    ) -> list[Job]:
         """Bring the job there; returns what was read on the way."""
         if state is None:
             return [Job(JOB_ID, JobStatus.SUBMITTING, START, lease=self.lease())]
@@ -52,6 +54,8 @@ class Story:
             assert self.jobs.archived(seen[-1], ARCHIVED, self.clock())
             seen.append(replace(seen[-1], status=state))
         if state is JobStatus.FAILED:
+            if with_file:
+                seen.append(self.submit(seen[0]))
             assert self.jobs.failed(seen[-1], ERROR, Step.SUBMIT, self.clock())
             seen.append(replace(seen[-1], status=state, lease=None))
         if given_back:
@@ -78,13 +82,14 @@ METHODS: dict[str, Method] = {
     "failed": lambda story, job: story.jobs.failed(job, ERROR, Step.ARCHIVE, story.clock()),
 }
 
-STATES: list[tuple[JobStatus | None, bool]] = [
-    (None, False),
-    (JobStatus.SUBMITTING, False),
-    (JobStatus.SUBMITTING, True),
-    (JobStatus.SUBMITTED, False),
-    (JobStatus.ARCHIVED, False),
-    (JobStatus.FAILED, False),
+STATES: list[tuple[JobStatus | None, bool, bool]] = [
+    (None, False, False),
+    (JobStatus.SUBMITTING, False, False),
+    (JobStatus.SUBMITTING, True, False),
+    (JobStatus.SUBMITTED, False, False),
+    (JobStatus.ARCHIVED, False, False),
+    (JobStatus.FAILED, False, False),
+    (JobStatus.FAILED, False, True),
 ]
 
 type Move = tuple[JobStatus | None, JobStatus]
@@ -109,10 +114,11 @@ def moves_of(story: Story, item: Items, method: Method, job: Job) -> set[Move]:
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 @pytest.mark.parametrize(
-    ("state", "given_back", "read"),
+    ("state", "given_back", "with_file", "read"),
     [(*state, 0) for state in STATES]
-    + [(JobStatus.SUBMITTED, False, 1), (JobStatus.FAILED, False, 1)]
-    + [(JobStatus.ARCHIVED, False, read) for read in (1, 2)],
+    + [(JobStatus.SUBMITTED, False, False, 1), (JobStatus.FAILED, False, False, 1)]
+    + [(JobStatus.ARCHIVED, False, False, read) for read in (1, 2)]
+    + [(JobStatus.FAILED, False, True, read) for read in (1, 2)],
 )
 def test_every_write_makes_a_legal_move_or_none(
     story: Story,
@@ -121,9 +127,10 @@ def test_every_write_makes_a_legal_move_or_none(
     state: JobStatus | None,
     *,
     given_back: bool,
+    with_file: bool,
     read: int,
 ) -> None:
-    seen = story.leave_at(state, given_back=given_back)
+    seen = story.leave_at(state, given_back=given_back, with_file=with_file)
 
     moved = moves_of(story, item, method, seen[read])
 
@@ -139,6 +146,8 @@ MADE_BY: dict[Move, str] = {
     (JobStatus.SUBMITTED, JobStatus.ARCHIVED): "archived",
     (JobStatus.SUBMITTED, JobStatus.FAILED): "failed",
     (JobStatus.FAILED, JobStatus.SUBMITTING): "claim",
+    (JobStatus.FAILED, JobStatus.ARCHIVED): "archived",
+    (JobStatus.FAILED, JobStatus.FAILED): "failed",
 }
 
 
@@ -146,16 +155,16 @@ MADE_BY: dict[Move, str] = {
     "move", [(left, reached) for left, states in TRANSITIONS.items() for reached in sorted(states)]
 )
 def test_every_legal_move_can_be_made(story: Story, item: Items, move: Move) -> None:
-    seen = story.leave_at(move[0])
+    seen = story.leave_at(move[0], with_file=True)
 
     assert moves_of(story, item, METHODS[MADE_BY[move]], seen[-1]) == {move}
 
 
-@pytest.mark.parametrize(("state", "given_back"), STATES[1:])
+@pytest.mark.parametrize(("state", "given_back", "with_file"), STATES[1:])
 def test_a_state_has_its_time_and_only_an_end_has_an_expiry(
-    story: Story, item: Items, state: JobStatus, *, given_back: bool
+    story: Story, item: Items, state: JobStatus, *, given_back: bool, with_file: bool
 ) -> None:
-    story.leave_at(state, given_back=given_back)
+    story.leave_at(state, given_back=given_back, with_file=with_file)
     record = item(JOB_ID)
 
     now = story.clock().astimezone(UTC)

@@ -7,7 +7,7 @@ from reportflow.errors import Permanent
 from reportflow.messages import (
     MAX_METADATA_BYTES,
     GenerationRequest,
-    parse_completed,
+    parse_download,
     parse_request,
     salvage_job_id,
 )
@@ -241,7 +241,7 @@ def test_the_digest_is_the_same_for_the_same_document(same: bytes) -> None:
         message_body(content=content(fileName="b.pdf", params={"a": 1, "b": [1, 2]})).encode(),
         with_params('{"a":1,"b":[2,1]}'),
         with_params('{"a":"1","b":[1,2]}'),
-        with_params('{"a":1.0,"b":[1,2]}'),
+        with_params('{"a":1.01,"b":[1,2]}'),
         with_params('{"a":1.00000000000000000001,"b":[1,2]}'),
         with_params('{"a":true,"b":[1,2]}'),
         with_params('{"a":1,"b":[1,2],"c":null}'),
@@ -286,7 +286,8 @@ def test_a_job_id_is_salvaged_from_an_invalid_message(body: str, expected: str) 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"kind": "check"},
+        {"kind": "other"},
+        {"kind": None},
         {"fileId": "a/b"},
         {"fileId": "../x"},
         {"fileId": "x?y"},
@@ -297,6 +298,7 @@ def test_a_job_id_is_salvaged_from_an_invalid_message(body: str, expected: str) 
         {"designId": "x"},
         {"version": 0},
         {"params": {}},
+        {"requestDigest": None},
     ],
     ids=repr,
 )
@@ -304,7 +306,7 @@ def test_a_wrong_message_of_the_download_queue_is_refused_by_its_field(
     changes: dict[str, Any],
 ) -> None:
     with pytest.raises(Permanent) as refused:
-        parse_completed(completed_body(**changes).encode())
+        parse_download(completed_body(**changes).encode())
 
     assert refused.value.code == "INVALID_MESSAGE"
     assert next(iter(changes)) in refused.value.message
@@ -313,4 +315,4 @@ def test_a_wrong_message_of_the_download_queue_is_refused_by_its_field(
 @pytest.mark.parametrize("body", [b"", b"[]", b"\xff", b"[" * 200_000], ids=lambda body: body[:5])
 def test_what_is_no_completed_file_is_refused(body: bytes) -> None:
     with pytest.raises(Permanent, match="INVALID_MESSAGE"):
-        parse_completed(body)
+        parse_download(body)

@@ -6,7 +6,7 @@ import pytest
 
 from reportflow.errors import Permanent, Retryable
 from reportflow.jobs import Step
-from reportflow.messages import CompletedFile, parse_completed
+from reportflow.messages import Check, CompletedFile, Download, parse_download
 from reportflow.queues import MAX_MESSAGE_ATTRIBUTES, MAX_VISIBILITY_SECONDS, Downloads, SqsQueue
 from tests.unit.peer import Peer, answer
 from tests.unit.queue_pair import QueuePair
@@ -161,18 +161,19 @@ def test_a_queue_that_does_not_answer_is_a_retryable_failure(queues: QueuePair) 
 
 @pytest.mark.parametrize("count", [1, 10, 11, 25])
 def test_every_file_becomes_one_message(queues: QueuePair, count: int) -> None:
-    files = [CompletedFile(f"file_{n}", f"uuid_{n}", DESIGN_ID, 1) for n in range(count)]
+    files = [CompletedFile(f"file_{n}", f"uuid_{n}", DESIGN_ID, 1, "d") for n in range(count)]
 
     Downloads(queues.client, queues.url).send(files)
 
-    queued: list[CompletedFile] = []
+    queued: list[Download] = []
     while records := queues.receive():
-        queued += [parse_completed(record.body.encode()) for record in records]
-    assert sorted(queued, key=files.index) == files
+        queued += [parse_download(record.body.encode()) for record in records]
+    assert len(queued) == count
+    assert all(file in queued for file in files)
 
 
 def test_a_file_that_the_queue_refuses_is_not_passed_over(queues: QueuePair) -> None:
-    too_large = CompletedFile("f" * (1024 * 1024), "u", DESIGN_ID, 1)
+    too_large = CompletedFile("f" * (1024 * 1024), "u", DESIGN_ID, 1, "d")
 
     with pytest.raises(Retryable):
         Downloads(queues.client, queues.url).send([too_large])
@@ -185,7 +186,26 @@ def test_a_batch_that_the_queue_takes_in_part_is_sent_again(
     refused = {"Id": "1", "SenderFault": False, "Code": "InternalError"}
     body = json.dumps({"Successful": [taken], "Failed": [refused]}).encode()
     peer.respond = lambda _: answer(200, body, Content_Type="application/x-amz-json-1.0")
-    files = [CompletedFile(f"file_{n}", "u", DESIGN_ID, 1) for n in range(2)]
+    files = [CompletedFile(f"file_{n}", "u", DESIGN_ID, 1, "d") for n in range(2)]
 
     with pytest.raises(Retryable, match="1 of 2"):
         Downloads(client_at("sqs", peer.url), f"{peer.url}/1/downloads").send(files)
+
+
+@pytest.mark.parametrize("seconds", [0, 900])
+def test_a_check_comes_when_its_time_has(queues: QueuePair, seconds: int) -> None:
+    downloads = Downloads(queues.client, queues.url, check_delay_seconds=seconds)
+
+    downloads.order("job-1")
+
+    delayed = queues.client.get_queue_attributes(
+        QueueUrl=queues.url, AttributeNames=["ApproximateNumberOfMessagesDelayed"]
+    )["Attributes"]["ApproximateNumberOfMessagesDelayed"]
+    received = [parse_download(record.body.encode()) for record in queues.receive()]
+    assert int(delayed) == (seconds > 0)
+    assert received == ([] if seconds else [Check("job-1")])
+
+
+def test_a_check_that_the_queue_does_not_take_is_ordered_again(queues: QueuePair) -> None:
+    with pytest.raises(Retryable, match="AWS_"):
+        Downloads(queues.client, queues.url + "-absent").order("job-1")

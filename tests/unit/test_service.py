@@ -56,7 +56,6 @@ def test_a_submission_is_the_documented_request(service: ReportFlow, peer: Peer)
         (429, Throttled),
         (500, Retryable),
         (503, Retryable),
-        (504, Retryable),
     ],
 )
 @pytest.mark.parametrize("message", ["デザインがありません", ["version", "は整数です"]])
@@ -224,7 +223,7 @@ def test_ten_threads_share_a_client(service: ReportFlow, peer: Peer) -> None:
 
 @pytest.fixture
 def emulated(emulator: Emulator, secret_store: SecretStore) -> Iterator[ReportFlow]:
-    client = ReportFlow(emulator.url, secret_store)
+    client = ReportFlow(emulator.url, emulator.url, secret_store)
     yield client
     client._session.close()
 

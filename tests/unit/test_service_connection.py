@@ -107,7 +107,7 @@ def test_cookies_are_not_kept(service: ReportFlow, peer: Peer) -> None:
 def test_a_refused_connection_can_be_tried_again(secret_store: SecretStore) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    client = ReportFlow(f"http://127.0.0.1:{port}/v1", secret_store)
+    client = ReportFlow(f"http://127.0.0.1:{port}/v1", "http://127.0.0.1/", secret_store)
 
     error = failure(client)
 
@@ -119,7 +119,7 @@ def test_a_connection_that_is_not_made_in_time_can_be_tried_again(
     busy_port: int, secret_store: SecretStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service_module, "CONNECT_SECONDS", 0.1)
-    client = ReportFlow(f"http://127.0.0.1:{busy_port}/v1", secret_store)
+    client = ReportFlow(f"http://127.0.0.1:{busy_port}/v1", "http://127.0.0.1/", secret_store)
 
     error = failure(client)
 

@@ -12,11 +12,13 @@ from reportflow.errors import CredentialsRefused, Retryable, Throttled
 from reportflow.jobs import JobStatus
 from reportflow.jobs_table import JobsTable
 from reportflow.payloads import Payloads
+from reportflow.queues import Downloads
 from reportflow.service import ReportFlow
 from reportflow.submission import Submission
 from tests.unit.clock import Clock
 from tests.unit.deliveries import (
     MAX_ATTEMPTS,
+    SUBMISSION_POLICY,
     next_invocation,
     redelivered,
 )
@@ -204,6 +206,7 @@ def test_a_payload_that_cannot_be_read_uses_the_queues_count_up(
     jobs: JobsTable,
     service: ReportFlow,
     queues: QueuePair,
+    ordered: QueuePair,
     item: Items,
     clock: Clock,
     listen: Callable[..., Peer],
@@ -216,7 +219,8 @@ def test_a_payload_that_cannot_be_read_uses_the_queues_count_up(
         service,
         Payloads(lambda: s3, ("mine",)),
         queues.queue,
-        max_attempts=MAX_ATTEMPTS,
+        Downloads(ordered.client, ordered.url),
+        policy=SUBMISSION_POLICY,
         clock=clock,
     )
     record = queues.deliver(pointer("mine"))

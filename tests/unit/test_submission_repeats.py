@@ -36,13 +36,20 @@ def test_the_same_message_twice_is_one_request(
 
 
 def test_the_same_job_many_times_in_one_batch_is_one_request(
-    submission: Submission, queues: QueuePair, peer: Peer, item: Items, invocation: Invocation
+    submission: Submission,
+    queues: QueuePair,
+    peer: Peer,
+    item: Items,
+    clock: Clock,
+    invocation: Invocation,
 ) -> None:
     for _ in range(10):
         queues.send(message_body())
     batch = queues.receive()
 
-    response = consume(batch, submission, queues.queue, invocation, random.Random(1))
+    response = consume(
+        batch, submission, queues.queue, invocation, rng=random.Random(1), clock=clock
+    )
 
     assert len(peer.received) == 1
     again = {failure["itemIdentifier"] for failure in response["batchItemFailures"]}
@@ -57,7 +64,7 @@ def test_the_same_job_many_times_in_one_batch_is_one_request(
 
 @pytest.mark.parametrize(
     "changes",
-    [{"version": 2}, {"content": {"fileName": "invoice.pdf", "params": {"amount": 10000.0}}}],
+    [{"version": 2}, {"content": {"fileName": "invoice.pdf", "params": {"amount": 10000.01}}}],
     ids=["version", "params"],
 )
 @pytest.mark.parametrize("state", ["submitting", "submitted"])

@@ -17,9 +17,6 @@ from reportflow.service import Accepted
 LEASE_MARGIN: Final = timedelta(seconds=2)
 """Added to the invocation's deadline, for clocks that differ."""
 
-CONTENDED_SECONDS: Final = 5.0
-"""How soon to look again at a job that another delivery is submitting."""
-
 MAX_UNKNOWN_OUTCOMES: Final = 3
 """After so many repeated submissions a person decides: each may have made a PDF."""
 
@@ -121,11 +118,7 @@ class Submission:
             and self._jobs.take_over(job, lease, now)
         )
         if not taken:
-            raise Held(
-                "BEING_SUBMITTED",
-                "another delivery of this job is at work",
-                delay_seconds=CONTENDED_SECONDS,
-            )
+            raise Held("BEING_SUBMITTED", "another delivery of this job is at work")
         job = replace(job, lease=lease, possible_duplicates=job.possible_duplicates + 1)
         if job.possible_duplicates <= MAX_UNKNOWN_OUTCOMES:
             return self._submit(record, request, job)
