@@ -23,7 +23,7 @@ from local.packages import PackageError
 app = typer.Typer(
     help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 START_ERRORS = (
     SynthesisError,
@@ -119,7 +119,7 @@ def _for_people(*, interrupted: int) -> Iterator[None]:
         console.print("Stopped.")
         sys.exit(interrupted)
     except START_ERRORS as error:
-        console.print(str(error), style="red", markup=False, soft_wrap=True)
+        console.print(str(error), style="red", markup=False)
         sys.exit(1)
 
 

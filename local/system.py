@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -92,7 +92,11 @@ class System:
 
 
 @contextmanager
-def run(options: Options, tell: Callable[[str], None]) -> Iterator[System]:
+def run(
+    options: Options,
+    tell: Callable[[str], None],
+    start_backend: Callable[[BackendKind, Path], AbstractContextManager[Backend]] = run_backend,
+) -> Iterator[System]:
     """Start the system, and stop all of it on leaving. `tell` hears of each step and its time.
 
     Raises:
@@ -121,7 +125,7 @@ def run(options: Options, tell: Callable[[str], None]) -> Iterator[System]:
                 Path(assembly_folder),
             )
         with _step(f"start {options.backend}", tell):
-            backend = stack.enter_context(run_backend(options.backend, log_folder))
+            backend = stack.enter_context(start_backend(options.backend, log_folder))
         with _step("create the template's resources", tell):
             deployment = deploy(assembly, backend)
         outputs = {name: value for of in deployment.outputs.values() for name, value in of.items()}

@@ -1,13 +1,19 @@
 """The whole system, running from its own template and packages."""
 
+import os
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
 import pytest
 
 from local.backend import BackendKind
+from local.emulator.fault_plan import Call
+from local.emulator.faults import Lost
 from local.system import Options, System, run
-from tests.pipeline.driver import Driver
+from tests.pipeline.aws_proxy import RandomFailures, no_mischief
+from tests.pipeline.driver import Driver, new_id, until
+from tests.pipeline.faulty import FaultySystem, Patience, on, run_faulty
 
 PAYLOAD_BUCKET = "upstream-payloads"
 
@@ -19,6 +25,32 @@ SETTINGS = {
     "check_delay_seconds": "3",
     "payload_buckets": PAYLOAD_BUCKET,
 }
+
+FAULT_SETTINGS = {
+    # The client's read time-out is 10 s and must come first.
+    "submitter_timeout_seconds": "12",
+    "downloader_timeout_seconds": "12",
+    "outcome_grace_seconds": "6",
+    "orphan_grace_seconds": "30",
+    "check_delay_seconds": "3",
+    "completion_deadline_seconds": "60",
+    "max_attempts": "6",
+    "max_file_mb": "1",
+}
+
+STORM_SETTINGS = {
+    # Long enough for the SDK's own retries, short because of the kills.
+    "submitter_timeout_seconds": "5",
+    "downloader_timeout_seconds": "5",
+    "request_batch_size": "5",
+    "download_batch_size": "3",
+    "outcome_grace_seconds": "3",
+    "orphan_grace_seconds": "30",
+    "check_delay_seconds": "3",
+    "max_file_mb": "1",
+}
+
+SEED_VARIABLE = "FAULT_SEED"
 
 
 @pytest.fixture(scope="session", params=list(BackendKind))
@@ -50,3 +82,60 @@ def log_text(system: System) -> Callable[[], str]:
     return lambda: "".join(
         pool.log_path.read_text() for pool in system.pools.values() if pool.log_path.exists()
     )
+
+
+@pytest.fixture(scope="session")
+def faulty_system() -> Iterator[FaultySystem]:
+    with run_faulty(FAULT_SETTINGS) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def patience(faulty_system: FaultySystem) -> Patience:
+    """Jobs that take a minute to end, begun first, so that they wait while other tests run."""
+    patience = Patience(new_id("never-made"), new_id("keys-refused"))
+    fault = on(Call.RENDER, Lost(), prefix=patience.never_made)
+    faulty_system.emulator.faults.replace([fault])
+    key = faulty_system.change_keys("revoked")
+    faulty_system.send(patience.keys_refused)
+
+    def refused() -> bool | None:
+        job = faulty_system.driver.job(patience.keys_refused)
+        return (job is not None and job["updatedAt"] > job["createdAt"]) or None
+
+    until(refused, 20, "the keys are refused")
+    faulty_system.change_keys(key)
+    # The process at work would believe for seconds more that there is no other key.
+    faulty_system.kill("submitter")
+    faulty_system.send(patience.never_made)
+    until(lambda: faulty_system.pdfs(patience.never_made) or None, 20, "the job is submitted")
+    return patience
+
+
+@pytest.fixture(scope="session")
+def faulty(faulty_system: FaultySystem, patience: Patience) -> FaultySystem:
+    """A system in which only ReportFlow fails, unless a test does more."""
+    return faulty_system
+
+
+@pytest.fixture(scope="session")
+def seed() -> int:
+    """Decides the random faults; the environment can set it to that of an earlier run."""
+    return int(os.environ.get(SEED_VARIABLE, secrets.randbelow(10**6)))
+
+
+@pytest.fixture(scope="session")
+def stormy(seed: int) -> Iterator[FaultySystem]:
+    """A system whose messages come back soon after their function was killed."""
+    with run_faulty(STORM_SETTINGS, seed) as running:
+        yield running
+
+
+@pytest.fixture
+def aws_failures(stormy: FaultySystem, seed: int) -> Iterator[RandomFailures]:
+    """The functions' calls of AWS fail at random."""
+    print(f"{SEED_VARIABLE}={seed}")
+    failures = RandomFailures(seed, share=0.05)
+    stormy.aws.mischief = failures
+    yield failures
+    stormy.aws.mischief = no_mischief

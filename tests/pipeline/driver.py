@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
@@ -80,12 +80,14 @@ class Driver:
             return None
         return {name: str(next(iter(value.values()))) for name, value in item.items()}
 
-    def ended(self, job_id: str, seconds: float = 30) -> dict[str, str]:
-        """The job's record once it has ended."""
+    def ended(
+        self, job_id: str, seconds: float = 30, ends: Collection[str] = ENDED
+    ) -> dict[str, str]:
+        """The job's record once it has ended in one of these ways."""
 
         def look() -> dict[str, str] | None:
             job = self.job(job_id)
-            return job if job and job["status"] in ENDED else None
+            return job if job and job["status"] in ends else None
 
         return until(look, seconds, f"the end of {job_id}, now {self.job(job_id)}")
 
@@ -106,7 +108,34 @@ class Driver:
 
         return until(look, seconds, f"{job_id} in {queue}")
 
-    def versions(self, prefix: str) -> list[str]:
-        """All versions of all objects under a prefix: an object written twice counts twice."""
-        found = self.s3.list_object_versions(Bucket=self.state["archive_bucket"], Prefix=prefix)
-        return [version["Key"] for version in found.get("Versions", [])]
+    def messages_left(self, queue: str) -> int:
+        """How many messages a queue holds: to be received, in flight or delayed."""
+        attributes = self.sqs.get_queue_attributes(
+            QueueUrl=self.state[queue], AttributeNames=["All"]
+        )["Attributes"]
+        counts = (
+            attributes["ApproximateNumberOfMessages"],
+            attributes["ApproximateNumberOfMessagesNotVisible"],
+            attributes["ApproximateNumberOfMessagesDelayed"],
+        )
+        return sum(map(int, counts))
+
+    def redrive(self, dead_letter_queue: str, queue: str, job_id: str) -> str:
+        """Send a job's dead letter back as SQS's redrive does; its new message id."""
+        dead = self.dead_letter(dead_letter_queue, job_id)
+        attributes = dead["MessageAttributes"]
+        sent = self.sqs.send_message(
+            QueueUrl=self.state[queue], MessageBody=dead["Body"], MessageAttributes=attributes
+        )
+        self.sqs.delete_message(
+            QueueUrl=self.state[dead_letter_queue], ReceiptHandle=dead["ReceiptHandle"]
+        )
+        return sent["MessageId"]
+
+    def objects(self, job_id: str) -> list[str]:
+        """All versions of all objects of a job: an object written twice counts twice."""
+        pages = self.s3.get_paginator("list_object_versions").paginate(
+            Bucket=self.state["archive_bucket"]
+        )
+        keys = [version["Key"] for page in pages for version in page.get("Versions", [])]
+        return [key for key in keys if key.split("/")[4] == job_id]

@@ -24,9 +24,7 @@ class Index:
         keys = [self.hash_key, *([self.range_key] if self.range_key else [])]
         if any(key not in item for key in keys):
             return None
-        return {
-            name: item[name] for name in (*keys, "jobId", *self.included) if name in item
-        }
+        return {name: item[name] for name in (*keys, "jobId", *self.included) if name in item}
 
 
 INDEXES: Final[Mapping[str, Index]] = {
@@ -77,16 +75,10 @@ class Replica:
 class DynamoDB:
     """`boto3`'s client as far as `JobsTable` uses it, on one table with the key `jobId`."""
 
-    def __init__(
-        self,
-        *,
-        monotonic: Callable[[], float],
-        lag: Callable[[], float],
-        written: Written | None = None,
-    ) -> None:
+    def __init__(self, *, monotonic: Callable[[], float], lag: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._lag = lag
-        self._written = written
+        self.written: Written | None = None
         self.items: dict[str, Item] = {}
         self._replicas = {name: Replica(index) for name, index in INDEXES.items()}
 
@@ -95,6 +87,8 @@ class DynamoDB:
         job_id = call["Key"]["jobId"]["S"]
         names = tuple(call.get("ExpressionAttributeNames", {}).items())
         values = call["ExpressionAttributeValues"]
+        texts = call["ConditionExpression"], call["UpdateExpression"]
+        assert not expressions.unused(texts, names, tuple(values)), call
         before = self.items.get(job_id, {})
         if not expressions.condition(call["ConditionExpression"], names)(before, values):
             answer: Any = {
@@ -108,8 +102,8 @@ class DynamoDB:
         now = self._monotonic()
         for replica in self._replicas.values():
             replica.send(job_id, after, now + self._lag())
-        if self._written is not None:
-            self._written(job_id, before, after)
+        if self.written is not None:
+            self.written(job_id, before, after)
         return {"Attributes": dict(after)}
 
     def get_item(self, **call: Any) -> dict[str, Any]:
@@ -124,10 +118,9 @@ class DynamoDB:
         names = tuple(call.get("ExpressionAttributeNames", {}).items())
         values = call["ExpressionAttributeValues"]
         key, sign, placeholder = call["KeyConditionExpression"].split(" ")
-        assert sign == "=" and dict(names).get(key, key) == index.hash_key, call
-        found = self._replicas[call["IndexName"]].query(
-            values[placeholder]["S"], self._monotonic()
-        )
+        assert sign == "=", call
+        assert dict(names).get(key, key) == index.hash_key, call
+        found = self._replicas[call["IndexName"]].query(values[placeholder]["S"], self._monotonic())
         if text := call.get("FilterExpression"):
             fits = expressions.condition(text, names)
             found = [item for item in found if fits(item, values)]

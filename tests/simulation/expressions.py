@@ -8,7 +8,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 type Value = Mapping[str, str]
 type Item = dict[str, Value]
@@ -18,7 +18,8 @@ type Update = Callable[[Item, Values], None]
 type _Operand = Callable[[Mapping[str, Value], Values], Value | None]
 
 _TOKEN: Final = re.compile(r"\s*([#:]?[A-Za-z_][A-Za-z0-9_]*|<=|>=|<>|[=<>(),])")
-_COMPARE: Final[Mapping[str, Callable[[object, object], bool]]] = {
+_PLACEHOLDER: Final = re.compile(r"[#:][A-Za-z_][A-Za-z0-9_]*")
+_COMPARE: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "=": operator.eq,
     "<>": operator.ne,
     "<": operator.lt,
@@ -51,17 +52,7 @@ def update(text: str, names: tuple[tuple[str, str], ...]) -> Update:
         if clause not in _CLAUSES or clause in seen:
             raise SyntaxError(f"{clause!r} in {text!r}")
         seen.add(clause)
-        while True:
-            name = parser.name()
-            if clause == "SET":
-                parser.expect("=")
-                sets.append((name, parser.operand()))
-            elif clause == "ADD":
-                adds.append((name, parser.operand()))
-            else:
-                removes.append(name)
-            if not parser.accept(","):
-                break
+        parser.changes(clause, sets, adds, removes)
     touched = [*(name for name, _ in sets), *(name for name, _ in adds), *removes]
     if len(touched) != len(set(touched)):
         raise SyntaxError(f"two changes of one attribute in {text!r}")
@@ -69,17 +60,24 @@ def update(text: str, names: tuple[tuple[str, str], ...]) -> Update:
     def change(item: Item, values: Values) -> None:
         before = dict(item)
         for name, operand in sets:
-            value = operand(before, values)
-            assert value is not None, f"{name} is set to an attribute that is not there"
-            item[name] = value
+            item[name] = _there(operand(before, values))
         for name, operand in adds:
-            value = operand(before, values)
-            assert value is not None
-            item[name] = {"N": str(int(before.get(name, {"N": "0"})["N"]) + int(value["N"]))}
+            summand = _there(operand(before, values))
+            old = before.get(name, {"N": "0"})
+            item[name] = {"N": str(int(old["N"]) + int(summand["N"]))}
         for name in removes:
             item.pop(name, None)
 
     return change
+
+
+@cache
+def unused(
+    texts: tuple[str, ...], names: tuple[tuple[str, str], ...], values: tuple[str, ...]
+) -> frozenset[str]:
+    """The placeholders that no expression uses; DynamoDB refuses a call that has any."""
+    used = frozenset(_PLACEHOLDER.findall(" ".join(texts)))
+    return frozenset((*dict(names), *values)) - used
 
 
 class _Parser:
@@ -113,6 +111,25 @@ class _Parser:
     def expect(self, token: str) -> None:
         if not self.accept(token):
             raise SyntaxError(f"{token!r} is missing in {self._text!r}")
+
+    def changes(
+        self,
+        clause: str,
+        sets: list[tuple[str, _Operand]],
+        adds: list[tuple[str, _Operand]],
+        removes: list[str],
+    ) -> None:
+        while True:
+            name = self.name()
+            if clause == "SET":
+                self.expect("=")
+                sets.append((name, self.operand()))
+            elif clause == "ADD":
+                adds.append((name, self.operand()))
+            else:
+                removes.append(name)
+            if not self.accept(","):
+                return
 
     def end(self) -> None:
         if self._tokens:
@@ -189,10 +206,21 @@ def _and(left: Condition, right: Condition) -> Condition:
 
 
 def _compare(sign: str, left: Value | None, right: Value | None) -> bool:
-    """DynamoDB compares values of one type only; an attribute that is not there meets nothing."""
+    """DynamoDB compares values of one type only; an attribute that is not there meets nothing.
+
+    What `<>` says of one is not documented, so nobody may ask.
+    """
+    if sign == "<>" and (left is None or right is None):
+        raise SyntaxError("<> of an attribute that is not there")
     if left is None or right is None or left.keys() != right.keys():
         return False
     (kind, one), (_, other) = *left.items(), *right.items()
     if kind == "N":
         return _COMPARE[sign](int(one), int(other))
     return _COMPARE[sign](one, other)
+
+
+def _there(value: Value | None) -> Value:
+    if value is None:
+        raise SyntaxError("an operand is an attribute that is not there")
+    return value

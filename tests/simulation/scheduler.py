@@ -48,8 +48,12 @@ class Scheduler:
 
     def after(self, seconds: float, action: Callable[[], None]) -> None:
         """Let `action` run on the hub so much later."""
+        self.at(self.now + seconds, action)
+
+    def at(self, when: float, action: Callable[[], None]) -> None:
+        """Let `action` run on the hub at that moment, or now if it has passed."""
         self._asked += 1
-        heapq.heappush(self._due, (self.now + seconds, self._asked, action))
+        heapq.heappush(self._due, (max(when, self.now), self._asked, action))
 
     def task(self, work: Callable[[], None]) -> Task:
         """A task that runs `work` once it is resumed."""

@@ -12,6 +12,7 @@ from stacks.packaging import REPOSITORY
 CHANGED = {
     "workspace_id": "acme",
     "reportflow_url": "http://127.0.0.1:9000/v1/",
+    "reportflow_files_url": "http://127.0.0.1:9001/files/",
     "stack_prefix": "Invoices",
     "removal_policy": "destroy",
     "payload_buckets": "acme-payloads, acme-more-payloads",
@@ -30,6 +31,9 @@ CHANGED = {
     "message_retention_days": "8",
     "max_file_mb": "300",
     "orphan_grace_seconds": "77",
+    "outcome_grace_seconds": "78",
+    "check_delay_seconds": "79",
+    "completion_deadline_seconds": "7900",
     "status_ttl_days": "99",
     "log_level": "DEBUG",
     "log_retention_days": "7",

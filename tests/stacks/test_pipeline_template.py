@@ -187,6 +187,26 @@ def test_a_role_reaches_what_its_function_is_told_of_and_nothing_else(
         assert reached == told | {reference(function["LoggingConfig"]["LogGroup"])}
 
 
+def test_a_function_may_send_to_the_queues_that_it_fills(pipeline: Template) -> None:
+    roles = pipeline.of_type(ROLE)
+    filled = {
+        name: {
+            reference(resource)
+            for statement in statements(roles[reference(function["Role"])])
+            if "sqs:SendMessage" in as_list(statement["Action"])
+            for resource in as_list(statement["Resource"])
+        }
+        for name, function in by_name(pipeline).items()
+    }
+    told = {name: environment(function) for name, function in by_name(pipeline).items()}
+    downloads = reference(told["downloader"]["DOWNLOAD_QUEUE_URL"])
+    assert filled == {
+        "submitter": {downloads, reference(told["submitter"]["REQUEST_DLQ_URL"])},
+        "webhook": {downloads},
+        "downloader": {reference(told["downloader"]["DOWNLOAD_DLQ_URL"])},
+    }
+
+
 def test_payload_buckets_are_read_only_where_configured(
     pipeline: Template, changed_pipeline: Template
 ) -> None:

@@ -32,6 +32,7 @@ def found(assembly: Path, storage: Template, pipeline: Template) -> dict[str, An
     return {
         "workspace_id": environment["webhook"]["WORKSPACE_ID"],
         "reportflow_url": environment["submitter"]["REPORTFLOW_URL"],
+        "reportflow_files_url": environment["downloader"]["REPORTFLOW_FILES_URL"],
         "stack_prefix": prefix,
         "removal_policy": {"Delete": "destroy", "Retain": "retain"}[table["DeletionPolicy"]],
         "payload_buckets": tuple(environment["submitter"]["PAYLOAD_BUCKETS"].split(",")),
@@ -48,6 +49,11 @@ def found(assembly: Path, storage: Template, pipeline: Template) -> dict[str, An
         "message_retention_days": requests["MessageRetentionPeriod"] // DAY,
         "max_file_mb": int(environment["downloader"]["MAX_FILE_BYTES"]) // MIB,
         "orphan_grace_seconds": int(environment["downloader"]["ORPHAN_GRACE_SECONDS"]),
+        "outcome_grace_seconds": int(environment["submitter"]["OUTCOME_GRACE_SECONDS"]),
+        "check_delay_seconds": int(environment["submitter"]["CHECK_DELAY_SECONDS"]),
+        "completion_deadline_seconds": int(
+            environment["downloader"]["COMPLETION_DEADLINE_SECONDS"]
+        ),
         "status_ttl_days": int(environment["submitter"]["STATUS_TTL_DAYS"]),
         "log_level": environment["webhook"]["POWERTOOLS_LOG_LEVEL"],
         "log_retention_days": log_retention,

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from reportflow.jobs_table import BY_FILE_ID
+from reportflow.jobs_table import BY_FILE_ID, BY_STATUS
 from tests.stacks.template import Template, reference
 
 HOLDS_DATA = {
@@ -89,7 +89,18 @@ def test_a_job_is_found_by_id_file_and_status(storage: Template) -> None:
         for index in table["GlobalSecondaryIndexes"]
     }
     assert [key["AttributeName"] for key in table["KeySchema"]] == ["jobId"]
-    assert keys == {BY_FILE_ID: ["fileId"], "byStatus": ["status", "updatedAt"]}
+    assert keys == {BY_FILE_ID: ["fileId"], BY_STATUS: ["status", "updatedAt"]}
+
+
+def test_the_index_of_states_tells_the_unanswered_without_reading_every_job(
+    storage: Template,
+) -> None:
+    (by_status,) = (
+        index
+        for index in storage.one("AWS::DynamoDB::Table")["GlobalSecondaryIndexes"]
+        if index["IndexName"] == BY_STATUS
+    )
+    assert set(by_status["Projection"]["NonKeyAttributes"]) >= {"requestDigest", "leaseExpiresAt"}
 
 
 def test_the_table_forgets_on_time_and_can_be_restored(storage: Template) -> None:

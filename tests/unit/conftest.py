@@ -26,7 +26,7 @@ from reportflow.secret import SecretStore
 from reportflow.service import ReportFlow
 from reportflow.submission import Submission
 from tests.unit.clock import Clock, Ticker
-from tests.unit.deliveries import ARCHIVING_POLICY, INVOCATION_SECONDS, SUBMISSION_POLICY
+from tests.unit.deliveries import ARCHIVING_POLICY, INVOCATION_SECONDS, SUBMISSION_POLICY, DeadEnd
 from tests.unit.peer import Peer, Respond, answer, listening
 from tests.unit.queue_pair import QueuePair
 from tests.unit.reportflow_answers import accepting
@@ -231,26 +231,40 @@ def client_at() -> Iterator[Callable[[str, str], Any]]:
 
 
 @pytest.fixture
-def submission(
+def submission_with(
     aws: Backend,
     jobs: JobsTable,
     service: ReportFlow,
     queues: QueuePair,
     ordered: QueuePair,
-    peer: Peer,
     bucket: str,
     clock: Clock,
-) -> Submission:
+) -> Callable[..., Submission]:
+    """Makes submissions with another `service`, or other `bodies` or `checks`, than the real."""
+
+    def make(**parts: Any) -> Submission:
+        usual: dict[str, Any] = {
+            "service": service,
+            "bodies": Payloads(lambda: aws.client("s3"), (bucket,)),
+            "checks": Downloads(ordered.client, ordered.url),
+        }
+        return Submission(
+            jobs=jobs, queue=queues.queue, policy=SUBMISSION_POLICY, clock=clock, **usual | parts
+        )
+
+    return make
+
+
+@pytest.fixture
+def submission(submission_with: Callable[..., Submission], peer: Peer) -> Submission:
     peer.respond = accepting()
-    return Submission(
-        jobs,
-        service,
-        Payloads(lambda: aws.client("s3"), (bucket,)),
-        queues.queue,
-        Downloads(ordered.client, ordered.url),
-        policy=SUBMISSION_POLICY,
-        clock=clock,
-    )
+    return submission_with()
+
+
+@pytest.fixture
+def dying_submission(submission_with: Callable[..., Submission]) -> Submission:
+    """Its function is killed while it waits for ReportFlow's answer."""
+    return submission_with(service=DeadEnd())
 
 
 @pytest.fixture

@@ -5,14 +5,17 @@ from datetime import timedelta
 
 from reportflow.archiving import ArchivingPolicy
 from reportflow.consumer import Invocation
+from reportflow.messages import GenerationRequest
 from reportflow.queues import Record
-from reportflow.submission import SubmissionPolicy
+from reportflow.service import Accepted
+from reportflow.submission import LEASE_MARGIN, SubmissionPolicy
 from tests.unit.clock import Clock
 from tests.unit.samples import MAX_FILE_BYTES
 
 INVOCATION_SECONDS = 30
 OUTCOME_GRACE = timedelta(minutes=1)
-PAST_THE_LEASE = INVOCATION_SECONDS + OUTCOME_GRACE.total_seconds() + 1
+PAST_THE_LEASE = INVOCATION_SECONDS + LEASE_MARGIN.total_seconds() + 0.1
+PAST_THE_GRACE = PAST_THE_LEASE + OUTCOME_GRACE.total_seconds()
 MAX_ATTEMPTS = 3
 MAX_RECEIVES = 40
 
@@ -41,3 +44,14 @@ def redelivered(record: Record) -> Record:
 
 def next_invocation(clock: Clock) -> Invocation:
     return Invocation(f"request-{clock()}", clock() + timedelta(seconds=INVOCATION_SECONDS))
+
+
+class Killed(BaseException):
+    """The function's process is gone; nothing of ours handles it."""
+
+
+class DeadEnd:
+    """ReportFlow, as a function sees it that is killed before the answer."""
+
+    def submit(self, request: GenerationRequest) -> Accepted:
+        raise Killed(request.design_id)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 from uuid import uuid4
 
 from local.sqs_event import batches
@@ -56,6 +56,13 @@ class QueuePair:
     def deliver(self, body: str) -> Record:
         """Send a message and receive it."""
         self.send(body)
+        (record,) = self.receive()
+        return record
+
+    def redrive(self) -> Record:
+        """The only dead letter as it comes back: the same attributes, another message id."""
+        (letter,) = self.dead_letters()
+        self.send(letter["Body"], cast("Any", letter["MessageAttributes"]))
         (record,) = self.receive()
         return record
 

@@ -10,11 +10,11 @@ from reportflow.archive import S3Archive
 from reportflow.archiving import Archiving
 from reportflow.consumer import Invocation, Outcome
 from reportflow.errors import CredentialsRefused, Held, Retryable, Throttled
-from reportflow.jobs import Job, JobStatus
+from reportflow.jobs import Job
 from reportflow.pdf import ReceivedPdf
 from reportflow.queues import Record
 from tests.unit.clock import Clock
-from tests.unit.deliveries import MAX_ATTEMPTS, ORPHAN_GRACE
+from tests.unit.deliveries import MAX_ATTEMPTS, MAX_RECEIVES, ORPHAN_GRACE, redelivered
 from tests.unit.peer import Peer, Received, answer
 from tests.unit.queue_pair import QueuePair
 from tests.unit.samples import (
@@ -146,20 +146,28 @@ def test_after_the_grace_time_it_is_nobodys_here(
 @pytest.mark.parametrize(
     "changes", [{"version": 2}, {"designId": DESIGN_ID.replace("5", "6")}], ids=str
 )
-def test_a_file_of_another_document_is_not_fetched(
+def test_a_file_of_another_document_is_not_fetched_and_the_job_goes_on(
+    *,
     archiving: Archiving,
     peer: Peer,
     queues: QueuePair,
     job: Job,
+    record: Record,
     item: Items,
     invocation: Invocation,
     changes: dict[str, object],
 ) -> None:
-    record = queues.deliver(completed_body(**changes))
+    before = item(job.job_id)
+    other = queues.deliver(completed_body(**changes))
 
-    assert archiving(record, invocation) is Outcome.FAILED
+    assert archiving(other, invocation) is Outcome.FAILED
     assert peer.received == []
-    assert item(job.job_id)["errorCode"] == "FILE_MISMATCH"
+    assert item(job.job_id) == before
+    (letter,) = queues.dead_letters()
+    assert letter["Body"] == other.body
+    assert letter["MessageAttributes"]["errorCode"]["StringValue"] == "FILE_MISMATCH"
+
+    assert archiving(record, invocation) is Outcome.ARCHIVED
 
 
 def test_the_case_of_a_design_id_does_not_matter(
@@ -170,9 +178,7 @@ def test_the_case_of_a_design_id_does_not_matter(
     assert archiving(record, invocation) is Outcome.ARCHIVED
 
 
-@pytest.mark.parametrize("end", [JobStatus.ARCHIVED, JobStatus.FAILED])
-def test_word_of_a_file_whose_job_has_ended_changes_nothing(
-    *,
+def test_word_of_a_file_that_is_archived_changes_nothing(
     archiving: Archiving,
     peer: Peer,
     queues: QueuePair,
@@ -181,21 +187,67 @@ def test_word_of_a_file_whose_job_has_ended_changes_nothing(
     item: Items,
     contents: Contents,
     invocation: Invocation,
-    end: JobStatus,
 ) -> None:
-    if end is JobStatus.FAILED:
-        peer.respond = lambda _: answer(404)
     archiving(record, invocation)
-    before, asked, letters = item(JOB_ID), len(peer.received), queues.dead_letters()
-    assert before["status"] == end
+    before, asked = item(job.job_id), len(peer.received)
     peer.respond = lambda _: answer(200, PDF + b"later")
 
-    assert archiving(record, invocation) is Outcome.DUPLICATE
+    assert archiving(redelivered(record), invocation) is Outcome.DUPLICATE
     assert item(job.job_id) == before
     assert len(peer.received) == asked
-    assert contents() == ([PDF] if end is JobStatus.ARCHIVED else [])
-    assert len(letters) == (end is JobStatus.FAILED)
+    assert contents() == [PDF]
     assert queues.dead_letters() == []
+
+
+def test_a_late_webhook_archives_a_job_that_failed_in_the_archive_step(
+    archiving: Archiving,
+    peer: Peer,
+    job: Job,
+    record: Record,
+    item: Items,
+    contents: Contents,
+    invocation: Invocation,
+) -> None:
+    peer.respond = lambda _: answer(404)
+    assert archiving(record, invocation) is Outcome.FAILED
+    assert item(job.job_id)["status"] == "FAILED"
+    peer.respond = lambda _: answer(200, PDF)
+
+    assert archiving(redelivered(record), invocation) is Outcome.ARCHIVED
+
+    kept = item(job.job_id)
+    assert kept["status"] == "ARCHIVED"
+    assert not {"errorCode", "errorMessage", "failedStep", "failedAt"} & set(kept)
+    assert contents() == [PDF]
+
+
+def test_a_message_that_its_function_dies_at_ends_with_a_reason(
+    archiving: Archiving,
+    peer: Peer,
+    queues: QueuePair,
+    job: Job,
+    record: Record,
+    item: Items,
+    invocation: Invocation,
+) -> None:
+    last = replace(record, receive_count=MAX_RECEIVES)
+
+    assert archiving(last, invocation) is Outcome.FAILED
+
+    (letter,) = queues.dead_letters()
+    assert letter["Body"] == record.body
+    assert letter["MessageAttributes"]["errorCode"]["StringValue"] == "CRASHED"
+    failed = item(job.job_id)
+    assert (failed["status"], failed["errorCode"]) == ("FAILED", "CRASHED")
+    assert failed["failedStep"] == "archive"
+    assert peer.received == []
+
+
+def test_until_its_last_delivery_a_message_is_tried(
+    archiving: Archiving, job: Job, record: Record, item: Items, invocation: Invocation
+) -> None:
+    assert archiving(replace(record, receive_count=MAX_RECEIVES - 1), invocation)
+    assert item(job.job_id)["status"] == "ARCHIVED"
 
 
 def test_two_deliveries_at_the_same_time_archive_once(

@@ -1,7 +1,7 @@
 import json
 import random
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,12 +9,9 @@ import pytest
 from reportflow.consumer import MAX_DELAY_SECONDS, Invocation, Outcome, Work, consume
 from reportflow.errors import CredentialsRefused, Held, Retryable, Throttled
 from reportflow.jobs_table import JobsTable
-from reportflow.payloads import Payloads
-from reportflow.queues import Downloads, Record
-from reportflow.service import ReportFlow
+from reportflow.queues import Record
 from reportflow.submission import Submission
 from tests.unit.clock import Clock
-from tests.unit.deliveries import SUBMISSION_POLICY
 from tests.unit.peer import Peer, answer
 from tests.unit.queue_pair import QueuePair
 from tests.unit.samples import message_body
@@ -35,10 +32,9 @@ def fail(error: Exception) -> Work:
 
 
 def test_the_ten_records_of_a_batch_are_in_flight_at_the_same_time(
+    submission: Submission,
     jobs: JobsTable,
-    service: ReportFlow,
     queues: QueuePair,
-    ordered: QueuePair,
     peer: Peer,
     clock: Clock,
     invocation: Invocation,
@@ -55,19 +51,10 @@ def test_the_ten_records_of_a_batch_are_in_flight_at_the_same_time(
         queues.send(message_body(jobId=f"job-{number}"))
     batch = queues.receive()
     assert len(batch) == 10
-    work = Submission(
-        jobs,
-        service,
-        Payloads(pytest.fail, ()),
-        queues.queue,
-        Downloads(ordered.client, ordered.url),
-        policy=SUBMISSION_POLICY,
-        clock=clock,
-    )
 
-    assert consume(batch, work, queues.queue, invocation, rng=rng, clock=clock) == {
-        "batchItemFailures": []
-    }
+    response = consume(batch, submission, queues.queue, invocation, rng=rng, clock=clock)
+
+    assert response == {"batchItemFailures": []}
     assert all(jobs.find_by_file_id(f"file_{number}") for number in range(10))
 
 
@@ -119,20 +106,55 @@ def test_a_delay_that_was_asked_for_is_kept(
     assert changes == [given]
 
 
+@pytest.mark.parametrize(
+    ("kind", "between"),
+    [
+        (Retryable, [(0, 2), (2, 64), (64, 900)]),
+        (CredentialsRefused, [(2, 60), (600, 1920), (1920, MAX_DELAY_SECONDS)]),
+    ],
+)
 def test_without_one_the_delay_grows_with_the_number_of_receives(
-    queues: QueuePair, rng: random.Random
+    queues: QueuePair,
+    rng: random.Random,
+    kind: type[Retryable],
+    between: list[tuple[float, float]],
 ) -> None:
+    """A person has to mend refused keys, which takes longer than any outage should."""
     record = queues.deliver("{}")
     longest = []
     for receive_count in (1, 6, 12):
-        again = Record(**{**vars(record), "receive_count": receive_count})
+        again = replace(record, receive_count=receive_count)
         with queues.visibility_changes() as changes:
             for _ in range(12):
-                error = Retryable("CODE", "message")
-                consume([again], fail(error), queues.queue, INVOCATION, rng=rng, clock=Clock())
+                work = fail(kind("CODE", "message"))
+                consume([again], work, queues.queue, INVOCATION, rng=rng, clock=Clock())
         longest.append(max(changes))
 
-    assert longest[0] <= 2 < longest[1] <= 64 < longest[2] <= 900
+    for seconds, (least, most) in zip(longest, between, strict=True):
+        assert least < seconds <= most
+
+
+@pytest.mark.parametrize(("seconds_left", "begun"), [(-1, 0), (0.9, 0), (5, 3)])
+def test_without_time_left_records_are_handed_back_untouched(
+    queues: QueuePair, rng: random.Random, clock: Clock, seconds_left: float, begun: int
+) -> None:
+    for _ in range(3):
+        queues.send("{}")
+    batch = queues.receive()
+    done: list[str] = []
+
+    def work(record: Record, _: Invocation) -> Outcome:
+        done.append(record.message_id)
+        return Outcome.SUBMITTED
+
+    invocation = Invocation("request-1", clock() + timedelta(seconds=seconds_left))
+    response = consume(batch, work, queues.queue, invocation, rng=rng, clock=clock)
+
+    assert len(done) == begun
+    returned = {failure["itemIdentifier"] for failure in response["batchItemFailures"]}
+    assert returned == {record.message_id for record in batch} - set(done)
+    # At once: the next invocation has all its time.
+    assert {record.message_id for record in queues.receive()} == returned
 
 
 def test_a_defect_of_ours_leaves_the_message_to_the_queues_own_time(
@@ -153,7 +175,7 @@ def test_a_queue_that_refuses_the_delay_keeps_the_message(
     queues: QueuePair, rng: random.Random
 ) -> None:
     record = queues.deliver("{}")
-    stale = Record(**{**vars(record), "receipt_handle": "not a handle"})
+    stale = replace(record, receipt_handle="not a handle")
 
     response = consume(
         [stale], fail(Retryable("C", "m")), queues.queue, INVOCATION, rng=rng, clock=Clock()

@@ -1,6 +1,4 @@
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from email.utils import format_datetime
 from hashlib import sha256
 from time import monotonic
 
@@ -59,7 +57,7 @@ class TestSubmit:
         assert bool(emulator.files()) is taken
         assert submit(emulator).status_code == 202
 
-    @pytest.mark.parametrize("retry_after", [7, format_datetime(datetime.now(UTC), usegmt=True)])
+    @pytest.mark.parametrize("retry_after", [7, "Wed, 01 Apr 2026 00:00:00 GMT"])
     def test_429_with_retry_after(self, emulator: Emulator, retry_after: int | str) -> None:
         emulator.faults.replace([Fault(Call.SUBMIT, Status(429, retry_after=retry_after))])
         assert submit(emulator).headers["Retry-After"] == str(retry_after)

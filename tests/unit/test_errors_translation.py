@@ -42,7 +42,6 @@ NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
         (500, Retryable),
         (502, Retryable),
         (503, Retryable),
-        (504, Retryable),
         (301, Retryable),
         (307, Retryable),
     ],

@@ -76,6 +76,7 @@ METHODS: dict[str, Method] = {
     "take_over": lambda story, job: story.jobs.take_over(job, story.lease(), story.clock()),
     "give_back": lambda story, job: story.jobs.give_back(job, story.clock(), costs_retry=True),
     "submitted": lambda story, job: story.jobs.submitted(job, "file_other", "u", story.clock()),
+    "adopt": lambda story, job: story.jobs.adopt(job, "file_other", story.clock()),
     "count_retry": lambda story, job: story.jobs.count_retry(job, story.clock()),
     "archived": lambda story, job: story.jobs.archived(job, ARCHIVED, story.clock()),
     "rejected": lambda story, _: story.jobs.rejected(JOB_ID, ERROR, story.clock()),
@@ -250,6 +251,30 @@ def test_a_takeover_is_counted_and_ends_the_other_lease(story: Story, item: Item
 
     record = item(JOB_ID)
     assert (record["leaseOwner"], record["possibleDuplicates"]) == (lease.owner, "1")
+
+
+def test_a_job_that_is_settled_in_the_meantime_is_not_adopted(story: Story, item: Items) -> None:
+    job = story.claim()
+    story.clock.advance(31)
+    found = story.jobs.find_unanswered(job.request_digest, story.clock())
+    assert found == job
+    story.jobs.take_over(found, story.lease(), story.clock())
+    before = item(JOB_ID)
+
+    assert not story.jobs.adopt(found, FILE_ID, story.clock())
+    assert story.jobs.find_unanswered(job.request_digest, story.clock()) is None
+    assert item(JOB_ID) == before
+
+
+def test_an_adopted_job_is_found_by_its_file(story: Story, item: Items) -> None:
+    job = story.claim()
+
+    assert story.jobs.adopt(job, FILE_ID, story.clock())
+
+    found = story.jobs.find_by_file_id(FILE_ID)
+    assert found is not None
+    assert (found.status, found.job_id) == (JobStatus.SUBMITTED, JOB_ID)
+    assert "leaseOwner" not in item(JOB_ID)
 
 
 @pytest.mark.parametrize(("costs_retry", "attempts"), [(True, 2), (False, 0)])

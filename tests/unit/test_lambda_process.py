@@ -240,6 +240,7 @@ def test_kill_before_the_event_was_read_is_not_noticed(pool: FunctionPool) -> No
     pool.warm_up()
     (process,) = pool.pids()
     os.kill(process, signal.SIGSTOP)
+    os.waitid(os.P_PID, process, os.WSTOPPED)
     with ThreadPoolExecutor() as threads:
         invocation = threads.submit(invoke, pool)
         with pytest.raises(TimeoutError):

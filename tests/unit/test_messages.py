@@ -6,12 +6,20 @@ import pytest
 from reportflow.errors import Permanent
 from reportflow.messages import (
     MAX_METADATA_BYTES,
+    Check,
     GenerationRequest,
     parse_download,
     parse_request,
     salvage_job_id,
 )
-from tests.unit.samples import DESIGN_ID, completed_body, message, message_body, request
+from tests.unit.samples import (
+    DESIGN_ID,
+    check_body,
+    completed_body,
+    message,
+    message_body,
+    request,
+)
 
 
 def content(**changes: Any) -> dict[str, Any]:
@@ -234,6 +242,26 @@ def test_the_digest_is_the_same_for_the_same_document(same: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    "same",
+    ["1.5", "1.50", "15e-1", "0.15E+1", "150e-2"],
+)
+def test_the_digest_is_the_same_for_the_same_number(same: str) -> None:
+    digests = {parse_request(with_params(f'{{"a":{n}}}')).digest for n in (same, "1.500")}
+
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize(
+    ("whole", "same"),
+    [("100", "100.0"), ("100", "1e2"), ("-7", "-7.00"), ("0", "0.0"), ("0", "0e5"), ("0", "-0.0")],
+)
+def test_the_digest_is_the_same_for_a_whole_number_in_another_form(whole: str, same: str) -> None:
+    digests = {parse_request(with_params(f'{{"a":{n}}}')).digest for n in (whole, same)}
+
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize(
     "other",
     [
         message_body(version=2).encode(),
@@ -312,7 +340,20 @@ def test_a_wrong_message_of_the_download_queue_is_refused_by_its_field(
     assert next(iter(changes)) in refused.value.message
 
 
+@pytest.mark.parametrize(
+    "changes", [{"jobId": "../job"}, {"jobId": ""}, {"jobId": None}, {"fileId": "file_1"}], ids=repr
+)
+def test_a_wrong_check_is_refused_by_its_field(changes: dict[str, Any]) -> None:
+    with pytest.raises(Permanent, match=next(iter(changes))):
+        parse_download(check_body(**changes).encode())
+
+
+@pytest.mark.parametrize("job_id", ["job-1", "j" * 128, "5b9c0f36-6a6c-4b7e-8d55-6a0a6d1f1c11"])
+def test_a_check_of_any_job_is_read(job_id: str) -> None:
+    assert parse_download(check_body(jobId=job_id).encode()) == Check(job_id)
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b"\xff", b"[" * 200_000], ids=lambda body: body[:5])
-def test_what_is_no_completed_file_is_refused(body: bytes) -> None:
+def test_what_is_no_message_of_the_download_queue_is_refused(body: bytes) -> None:
     with pytest.raises(Permanent, match="INVALID_MESSAGE"):
         parse_download(body)

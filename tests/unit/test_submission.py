@@ -10,15 +10,11 @@ from local.backend import Backend
 from reportflow.consumer import Invocation, Outcome
 from reportflow.errors import CredentialsRefused, Retryable, Throttled
 from reportflow.jobs import JobStatus
-from reportflow.jobs_table import JobsTable
 from reportflow.payloads import Payloads
-from reportflow.queues import Downloads
-from reportflow.service import ReportFlow
 from reportflow.submission import Submission
 from tests.unit.clock import Clock
 from tests.unit.deliveries import (
     MAX_ATTEMPTS,
-    SUBMISSION_POLICY,
     next_invocation,
     redelivered,
 )
@@ -203,26 +199,15 @@ def test_a_broken_reportflow_uses_the_budget_up(
 
 
 def test_a_payload_that_cannot_be_read_uses_the_queues_count_up(
-    jobs: JobsTable,
-    service: ReportFlow,
+    submission_with: Callable[..., Submission],
     queues: QueuePair,
-    ordered: QueuePair,
     item: Items,
-    clock: Clock,
     listen: Callable[..., Peer],
     client_at: Callable[[str, str], Any],
     invocation: Invocation,
 ) -> None:
     s3 = client_at("s3", listen(lambda _: answer(500)).url)
-    submission = Submission(
-        jobs,
-        service,
-        Payloads(lambda: s3, ("mine",)),
-        queues.queue,
-        Downloads(ordered.client, ordered.url),
-        policy=SUBMISSION_POLICY,
-        clock=clock,
-    )
+    submission = submission_with(bodies=Payloads(lambda: s3, ("mine",)))
     record = queues.deliver(pointer("mine"))
 
     with pytest.raises(Retryable):

@@ -7,11 +7,13 @@ import pytest
 
 from reportflow.consumer import Invocation, Outcome, consume
 from reportflow.errors import Held, Retryable
-from reportflow.submission import CONTENDED_SECONDS, MAX_UNKNOWN_OUTCOMES, Submission
+from reportflow.submission import MAX_UNKNOWN_OUTCOMES, Submission
 from tests.unit.clock import Clock
 from tests.unit.deliveries import (
     INVOCATION_SECONDS,
-    PAST_THE_LEASE,
+    OUTCOME_GRACE,
+    PAST_THE_GRACE,
+    Killed,
     next_invocation,
     redelivered,
 )
@@ -120,22 +122,74 @@ def test_a_failed_job_begins_again(
     assert "errorCode" not in item(JOB_ID)
 
 
-def test_a_job_that_another_delivery_is_submitting_is_left_alone(
-    submission: Submission, queues: QueuePair, peer: Peer, clock: Clock, invocation: Invocation
+GRACE = OUTCOME_GRACE.total_seconds()
+
+
+@pytest.mark.parametrize("seconds", [0, INVOCATION_SECONDS, PAST_THE_GRACE - 0.2])
+def test_a_job_whose_submitter_may_still_be_at_work_is_left_alone(
+    *,
+    submission: Submission,
+    dying_submission: Submission,
+    queues: QueuePair,
+    peer: Peer,
+    item: Items,
+    clock: Clock,
+    invocation: Invocation,
+    seconds: float,
 ) -> None:
     record = queues.deliver(message_body())
-    peer.respond = lambda _: []  # The first one is never heard of again.
+    with pytest.raises(Killed):
+        dying_submission(record, invocation)
+    before = item(JOB_ID)
+    clock.advance(seconds)
+
+    with pytest.raises(Held, match="BEING_SUBMITTED"):
+        submission(redelivered(record), next_invocation(clock))
+    assert peer.received == []
+    assert item(JOB_ID) == before
+
+
+@pytest.mark.parametrize("seconds", [0, GRACE - 0.1])
+def test_a_job_whose_webhook_may_still_settle_it_is_left_alone(
+    submission: Submission,
+    queues: QueuePair,
+    peer: Peer,
+    item: Items,
+    clock: Clock,
+    invocation: Invocation,
+    seconds: float,
+) -> None:
+    record = queues.deliver(message_body())
+    peer.respond = lambda _: []
     with pytest.raises(Held):
         submission(record, invocation)
-    clock.advance(INVOCATION_SECONDS)
+    before = item(JOB_ID)
+    clock.advance(seconds)
 
-    with pytest.raises(Held, match="BEING_SUBMITTED") as held:
+    with pytest.raises(Held, match="BEING_SUBMITTED"):
         submission(redelivered(record), next_invocation(clock))
-    assert held.value.delay_seconds == CONTENDED_SECONDS
     assert len(peer.received) == 1
+    assert item(JOB_ID) == before
 
 
-def test_a_lease_that_ran_out_is_taken_over_and_counted(
+def test_a_dead_submitters_job_is_taken_over_and_counted(
+    submission: Submission,
+    dying_submission: Submission,
+    queues: QueuePair,
+    item: Items,
+    clock: Clock,
+    invocation: Invocation,
+) -> None:
+    record = queues.deliver(message_body())
+    with pytest.raises(Killed):
+        dying_submission(record, invocation)
+    clock.advance(PAST_THE_GRACE)
+
+    assert submission(redelivered(record), next_invocation(clock)) is Outcome.SUBMITTED
+    assert item(JOB_ID)["possibleDuplicates"] == "1"
+
+
+def test_a_submission_without_an_answer_is_repeated_and_counted(
     submission: Submission,
     queues: QueuePair,
     peer: Peer,
@@ -166,7 +220,7 @@ def test_two_deliveries_that_find_a_dead_lease_make_one_request(
     with pytest.raises(Held):
         submission(record, invocation)
     peer.respond = accepting()
-    clock.advance(PAST_THE_LEASE)
+    clock.advance(PAST_THE_GRACE)
 
     def attempt(number: int) -> object:
         delivery = replace(record, receipt_handle=f"handle-{number}")
@@ -194,7 +248,7 @@ def test_an_attempt_that_lost_its_lease_does_not_overwrite_the_other(
 
     def overtaken(_: Received) -> list[bytes]:
         peer.respond = accepting()
-        clock.advance(PAST_THE_LEASE)
+        clock.advance(PAST_THE_GRACE)
         submission(redelivered(record), next_invocation(clock))
         return answer(202, b'{"fileId": "file_late", "url": "u"}')
 
@@ -213,7 +267,7 @@ def test_after_too_many_unknown_outcomes_a_person_decides(
         with pytest.raises(Held, match="ANSWER_LOST"):
             submission(record, next_invocation(clock))
         record = redelivered(record)
-        clock.advance(PAST_THE_LEASE)
+        clock.advance(PAST_THE_GRACE)
 
     assert submission(record, next_invocation(clock)) is Outcome.FAILED
 

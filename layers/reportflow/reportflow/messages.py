@@ -171,6 +171,8 @@ def document_digest(design_id: str, version: int, file_name: str, params: msgspe
 def _plain_number(text: str) -> msgspec.Raw:
     """The one way to write a decimal; a float would hold 17 digits of it and none of 1e400."""
     number = Decimal(text)
+    if not number:
+        return msgspec.Raw("0")  # `-0.0` too, of which JavaScript makes `0`.
     if abs(number.adjusted()) > MAX_PLAIN_DIGITS:
         return msgspec.Raw(text)
     plain = format(number, "f")

@@ -1,0 +1,101 @@
+"""ReportFlow fails to take requests, or to say that it took them."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+from local.emulator.fault_plan import Call, Fault
+from local.emulator.faults import (
+    CutAfter,
+    CutBefore,
+    Html,
+    Lost,
+    PromisedLength,
+    Slow,
+    Status,
+    Truncated,
+)
+from tests.pipeline.conftest import FAULT_SETTINGS
+from tests.pipeline.faulty import Ending, FaultySystem, Patience, Story, failed, on
+
+ATTEMPTS = int(FAULT_SETTINGS["max_attempts"])
+SETTLED = Ending()
+REPEATED_AND_SETTLED = Ending(possible_duplicates=1)
+MADE_TWICE = Ending(pdfs=2, possible_duplicates=1)
+LOST_WEBHOOK = on(Call.WEBHOOK, Lost())
+
+
+def _submit(fault: Any, times: int | None = 1) -> Fault:
+    return on(Call.SUBMIT, fault, times)
+
+
+STORIES = {
+    "throttled": Story([_submit(Status(429), 2)]),
+    # Throttling costs no retries, errors of the server do.
+    "throttled-long": Story([_submit(Status(429, retry_after=0), ATTEMPTS + 2)]),
+    "errors": Story([_submit(Status(500)), _submit(Status(503))]),
+    "errors-for-ever": Story(
+        [_submit(Status(500, retry_after=0), None)], failed("HTTP_500", pdfs=0)
+    ),
+    "too-large": Story([_submit(Status(413))], failed("HTTP_413", pdfs=0)),
+    "slow": Story([_submit(Slow(seconds=2))]),
+    "too-slow": Story([_submit(Slow(seconds=11))], SETTLED),
+    "cut-before": Story([_submit(CutBefore())], REPEATED_AND_SETTLED),
+    "cut-after": Story([_submit(CutAfter())], SETTLED),
+    "cut-after-no-webhook": Story([_submit(CutAfter()), LOST_WEBHOOK], MADE_TWICE),
+    "gateway": Story([_submit(Status(504))], REPEATED_AND_SETTLED),
+    "gateway-taken": Story([_submit(Status(504, taken=True))], SETTLED),
+    "html-200": Story([_submit(Html())], REPEATED_AND_SETTLED),
+    "half-json-202": Story(
+        [_submit(Truncated(length=20, promised=PromisedLength.TRUNCATED))], SETTLED
+    ),
+    "half-body-202": Story([_submit(Truncated(length=20))], SETTLED),
+}
+
+
+def test_whatever_becomes_of_a_request_its_job_ends_as_it_must(faulty: FaultySystem) -> None:
+    assert faulty.endings(STORIES) == {name: story.ending for name, story in STORIES.items()}
+
+
+def test_retry_after_is_waited_for(faulty: FaultySystem) -> None:
+    """In seconds and as a date; the first backoff of its own would be two seconds at most."""
+    wait = timedelta(seconds=4)
+    sent = datetime.now(UTC)
+    date = format_datetime(sent + wait, usegmt=True)
+    job_ids = faulty.play(
+        {
+            "seconds": Story([_submit(Status(429, retry_after=4))]),
+            "date": Story([_submit(Status(503, retry_after=date))]),
+        }
+    )
+
+    for job_id in job_ids.values():
+        job = faulty.driver.job(job_id)
+        assert job is not None
+        # The date has whole seconds, and so has SQS's visibility.
+        assert datetime.fromisoformat(job["submittedAt"]) >= sent + wait - timedelta(seconds=1)
+        assert faulty.ending(job_id) == Ending()
+
+
+def test_jobs_outlive_a_service_that_refuses_connections(faulty: FaultySystem) -> None:
+    faulty.emulator.refuse_connections(2)
+
+    endings = faulty.endings({f"refused-{number}": Story() for number in range(3)})
+
+    assert set(endings.values()) == {Ending()}
+
+
+def test_jobs_outlive_refused_keys(faulty: FaultySystem, patience: Patience) -> None:
+    """The keys were wrong until somebody mended the secret: no message is to blame for that."""
+    job = faulty.driver.ended(patience.keys_refused, 100)
+
+    assert job["status"] == "ARCHIVED"
+    assert faulty.ending(patience.keys_refused) == Ending()
+    dead = faulty.driver.sqs.receive_message(
+        QueueUrl=faulty.driver.state["request_dlq_url"],
+        MaxNumberOfMessages=10,
+        VisibilityTimeout=0,
+        MessageAttributeNames=["All"],
+    )
+    ids = {one["MessageAttributes"]["jobId"]["StringValue"] for one in dead.get("Messages", [])}
+    assert patience.keys_refused not in ids

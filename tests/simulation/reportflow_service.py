@@ -1,0 +1,205 @@
+"""ReportFlow in memory: what it was asked for, what it made of it, whom it told."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Any, Final
+
+from tests.simulation.faults import Chaos, Fault
+from tests.simulation.scheduler import Scheduler
+
+WORKSPACE: Final = "acme"
+BASE_URL: Final = "https://acme.re-port-flow.test/v1"
+FILES_URL: Final = "https://files.re-port-flow.test/"
+
+
+class Design(StrEnum):
+    """Templates, by what happens to whoever uses them."""
+
+    GOOD = "550e8400-e29b-41d4-a716-446655440000"
+    MISSING = "550e8400-e29b-41d4-a716-446655440404"
+    BROKEN = "550e8400-e29b-41d4-a716-446655440500"
+    SILENT = "550e8400-e29b-41d4-a716-446655445111"
+    NO_PDF = "550e8400-e29b-41d4-a716-446655440666"
+    POISON = "550e8400-e29b-41d4-a716-446655440999"
+
+
+@dataclass(eq=False)
+class Document:
+    """A PDF that was asked for; `made` once it can be fetched."""
+
+    number: int
+    content_key: str
+    design_id: str
+    version: int
+    file_name: str
+    params: dict[str, Any]
+    made: bool = False
+
+    @property
+    def file_id(self) -> str:
+        """The id of the 202."""
+        return f"file_{self.number:05}"
+
+    @property
+    def uuid(self) -> str:
+        """The other half of the download path; the webhook tells it."""
+        return f"uuid-{self.number:05}"
+
+    @property
+    def url(self) -> str:
+        """The URL of the 202."""
+        return f"{FILES_URL}{self.number:05}"
+
+    def pdf(self) -> bytes:
+        """Its bytes: unlike any other document's."""
+        if self.design_id == Design.NO_PDF:
+            return b"PK\x03\x04 no PDF at all"
+        return b"%%PDF-1.7\n%s %d\n%%%%EOF\n" % (self.content_key.encode(), self.number)
+
+
+def content_key(design_id: str, version: int, file_name: str, params: dict[str, Any]) -> str:
+    """What a PDF is made of, as one text; reckoned apart from the code under test."""
+    return json.dumps([design_id.lower(), version, file_name, params], sort_keys=True)
+
+
+@dataclass
+class ReportFlowService:
+    """The service. `deliver` posts a webhook body and calls back with the answer's status."""
+
+    scheduler: Scheduler
+    chaos: Chaos
+    not_ready_status: int
+    webhook_attempts: int
+    requests_a_minute: int
+    urls_work: bool
+    deliver: Callable[[str, Callable[[int | None], None]], None]
+    keys: tuple[str, str] = ("app-1", "secret-1")
+    documents: list[Document] = field(default_factory=list)
+    made_of: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    on_announced: Callable[[Document], None] | None = None
+    _window: tuple[int, int] = (0, 0)
+
+    def throttles(self) -> bool:
+        """Whether this minute's requests are used up."""
+        minute = int(self.scheduler.now // 60)
+        count = self._window[1] + 1 if self._window[0] == minute else 1
+        self._window = (minute, count)
+        return count > self.requests_a_minute
+
+    def take(self, body: bytes) -> Document:
+        """Accept a request: from now on it is billed, and will be made."""
+        asked = json.loads(body)
+        content = asked["content"]
+        document = Document(
+            len(self.documents) + 1,
+            content_key(
+                asked["designId"], asked["version"], content["fileName"], content["params"]
+            ),
+            asked["designId"],
+            asked["version"],
+            content["fileName"],
+            content["params"],
+        )
+        self.documents.append(document)
+        self.made_of[document.content_key] += 1
+        rng = self.chaos.rng
+        if document.design_id == Design.SILENT or self.chaos.strikes(Fault.RENDER_LOST):
+            return document
+        duration = rng.random() * 5
+        if self.chaos.strikes(Fault.RENDER_LATE):
+            duration = rng.uniform(30, 4000)
+        self.scheduler.after(duration, lambda: self._finish(document))
+        if self.chaos.strikes(Fault.WEBHOOK_EARLY):
+            self.scheduler.after(
+                duration * rng.random(), lambda: self._announce(document, self.webhook_attempts)
+            )
+        return document
+
+    def _finish(self, document: Document) -> None:
+        document.made = True
+        if self.chaos.tell is not None:
+            self.chaos.tell(f"ReportFlow made {document.file_id}")
+        rng = self.chaos.rng
+        if self.chaos.strikes(Fault.WEBHOOK_LOST):
+            return
+        delay = rng.random() * 2
+        if self.chaos.strikes(Fault.WEBHOOK_LATE):
+            delay = rng.uniform(30, 10_000)
+        times = 1 + self.chaos.strikes(Fault.WEBHOOK_TWICE)
+        for _ in range(times):
+            self.scheduler.after(delay, lambda: self._announce(document, self.webhook_attempts))
+            delay += rng.random() * rng.choice((1, 60, 3000))
+
+    def _announce(self, document: Document, attempts: int) -> None:
+        made = document.made
+
+        def answered(status: int | None) -> None:
+            if status == HTTPStatus.OK and made and self.on_announced is not None:
+                self.on_announced(document)
+            if (status is None or status >= 500) and attempts > 1:
+                self.scheduler.after(
+                    5 + self.chaos.rng.random() * 60,
+                    lambda: self._announce(document, attempts - 1),
+                )
+
+        self.deliver(announcement(document), answered)
+
+    def refuse(self, body: bytes) -> None:
+        """Count a request that was answered with an error and not taken."""
+        asked = json.loads(body)
+        content = asked["content"]
+        key = content_key(
+            asked["designId"], asked["version"], content["fileName"], content["params"]
+        )
+        self.refused[key] += 1
+
+    def at(self, url: str) -> Document | None:
+        """The document that a download path or a 202's URL stands for."""
+        if url.startswith(FILES_URL):
+            if not self.urls_work:
+                return None
+            return self._numbered(url.removeprefix(FILES_URL))
+        uuid, _, file_id = url.removeprefix(f"{BASE_URL}/file/download/").partition("/")
+        found = self._numbered(file_id.removeprefix("file_"))
+        return found if found is not None and found.uuid == uuid else None
+
+    def by_file_id(self, file_id: str) -> Document | None:
+        """The document with this id."""
+        return self._numbered(file_id.removeprefix("file_"))
+
+    def _numbered(self, text: str) -> Document | None:
+        number = int(text) if text.isdecimal() else 0
+        return self.documents[number - 1] if 1 <= number <= len(self.documents) else None
+
+
+def announcement(document: Document, workspace: str = WORKSPACE) -> str:
+    """The webhook's body."""
+    return json.dumps(
+        {
+            "event": "file.completed",
+            "timestamp": "2026-03-31T23:59:50Z",
+            "workspaceId": workspace,
+            "designId": document.design_id,
+            "version": document.version,
+            "files": [
+                {
+                    "fileId": document.file_id,
+                    "uuid": document.uuid,
+                    "fileName": document.file_name,
+                    "params": document.params,
+                }
+            ],
+        }
+    )
+
+
+def foreign(number: int) -> Document:
+    """A file that a sync call made: nobody asked for it here."""
+    key = hashlib.sha256(str(number).encode()).hexdigest()
+    return Document(90_000 + number, key, Design.GOOD, 1, "other.pdf", {"foreign": number})

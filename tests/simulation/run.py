@@ -1,0 +1,179 @@
+"""One seed, from the first message to the last invariant."""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from stacks.settings import DeploymentSettings
+from tests.simulation.faults import Chaos, Fault, swarm
+from tests.simulation.narrator import Narrator
+from tests.simulation.process import Fates, Moment
+from tests.simulation.upstream import Sending, sendings
+from tests.simulation.world import Surroundings, World, in_place_of_threads
+
+HOUR: Final = 3600.0
+DAY: Final = 24 * HOUR
+
+REST: Final = 10 * DAY
+"""After so much virtual time, whatever is not at its end never will be."""
+
+type Change = Callable[[World], AbstractContextManager[object]]
+
+
+def unchanged(_: World) -> AbstractContextManager[object]:
+    """Leaves the world as it is."""
+    return nullcontext()
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a seed went. `outcomes` counts the jobs by their end, and failures by their code."""
+
+    seed: int
+    violations: tuple[str, ...]
+    faults: Mapping[Fault, int]
+    outcomes: Mapping[str, int]
+    story: tuple[str, ...]
+    virtual_seconds: float
+
+
+class RandomDeaths:
+    """Any process can die at any call."""
+
+    def __init__(self, chaos: Chaos) -> None:
+        self._chaos = chaos
+
+    def dies(self, _function: str, _call: str, _moment: Moment) -> bool:
+        """See `Fates.dies`."""
+        rate = self._chaos.rates[Fault.CRASH]
+        return rate > 0.0 and self._chaos.rng.random() < rate
+
+
+def simulate(seed: int, jobs: int, *, listening: bool = False, change: Change = unchanged) -> Run:
+    """Run one seed; `change` breaks the code or the world for its duration."""
+    rng = random.Random(seed)
+    chaos = Chaos(rng, swarm(rng))
+    narrator = Narrator(listening=listening)
+    if listening:
+        chaos.tell = narrator.tell
+    with in_place_of_threads(narrator):
+        world = World(rng, chaos, RandomDeaths(chaos), _surroundings(rng), narrator)
+        trouble_ends = rng.uniform(1, 12) * HOUR
+        _send(world, jobs)
+        _plan(world, trouble_ends)
+        with change(world):
+            world.scheduler.run(trouble_ends)
+            chaos.stop()
+            narrator.tell("nothing goes wrong any more")
+            world.scheduler.run(trouble_ends + REST)
+    world.checker.finish()
+    return Run(
+        seed,
+        tuple(world.checker.violations),
+        dict(chaos.counts),
+        _outcomes(world),
+        tuple(narrator.lines),
+        world.scheduler.now,
+    )
+
+
+def deliver_calmly(plan: Iterable[Sending], fates: Fates, *, seed: int = 0) -> World:
+    """Run messages through a world in which nothing goes wrong but what `fates` says.
+
+    The invariants are checked; the world is at rest.
+    """
+    rng = random.Random(seed)
+    narrator = Narrator()
+    surroundings = Surroundings(
+        settings=DeploymentSettings(workspace_id="acme", reportflow_url=""),
+    )
+    with in_place_of_threads(narrator):
+        world = World(rng, Chaos(rng, {}), fates, surroundings, narrator)
+        for sending in plan:
+            world.scheduler.after(sending.at, partial(world.send, sending))
+        world.scheduler.run(REST)
+    world.checker.finish()
+    return world
+
+
+def _surroundings(rng: random.Random) -> Surroundings:
+    return Surroundings(
+        settings=DeploymentSettings(
+            workspace_id="acme",
+            reportflow_url="",
+            max_attempts=rng.choice((5, 24)),
+            max_receive_count=1000,
+            orphan_grace_seconds=rng.choice((120, 900)),
+            outcome_grace_seconds=rng.choice((1, 60, 600)),
+            check_delay_seconds=rng.choice((60, 300, 900)),
+            completion_deadline_seconds=rng.choice((3600, 21_600)),
+            request_batch_size=rng.choice((1, 10)),
+            download_batch_size=rng.choice((1, 5)),
+        ),
+        not_ready_status=rng.choice((404, 409, 425, 503)),
+        webhook_attempts=rng.choice((1, 3)),
+        requests_a_minute=rng.choice((1_000_000, 60)),
+        urls_work=rng.random() < 0.7,
+        index_lag_seconds=rng.choice((0.05, 2.0, 60.0)),
+    )
+
+
+def _send(world: World, jobs: int) -> None:
+    plan = sendings(
+        world.rng,
+        jobs,
+        world.rng.choice((5, 600, 4000)),
+        twice=world.chaos.rates[Fault.SENT_TWICE],
+        trouble=world.rng.random() < 0.8,
+    )
+    for sending in plan:
+        if sending.again:
+            world.chaos.note(Fault.SENT_TWICE)
+        world.scheduler.after(sending.at, partial(world.send, sending))
+
+
+def _plan(world: World, trouble_ends: float) -> None:
+    """What happens to a run as a whole: rotations of the keys, strange webhooks, operators."""
+    rng, chaos, scheduler = world.rng, world.chaos, world.scheduler
+    if chaos.strikes(Fault.KEYS_REVOKED):
+        revoked_at = rng.random() * trouble_ends / 2
+        mended_at = min(revoked_at + rng.random() * 6 * HOUR, trouble_ends)
+        fresh = ("app-2", "secret-2")
+
+        def revoke() -> None:
+            world.service.keys = fresh
+
+        def mend() -> None:
+            world.vault.values.update(appKey=fresh[0], secretKey=fresh[1])
+
+        scheduler.after(revoked_at, revoke)
+        scheduler.after(mended_at, mend)
+    for number in range(20):
+        if chaos.strikes(Fault.WEBHOOK_FOREIGN):
+            scheduler.after(rng.random() * trouble_ends, partial(world.post_foreign, number))
+        if chaos.strikes(Fault.WEBHOOK_FORGED):
+            scheduler.after(rng.random() * trouble_ends, partial(world.post_forged, number))
+    if rng.random() < chaos.rates[Fault.REDRIVEN]:
+        for _ in range(3):
+            scheduler.after(rng.random() * trouble_ends, lambda: _redrive(world))
+
+
+def _redrive(world: World) -> None:
+    for dead_letters, source in (
+        (world.request_dlq, world.requests),
+        (world.download_dlq, world.downloads),
+    ):
+        for message in list(dead_letters.messages.values()):
+            if world.rng.random() < 0.5:
+                world.redrive(message, dead_letters, source)
+
+
+def _outcomes(world: World) -> Mapping[str, int]:
+    return Counter(
+        item["errorCode"]["S"] if "errorCode" in item else item["status"]["S"]
+        for item in world.table.items.values()
+    )

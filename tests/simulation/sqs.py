@@ -1,0 +1,260 @@
+"""SQS in memory, and Lambda's event source over it."""
+
+import heapq
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final
+
+from botocore.exceptions import ClientError
+
+from reportflow.queues import Record
+from tests.simulation.faults import Chaos, Fault
+from tests.simulation.process import Function, Process
+from tests.simulation.scheduler import EPOCH, Scheduler
+
+DISORDER_SECONDS: Final = 0.5
+"""By so much a message may be late, and so overtake no one."""
+
+
+@dataclass(eq=False)
+class Message:
+    """A message on a queue; `attributes` in the form that SendMessage takes."""
+
+    message_id: str
+    body: str
+    attributes: Mapping[str, Mapping[str, Any]]
+    sent_at: float
+    visible_at: float = 0.0
+    receive_count: int = 0
+    receipts: list[str] = field(default_factory=list)
+    deleted: bool = False
+
+    def text(self, name: str) -> str | None:
+        """A string attribute."""
+        return self.attributes[name]["StringValue"] if name in self.attributes else None
+
+
+class Queue:
+    """A standard queue: unordered, at least once."""
+
+    def __init__(
+        self,
+        name: str,
+        scheduler: Scheduler,
+        chaos: Chaos,
+        *,
+        visibility_timeout: float = 30.0,
+        max_receives: int = 0,
+        dead_letters: "Queue | None" = None,
+    ) -> None:
+        self.name = name
+        self.messages: dict[str, Message] = {}
+        self.on_visible: Callable[[float], None] | None = None
+        self.sent: int = 0
+        self.received: int = 0
+        self._scheduler = scheduler
+        self._chaos = chaos
+        self._visibility_timeout = visibility_timeout
+        self._max_receives = max_receives
+        self._dead_letters = dead_letters
+        self._waiting: list[tuple[float, int, Message]] = []
+        self._entries = 0
+        self._by_receipt: dict[str, Message] = {}
+
+    def send(
+        self, body: str, attributes: Mapping[str, Mapping[str, Any]], delay: float = 0.0
+    ) -> str:
+        """Take a message."""
+        self.sent += 1
+        message = Message(f"{self.name}-{self.sent:04}", body, attributes, self._scheduler.now)
+        self.messages[message.message_id] = message
+        self._show(message, self._scheduler.now + delay)
+        return message.message_id
+
+    def receive(self, limit: int) -> list[Message]:
+        """Up to `limit` visible messages, hidden from now on for the visibility timeout."""
+        now = self._scheduler.now
+        batch: list[Message] = []
+        while self._waiting and self._waiting[0][0] <= now and len(batch) < limit:
+            visible_at, _, message = heapq.heappop(self._waiting)
+            if message.deleted or message.visible_at != visible_at or message in batch:
+                continue
+            if 0 < self._max_receives <= message.receive_count and self._dead_letters is not None:
+                self._dead_letters.send(message.body, message.attributes)
+                self._drop(message)
+                continue
+            message.receive_count += 1
+            self.received += 1
+            receipt = f"{message.message_id}/{message.receive_count}"
+            message.receipts.append(receipt)
+            self._by_receipt[receipt] = message
+            if self._chaos.strikes(Fault.DELIVERED_TWICE):
+                self._show(message, now + self._chaos.rng.random() * 5)
+            else:
+                self._show(message, now + self._visibility_timeout)
+            batch.append(message)
+        return batch
+
+    def delete(self, receipt: str) -> None:
+        """Delete a message; with a receipt that is not the newest, perhaps."""
+        message = self._by_receipt.get(receipt)
+        if message is None or message.deleted:
+            return
+        if message.receipts[-1] != receipt and self._chaos.rng.random() < 0.5:
+            return
+        if self._chaos.strikes(Fault.DELETED_IN_VAIN):
+            self._show(message, self._scheduler.now + self._chaos.rng.random() * 600)
+            return
+        self._drop(message)
+
+    def change_visibility(self, receipt: str, seconds: float) -> None:
+        """Hide a message for so long from now.
+
+        Raises:
+            ClientError: it is not in flight, or gone.
+        """
+        message = self._by_receipt.get(receipt)
+        if message is None or message.deleted or message.visible_at <= self._scheduler.now:
+            raise ClientError({"Error": {"Code": "MessageNotInflight"}}, "ChangeMessageVisibility")
+        if message.receipts[-1] == receipt or self._chaos.rng.random() < 0.5:
+            self._show(message, self._scheduler.now + seconds)
+
+    def next_visible_at(self) -> float | None:
+        """When the next message can be received."""
+        while self._waiting:
+            visible_at, _, message = self._waiting[0]
+            if not message.deleted and message.visible_at == visible_at:
+                return visible_at
+            heapq.heappop(self._waiting)
+        return None
+
+    def _show(self, message: Message, when: float) -> None:
+        when += self._chaos.rng.random() * DISORDER_SECONDS
+        message.visible_at = when
+        self._entries += 1
+        heapq.heappush(self._waiting, (when, self._entries, message))
+        if self.on_visible is not None:
+            self.on_visible(when)
+
+    def _drop(self, message: Message) -> None:
+        message.deleted = True
+        del self.messages[message.message_id]
+
+
+class SqsClient:
+    """`boto3`'s client as far as the functions use it, in one process."""
+
+    def __init__(self, process: Process, queues: Mapping[str, Queue]) -> None:
+        self._process = process
+        self._queues = queues
+
+    def send_message(self, **call: Any) -> dict[str, Any]:
+        """SendMessage."""
+        queue = self._queues[call["QueueUrl"]]
+        attributes = call.get("MessageAttributes", {})
+        assert len(attributes) <= 10, "SQS takes ten attributes"
+        body, delay = call["MessageBody"], call.get("DelaySeconds", 0)
+        assert 0 <= delay <= 900, "SQS delays by fifteen minutes at most"
+        return self._process.aws(
+            f"SendMessage to {queue.name}",
+            lambda: {"MessageId": queue.send(body, attributes, delay)},
+        )
+
+    def send_message_batch(self, **call: Any) -> dict[str, Any]:
+        """SendMessageBatch, of which each entry can fail alone."""
+        queue = self._queues[call["QueueUrl"]]
+
+        def send() -> dict[str, Any]:
+            failed = []
+            for entry in call["Entries"]:
+                if self._process.chaos.strikes(Fault.AWS_BATCH_PARTIAL):
+                    failed.append({"Id": entry["Id"]})
+                else:
+                    queue.send(entry["MessageBody"], {})
+            return {"Failed": failed}
+
+        return self._process.aws(f"SendMessageBatch to {queue.name}", send)
+
+    def change_message_visibility(self, **call: Any) -> None:
+        """ChangeMessageVisibility."""
+        queue = self._queues[call["QueueUrl"]]
+        self._process.aws(
+            f"ChangeMessageVisibility of {call['ReceiptHandle']}",
+            lambda: queue.change_visibility(call["ReceiptHandle"], call["VisibilityTimeout"]),
+        )
+
+
+class EventSource:
+    """Hands a queue's messages to a function, several batches at a time."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        function: Function,
+        scheduler: Scheduler,
+        chaos: Chaos,
+        *,
+        batch_size: int,
+        concurrency: int,
+    ) -> None:
+        self._queue = queue
+        self._function = function
+        self._scheduler = scheduler
+        self._chaos = chaos
+        self._batch_size = batch_size
+        self._concurrency = concurrency
+        self._next_poll = float("inf")
+        queue.on_visible = self._wake
+
+    def _wake(self, when: float) -> None:
+        if when < self._next_poll and self._function.in_flight < self._concurrency:
+            self._next_poll = when
+            self._scheduler.at(when, lambda: self._poll_at(when))
+
+    def _poll_at(self, when: float) -> None:
+        if when == self._next_poll:
+            self._poll()
+
+    def _poll(self) -> None:
+        self._next_poll = float("inf")
+        while self._function.in_flight < self._concurrency:
+            batch = self._queue.receive(self._chaos.rng.randint(1, self._batch_size))
+            if not batch:
+                break
+            self._process(batch)
+        upcoming = self._queue.next_visible_at()
+        if upcoming is not None:
+            self._wake(upcoming)
+
+    def _process(self, batch: list[Message]) -> None:
+        records = [_record(message) for message in batch]
+        if self._chaos.tell is not None:
+            receipts = ", ".join(record.receipt_handle for record in records)
+            self._chaos.tell(f"{self._queue.name} hands over {receipts}")
+
+        def settle(response: Any) -> None:
+            if response is not None:
+                failed = {item["itemIdentifier"] for item in response["batchItemFailures"]}
+                for record in records:
+                    if record.message_id in failed:
+                        continue
+                    if not self._chaos.strikes(Fault.DELETE_LOST):
+                        self._queue.delete(record.receipt_handle)
+            self._poll()
+
+        self._function.invoke(records, settle)
+
+
+def _record(message: Message) -> Record:
+    return Record(
+        message_id=message.message_id,
+        receipt_handle=message.receipts[-1],
+        body=message.body,
+        receive_count=message.receive_count,
+        sent_at=EPOCH + timedelta(seconds=message.sent_at),
+        attributes={
+            name: {"dataType": value["DataType"], "stringValue": value["StringValue"]}
+            for name, value in message.attributes.items()
+        },
+    )

@@ -1,0 +1,158 @@
+"""S3 and Secrets Manager in memory, and DynamoDB's client of one process."""
+
+import hashlib
+import json
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, Protocol
+
+from botocore.exceptions import ClientError
+
+from tests.simulation.dynamodb import DynamoDB
+from tests.simulation.process import Process
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object of the archive."""
+
+    content: bytes
+    checksum: str
+    version: str
+    metadata: Mapping[str, str]
+
+
+class Bucket:
+    """A versioned bucket."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, StoredObject] = {}
+        self.on_put: Callable[[str, StoredObject | None, StoredObject], None] | None = None
+        self._versions = 0
+
+    def put(self, call: Mapping[str, Any], content: bytes) -> dict[str, Any]:
+        """PutObject.
+
+        Raises:
+            ClientError: the object is there, or is not what its checksum says.
+        """
+        key = call["Key"]
+        if call.get("IfNoneMatch") == "*" and key in self.objects:
+            raise ClientError({"Error": {"Code": "PreconditionFailed"}}, "PutObject")
+        checksum = b64encode(hashlib.sha256(content).digest()).decode()
+        if call.get("ChecksumSHA256", checksum) != checksum:
+            raise ClientError({"Error": {"Code": "BadDigest"}}, "PutObject")
+        self._versions += 1
+        stored = StoredObject(content, checksum, f"v{self._versions}", call["Metadata"])
+        before = self.objects.get(key)
+        self.objects[key] = stored
+        if self.on_put is not None:
+            self.on_put(key, before, stored)
+        return {"VersionId": stored.version}
+
+    def head(self, key: str) -> dict[str, Any]:
+        """HeadObject with the checksum.
+
+        Raises:
+            ClientError: there is none.
+        """
+        if key not in self.objects:
+            raise ClientError({"Error": {"Code": "404"}}, "HeadObject")
+        stored = self.objects[key]
+        return {"ChecksumSHA256": stored.checksum, "VersionId": stored.version}
+
+
+class S3Client:
+    """`boto3`'s client as far as the functions use it, in one process."""
+
+    def __init__(self, process: Process, archive: Bucket, payloads: Mapping[str, bytes]) -> None:
+        self._process = process
+        self._archive = archive
+        self._payloads = payloads
+
+    def put_object(self, **call: Any) -> dict[str, Any]:
+        """PutObject to the archive."""
+        body = call["Body"]
+        body.seek(0)
+        content = body.read()
+        return self._process.aws("PutObject", lambda: self._archive.put(call, content))
+
+    def head_object(self, **call: Any) -> dict[str, Any]:
+        """HeadObject of the archive."""
+        return self._process.aws("HeadObject", lambda: self._archive.head(call["Key"]))
+
+    def get_object(self, **call: Any) -> dict[str, Any]:
+        """GetObject from the payload bucket."""
+
+        def get() -> dict[str, Any]:
+            content = self._payloads.get(call["Key"])
+            if content is None:
+                raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
+            return {"Body": BytesIO(content), "ContentLength": len(content)}
+
+        return self._process.aws("GetObject", get)
+
+
+class Vault:
+    """The secret as it stands in Secrets Manager."""
+
+    def __init__(self, **values: str) -> None:
+        self.values = values
+
+
+class SecretsClient:
+    """`boto3`'s client as far as the functions use it, in one process."""
+
+    def __init__(self, process: Process, vault: Vault) -> None:
+        self._process = process
+        self._vault = vault
+
+    def get_secret_value(self, **_: Any) -> dict[str, Any]:
+        """GetSecretValue."""
+        return self._process.aws(
+            "GetSecretValue", lambda: {"SecretString": json.dumps(self._vault.values)}
+        )
+
+
+class Way(Protocol):
+    """How a call gets to AWS: `Process.aws`, or straight."""
+
+    def __call__[T](self, call: str, effect: Callable[[], T], /) -> T:
+        """Make the call."""
+
+
+class DynamoDBClient:
+    """`boto3`'s client of the one table; each call is made through `way`."""
+
+    def __init__(self, way: Way, table: DynamoDB) -> None:
+        self._way = way
+        self._table = table
+
+    def update_item(self, **call: Any) -> dict[str, Any]:
+        """UpdateItem."""
+        job_id = call["Key"]["jobId"]["S"]
+        return self._way(f"UpdateItem {job_id}", lambda: self._table.update_item(**call))
+
+    def get_item(self, **call: Any) -> dict[str, Any]:
+        """GetItem."""
+        return self._way("GetItem", lambda: self._table.get_item(**call))
+
+    def query(self, **call: Any) -> dict[str, Any]:
+        """Query."""
+        return self._way(f"Query {call['IndexName']}", lambda: self._table.query(**call))
+
+    def get_paginator(self, operation: str) -> "_Pages":
+        """The query's paginator."""
+        assert operation == "query", operation
+        return _Pages(self)
+
+
+class _Pages:
+    def __init__(self, client: DynamoDBClient) -> None:
+        self._client = client
+
+    def paginate(self, **call: Any) -> Iterator[dict[str, Any]]:
+        """All on one page."""
+        yield self._client.query(**call)
