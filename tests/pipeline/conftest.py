@@ -40,8 +40,8 @@ FAULT_SETTINGS = {
 
 STORM_SETTINGS = {
     # Long enough for the SDK's own retries, short because of the kills.
-    "submitter_timeout_seconds": "5",
-    "downloader_timeout_seconds": "5",
+    "submitter_timeout_seconds": "4",
+    "downloader_timeout_seconds": "4",
     "request_batch_size": "5",
     "download_batch_size": "3",
     "outcome_grace_seconds": "3",

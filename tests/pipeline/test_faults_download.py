@@ -31,7 +31,6 @@ STORIES = {
     "throttled": Story([_download(Status(429, retry_after=1))]),
     "html": Story([_download(Html())]),
     "slow": Story([_download(Slow(seconds=2))]),
-    "too-slow": Story([_download(Slow(seconds=11))]),
     "cut-before": Story([_download(CutBefore())]),
     "cut-after": Story([_download(CutAfter())]),
     "oversize": Story([_download(Oversize(LIMIT + 1), None)], failed("FILE_TOO_LARGE", pdfs=1)),

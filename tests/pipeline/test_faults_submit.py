@@ -24,6 +24,9 @@ REPEATED_AND_SETTLED = Ending(possible_duplicates=1)
 MADE_TWICE = Ending(pdfs=2, possible_duplicates=1)
 LOST_WEBHOOK = on(Call.WEBHOOK, Lost())
 
+RETRY_AFTER = timedelta(seconds=4)
+"""Longer than the first wait of our own, which is two seconds at most."""
+
 
 def _submit(fault: Any, times: int | None = 1) -> Fault:
     return on(Call.SUBMIT, fault, times)
@@ -54,27 +57,23 @@ STORIES = {
 
 
 def test_whatever_becomes_of_a_request_its_job_ends_as_it_must(faulty: FaultySystem) -> None:
-    assert faulty.endings(STORIES) == {name: story.ending for name, story in STORIES.items()}
+    begun = datetime.now(UTC)
+    date = format_datetime(begun + RETRY_AFTER, usegmt=True)
+    told = {
+        "told-seconds": Story([_submit(Status(429, retry_after=RETRY_AFTER.seconds))]),
+        "told-date": Story([_submit(Status(503, retry_after=date))]),
+    }
+    stories = STORIES | told
 
+    job_ids = faulty.play(stories)
 
-def test_retry_after_is_waited_for(faulty: FaultySystem) -> None:
-    """In seconds and as a date; the first backoff of its own would be two seconds at most."""
-    wait = timedelta(seconds=4)
-    sent = datetime.now(UTC)
-    date = format_datetime(sent + wait, usegmt=True)
-    job_ids = faulty.play(
-        {
-            "seconds": Story([_submit(Status(429, retry_after=4))]),
-            "date": Story([_submit(Status(503, retry_after=date))]),
-        }
-    )
-
-    for job_id in job_ids.values():
-        job = faulty.driver.job(job_id)
-        assert job is not None
+    assert {name: faulty.ending(job_id) for name, job_id in job_ids.items()} == {
+        name: story.ending for name, story in stories.items()
+    }
+    for name in told:
+        submitted_at = datetime.fromisoformat(faulty.driver.ended(job_ids[name])["submittedAt"])
         # The date has whole seconds, and so has SQS's visibility.
-        assert datetime.fromisoformat(job["submittedAt"]) >= sent + wait - timedelta(seconds=1)
-        assert faulty.ending(job_id) == Ending()
+        assert submitted_at - begun >= RETRY_AFTER - timedelta(seconds=1), name
 
 
 def test_jobs_outlive_a_service_that_refuses_connections(faulty: FaultySystem) -> None:

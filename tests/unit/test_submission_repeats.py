@@ -125,7 +125,11 @@ def test_a_failed_job_begins_again(
 GRACE = OUTCOME_GRACE.total_seconds()
 
 
-@pytest.mark.parametrize("seconds", [0, INVOCATION_SECONDS, PAST_THE_GRACE - 0.2])
+@pytest.mark.parametrize(
+    "seconds",
+    [0, INVOCATION_SECONDS, PAST_THE_GRACE - 0.2],
+    ids=["at work", "cut off", "within the grace"],
+)
 def test_a_job_whose_submitter_may_still_be_at_work_is_left_alone(
     *,
     submission: Submission,
@@ -149,7 +153,7 @@ def test_a_job_whose_submitter_may_still_be_at_work_is_left_alone(
     assert item(JOB_ID) == before
 
 
-@pytest.mark.parametrize("seconds", [0, GRACE - 0.1])
+@pytest.mark.parametrize("seconds", [0, GRACE - 0.1], ids=["at once", "within the grace"])
 def test_a_job_whose_webhook_may_still_settle_it_is_left_alone(
     submission: Submission,
     queues: QueuePair,
