@@ -144,8 +144,10 @@ class PipelineStack(Stack):
             _allow(["secretsmanager:GetSecretValue"], self._storage.secret.secret_arn),
         ]
         if settings.payload_buckets:
-            payloads = (f"arn:{self.partition}:s3:::{name}/*" for name in settings.payload_buckets)
-            statements.append(_allow(["s3:GetObject"], *payloads))
+            buckets = [f"arn:{self.partition}:s3:::{name}" for name in settings.payload_buckets]
+            statements.append(_allow(["s3:GetObject"], *(f"{bucket}/*" for bucket in buckets)))
+            # Without it, S3 answers for an object that is not there as for one that is forbidden.
+            statements.append(_allow(["s3:ListBucket"], *buckets))
         function = self._function(
             "submitter",
             statements,

@@ -284,6 +284,26 @@ class DeploymentSettings:
                     "PDF of a job that is forgotten by then would be made again"
                 ),
             )
+        if self.completion_deadline_seconds >= self.check_delay_seconds * self.max_receive_count:
+            yield (
+                {"completion_deadline_seconds", "check_delay_seconds", "max_receive_count"},
+                (
+                    f"completion_deadline_seconds = {self.completion_deadline_seconds}: must be "
+                    "less than check_delay_seconds × max_receive_count = "
+                    f"{self.check_delay_seconds * self.max_receive_count}, or the check's "
+                    "receives are used up before the job is given up"
+                ),
+            )
+        settled = self.submitter_timeout_seconds + self.outcome_grace_seconds
+        if self.orphan_grace_seconds <= settled:
+            yield (
+                {"orphan_grace_seconds", "submitter_timeout_seconds", "outcome_grace_seconds"},
+                (
+                    f"orphan_grace_seconds = {self.orphan_grace_seconds}: must be more than "
+                    f"submitter_timeout_seconds + outcome_grace_seconds = {settled}, or the "
+                    "webhook of an unanswered submission is given up before it can settle it"
+                ),
+            )
         if self.max_attempts >= self.max_receive_count:
             yield (
                 {"max_attempts", "max_receive_count"},

@@ -37,7 +37,7 @@ STORIES = {
     "oversize-no-length": Story(
         [_download(Oversize(LIMIT + 1, with_length=False), None)], failed("FILE_TOO_LARGE", pdfs=1)
     ),
-    "gone": Story([_download(Status(410))], failed("HTTP_410", pdfs=1)),
+    "gone": Story([_download(Status(410), None)], failed("HTTP_410", pdfs=1)),
 }
 
 TRUNCATED = {

@@ -10,8 +10,8 @@ def test_redriven_messages_keep_their_jobs(faulty: FaultySystem) -> None:
     refused, oversize = new_id("refused"), new_id("oversize")
     faulty.emulator.faults.replace(
         [
-            on(Call.SUBMIT, Status(404, "Not Found"), prefix=refused),
-            on(Call.DOWNLOAD, Oversize(2 * 1024 * 1024), prefix=oversize),
+            on(Call.SUBMIT, Status(404), None, prefix=refused),
+            on(Call.DOWNLOAD, Oversize(2 * 1024 * 1024), None, prefix=oversize),
         ]
     )
     with faulty.until_settled():
@@ -22,6 +22,7 @@ def test_redriven_messages_keep_their_jobs(faulty: FaultySystem) -> None:
         faulty.send(oversize)
         codes = [faulty.driver.ended(job_id)["errorCode"] for job_id in (nameless, oversize)]
     assert codes == ["HTTP_404", "FILE_TOO_LARGE"]
+    faulty.emulator.faults.replace([])
 
     with faulty.until_settled():
         sent_again = faulty.driver.redrive("request_dlq_url", "request_queue_url", nameless)

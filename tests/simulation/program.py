@@ -20,6 +20,7 @@ from tests.simulation.faults import Fault
 from tests.simulation.run import DAY, simulate
 
 SEEDS_A_CHUNK = 25
+SEEDS_SHOWN = 20
 
 
 @dataclass
@@ -140,7 +141,7 @@ def _show(console: Console, summary: Summary, seconds: float, jobs: int) -> None
         table.add_row(f"{summary.faults[fault]:,}", fault)
     console.print(table)
     console.print("Jobs ended: " + ", ".join(_counts(summary.outcomes)))
-    for seed, violations in sorted(summary.broken.items()):
+    for seed, violations in sorted(summary.broken.items())[:SEEDS_SHOWN]:
         console.print(f"[red]seed {seed}[/]: {violations[0]}", highlight=False)
         console.print(f"  {replay_command(seed, jobs)}", highlight=False)
     faults = summary.faults.total() - summary.faults[Fault.CRASH]

@@ -101,6 +101,7 @@ def deliver_calmly(plan: Iterable[Sending], fates: Fates, *, seed: int = 0) -> W
 
 
 def _surroundings(rng: random.Random) -> Surroundings:
+    check_delay, deadline = rng.choice(((60, 3600), (300, 3600), (300, 21_600), (900, 21_600)))
     return Surroundings(
         settings=DeploymentSettings(
             workspace_id="acme",
@@ -109,8 +110,8 @@ def _surroundings(rng: random.Random) -> Surroundings:
             max_receive_count=1000,
             orphan_grace_seconds=rng.choice((120, 900)),
             outcome_grace_seconds=rng.choice((1, 60, 600)),
-            check_delay_seconds=rng.choice((60, 300, 900)),
-            completion_deadline_seconds=rng.choice((3600, 21_600)),
+            check_delay_seconds=check_delay,
+            completion_deadline_seconds=deadline,
             request_batch_size=rng.choice((1, 10)),
             download_batch_size=rng.choice((1, 5)),
         ),

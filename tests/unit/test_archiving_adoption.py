@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ import pytest
 from reportflow.archiving import Archiving
 from reportflow.consumer import Outcome
 from reportflow.errors import Held
-from reportflow.jobs import Lease
+from reportflow.jobs import Job, Lease
 from reportflow.jobs_table import JobsTable
 from reportflow.messages import parse_request
 from reportflow.queues import Record
@@ -229,4 +230,32 @@ def test_a_job_whose_outcome_is_known_is_left_alone(
     with pytest.raises(Held, match="FILE_UNKNOWN"):
         archiving(announced(), next_invocation(clock))
     assert item(JOB_ID) == before
+    assert peer.received == []
+
+
+def test_of_two_files_that_find_the_same_job_at_the_same_time_one_waits(
+    *,
+    archiving: Archiving,
+    announced: Announced,
+    unanswered: Callable[..., None],
+    jobs: JobsTable,
+    peer: Peer,
+    item: Items,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unanswered()
+    find = jobs.find_unanswered
+
+    def find_and_lose(request_digest: str, now: datetime) -> Job | None:
+        job = find(request_digest, now)
+        assert job is not None
+        assert jobs.adopt(job, "file_first", now)
+        return job
+
+    monkeypatch.setattr(jobs, "find_unanswered", find_and_lose)
+
+    with pytest.raises(Held, match="FILE_UNKNOWN"):
+        archiving(announced(file_id="file_second"), next_invocation(clock))
+    assert item(JOB_ID)["fileId"] == "file_first"
     assert peer.received == []

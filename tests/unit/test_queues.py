@@ -121,7 +121,7 @@ def test_a_long_reason_is_cut(queues: QueuePair) -> None:
     assert 100 <= len(reason["errorMessage"]) <= 2000
 
 
-@pytest.mark.parametrize("seconds", [-5.0, 0.0, 0.4])
+@pytest.mark.parametrize("seconds", [-5.0, 0.0])
 def test_a_message_comes_back_when_its_time_is_over(queues: QueuePair, seconds: float) -> None:
     record = queues.deliver("{}")
     assert queues.receive() == []
@@ -135,7 +135,7 @@ def test_a_message_comes_back_when_its_time_is_over(queues: QueuePair, seconds: 
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"), [(1.6, 2), (899.5, 900), (10.0**6, MAX_VISIBILITY_SECONDS)]
+    ("seconds", "told"), [(1.2, 2), (899.5, 900), (10.0**6, MAX_VISIBILITY_SECONDS)]
 )
 def test_a_delay_is_whole_seconds_that_sqs_takes(
     queues: QueuePair, seconds: float, told: int

@@ -22,6 +22,9 @@ CHUNK_BYTES: Final = 64 * 1024
 MEMORY_BYTES: Final = 1024 * 1024
 """A file up to this size stays in memory; a larger one is spooled to the function's disk."""
 
+ADOPTION_AGE: Final = timedelta(seconds=2)
+"""So long a file may be another job's whose 202 is just being stored, or not yet in the index."""
+
 DOWNLOAD_SHARE: Final = 0.75
 """Of the time an invocation has; the rest is kept for the archive and the record."""
 
@@ -93,7 +96,7 @@ class Archiving:
 
     def _complete(self, record: Record, file: CompletedFile, invocation: Invocation) -> Outcome:
         """ReportFlow says that a file is done."""
-        job = self._jobs.find_by_file_id(file.file_id) or self._adopt(file)
+        job = self._jobs.find_by_file_id(file.file_id) or self._adopt(record, file)
         if job is None:
             return self._orphan(record, file)
         if job.status is JobStatus.ARCHIVED:
@@ -109,21 +112,18 @@ class Archiving:
                 record, job, self._files.download(file.uuid, file.file_id), invocation
             )
         except Retryable as error:
-            if error.costs_retry:
-                if job.failed_attempts + 1 >= self._policy.max_attempts:
-                    return self._fail(record, job, error)
-                self._jobs.count_retry(job, self._clock())
-            error.job_id = job.job_id
-            raise
+            return self._try_again(record, job, error)
 
-    def _adopt(self, file: CompletedFile) -> Job | None:
+    def _adopt(self, record: Record, file: CompletedFile) -> Job | None:
         """The job whose submission was never answered, and whose document this file is.
 
         So a lost answer costs no second PDF. Where two such jobs ask for the same document, either
         may have it.
         """
+        if self._clock() - record.sent_at < ADOPTION_AGE:
+            return None
         job = self._jobs.find_unanswered(file.request_digest, self._clock())
-        if job is None or not self._jobs.adopt(job, file.file_id, self._clock()):
+        if job is None or not self._jobs.adopt(job, file.file_id, file.uuid, self._clock()):
             return None
         logger().info(
             "unanswered submission settled by its webhook",
@@ -153,8 +153,8 @@ class Archiving:
         submitted_at = record.sent_at if redriven else job.submitted_at or record.sent_at
         remaining = submitted_at + self._policy.completion_deadline - self._clock()
         try:
-            return self._archive_file(record, job, self._files.fetch(job.url), invocation)
-        except Retryable as error:
+            return self._archive_file(record, job, self._download(job), invocation)
+        except Held as error:
             if remaining <= timedelta():
                 late = Permanent(
                     "NO_COMPLETION",
@@ -166,6 +166,23 @@ class Archiving:
             held = Held(error.code, error.message, delay_seconds=wait.total_seconds())
             held.job_id = job.job_id
             raise held from error
+        except Retryable as error:
+            return self._try_again(record, job, error)
+
+    def _download(self, job: Job) -> AbstractContextManager[requests.Response]:
+        """The job's file by what its record says of it."""
+        if job.uuid and job.file_id:
+            return self._files.download(job.uuid, job.file_id)
+        return self._files.fetch(job.url)
+
+    def _try_again(self, record: Record, job: Job, error: Retryable) -> Outcome:
+        """Count the failure and let the message come again, or fail the job at its last retry."""
+        error.job_id = job.job_id
+        if error.costs_retry:
+            if job.failed_attempts + 1 >= self._policy.max_attempts:
+                return self._fail(record, job, error)
+            self._jobs.count_retry(job, self._clock())
+        raise error
 
     def _archive_file(
         self,

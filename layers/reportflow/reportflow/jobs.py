@@ -53,7 +53,8 @@ class Lease:
 class Job:
     """A job's record as far as decisions need it.
 
-    `failed_attempts` counts towards the retry budget of the state it is in.
+    `failed_attempts` counts towards the retry budget of the state it is in. A file has the `url`
+    of its 202 or, where that was lost, the `uuid` of its webhook.
     """
 
     job_id: str
@@ -65,6 +66,7 @@ class Job:
     request_digest: str = ""
     file_id: str | None = None
     url: str = ""
+    uuid: str = ""
     submitted_at: datetime | None = None
     lease: Lease | None = None
     failed_attempts: int = 0
@@ -95,7 +97,10 @@ class Jobs(Protocol):
     def claim(
         self, job_id: str, request: GenerationRequest, message_id: str, lease: Lease, now: datetime
     ) -> Job:
-        """Take the job into `SUBMITTING`: new, failed before, or given back by `give_back`.
+        """Take the job into `SUBMITTING`: new, given back by `give_back`, or failed before.
+
+        A failed job begins again with another message only: a redriven one has a new id, and the
+        one that failed may just have been delivered twice.
 
         Returns the record as it now stands. The job is ours if the lease's owner is; if not, the
         record is what stands in the way.
@@ -128,7 +133,7 @@ class Jobs(Protocol):
         Its lease has run out, and its document has this digest.
         """
 
-    def adopt(self, job: Job, file_id: str, now: datetime) -> bool:
+    def adopt(self, job: Job, file_id: str, uuid: str, now: datetime) -> bool:
         """Record that an unanswered submission has made this file. False: it was settled before."""
 
     def find_by_file_id(self, file_id: str) -> Job | None:

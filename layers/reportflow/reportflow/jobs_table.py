@@ -58,8 +58,11 @@ class JobsTable:
                 " messageId = :message, leaseOwner = :owner, leaseExpiresAt = :lease,"
                 " createdAt = if_not_exists(createdAt, :now), submittingAt = :now"
                 " REMOVE errorCode, errorMessage, failedStep, failedAt, expiresAt,"
-                " fileId, #url, submittedAt",
-                "attribute_not_exists(jobId) OR #status = :failed OR (#status = :submitting"
+                " fileId, #url, #uuid, submittedAt",
+                "attribute_not_exists(jobId)"
+                " OR (#status = :failed"
+                " AND (attribute_not_exists(messageId) OR messageId <> :message))"
+                " OR (#status = :submitting"
                 " AND attribute_not_exists(leaseOwner) AND requestDigest = :digest)",
                 {
                     ":submitting": JobStatus.SUBMITTING,
@@ -73,7 +76,7 @@ class JobsTable:
                     ":owner": lease.owner,
                     ":lease": _text(lease.expires_at),
                 },
-                names={"#url": "url"},
+                names={"#url": "url", "#uuid": "uuid"},
             )
         except _ConditionFailed as refused:
             item = refused.item
@@ -187,9 +190,22 @@ class JobsTable:
                 return job
         return None
 
-    def adopt(self, job: Job, file_id: str, now: datetime) -> bool:
+    def adopt(self, job: Job, file_id: str, uuid: str, now: datetime) -> bool:
         """See `Jobs.adopt`."""
-        return self.submitted(job, file_id, "", now)
+        return self._try_update(
+            job.job_id,
+            now,
+            "SET #status = :submitted, fileId = :file, #uuid = :uuid, submittedAt = :now"
+            f" REMOVE failedAttempts, {_LEASE}",
+            _UNDER_LEASE,
+            {
+                **_under_lease(job),
+                ":submitted": JobStatus.SUBMITTED,
+                ":file": file_id,
+                ":uuid": uuid,
+            },
+            names={"#uuid": "uuid"},
+        )
 
     def count_retry(self, job: Job, now: datetime) -> None:
         """See `Jobs.count_retry`."""
@@ -357,6 +373,7 @@ def _job(item: Item) -> Job:
         request_digest=text("requestDigest"),
         file_id=text("fileId") or None,
         url=text("url"),
+        uuid=text("uuid"),
         submitted_at=moment("submittedAt"),
         lease=Lease(owner, datetime.fromisoformat(text("leaseExpiresAt"))) if owner else None,
         failed_attempts=number("failedAttempts"),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import batched
+from math import ceil
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import msgspec
@@ -82,12 +83,12 @@ class SqsQueue:
         self._dlq_url = dlq_url
 
     def return_after(self, record: Record, seconds: float) -> None:
-        """See `Queue.return_after`; whole seconds, at most eleven hours."""
+        """See `Queue.return_after`; in whole seconds, never too early; at most eleven hours."""
         with aws.translated("sqs:ChangeMessageVisibility"):
             self._client.change_message_visibility(
                 QueueUrl=self._queue_url,
                 ReceiptHandle=record.receipt_handle,
-                VisibilityTimeout=min(max(round(seconds), 0), MAX_VISIBILITY_SECONDS),
+                VisibilityTimeout=min(max(ceil(seconds), 0), MAX_VISIBILITY_SECONDS),
             )
 
     def dead_letter(self, record: Record, error: PipelineError, step: Step, job_id: str) -> None:

@@ -88,8 +88,8 @@ class Submission:
         except Permanent as error:
             return self._reject(record, salvage_job_id(body, own_id), error)
         except Retryable as error:
-            # There is no job yet to count on.
-            if record.receive_count < self._policy.max_attempts:
+            # There is no job yet to count on, and the fault is none of the message's.
+            if record.receive_count < self._policy.max_receives:
                 raise
             return self._reject(record, own_id, error)
         job_id = request.job_id or own_id
