@@ -177,7 +177,7 @@ class DeploymentSettings:
         ),
     )
     orphan_grace_seconds: int = field(
-        default=900,
+        default=1800,
         metadata=_setting(
             "How long a webhook for an unknown file is tried again before it is taken for "
             "somebody else's, in seconds.",

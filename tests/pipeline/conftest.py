@@ -23,6 +23,7 @@ SETTINGS = {
     "downloader_timeout_seconds": "4",
     "outcome_grace_seconds": "5",
     "check_delay_seconds": "3",
+    "completion_deadline_seconds": "600",
     "payload_buckets": PAYLOAD_BUCKET,
 }
 
@@ -47,6 +48,7 @@ STORM_SETTINGS = {
     "outcome_grace_seconds": "3",
     "orphan_grace_seconds": "30",
     "check_delay_seconds": "3",
+    "completion_deadline_seconds": "600",
     "max_file_mb": "1",
 }
 

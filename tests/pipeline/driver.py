@@ -91,8 +91,14 @@ class Driver:
 
         return until(look, seconds, f"the end of {job_id}, now {self.job(job_id)}")
 
-    def dead_letter(self, queue: str, job_id: str, seconds: float = 10) -> "MessageTypeDef":
-        """The job's message in a dead-letter queue; it and the others stay there."""
+    def dead_letter(
+        self, queue: str, job_id: str, error_code: str | None = None, seconds: float = 10
+    ) -> "MessageTypeDef":
+        """The job's message in a dead-letter queue; it and the others stay there.
+
+        With an `error_code` the one for this reason: whose function died before it told the table
+        has one for each attempt.
+        """
 
         def look() -> "MessageTypeDef | None":
             received = self.sqs.receive_message(
@@ -102,7 +108,8 @@ class Driver:
                 MessageAttributeNames=["All"],
             )
             for message in received.get("Messages", []):
-                if message["MessageAttributes"]["jobId"]["StringValue"] == job_id:
+                reason = {n: a["StringValue"] for n, a in message["MessageAttributes"].items()}
+                if reason["jobId"] == job_id and error_code in {None, reason["errorCode"]}:
                     return message
             return None
 

@@ -165,7 +165,8 @@ class FaultySystem:
             made = {file.file_id: file.sha256 for file in pdfs}
             assert sha256 == job["sha256"] == made[job["fileId"]], job_id
         else:
-            dead = self.driver.dead_letter(DEAD_LETTER_QUEUES[job["failedStep"]], job_id)
+            queue = DEAD_LETTER_QUEUES[job["failedStep"]]
+            dead = self.driver.dead_letter(queue, job_id, job["errorCode"])
             reason = {n: value["StringValue"] for n, value in dead["MessageAttributes"].items()}
             told = ("errorCode", "errorMessage", "failedStep", "jobId")
             assert reason == {name: job[name] for name in told}, job_id

@@ -72,7 +72,7 @@ def test_whatever_becomes_of_a_request_its_job_ends_as_it_must(faulty: FaultySys
     }
     for name in told:
         submitted_at = datetime.fromisoformat(faulty.driver.ended(job_ids[name])["submittedAt"])
-        # The date has whole seconds, and so has SQS's visibility.
+        # The date has whole seconds.
         assert submitted_at - begun >= RETRY_AFTER - timedelta(seconds=1), name
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from reportflow.jobs import TRANSITIONS, JobStatus
 from tests.simulation.expressions import Value
 from tests.simulation.faults import Fault
-from tests.simulation.reportflow_service import Document
+from tests.simulation.reportflow_service import Design, Document
 from tests.simulation.sqs import Message
 from tests.simulation.storage import StoredObject
 from tests.simulation.upstream import Sending
@@ -175,11 +175,13 @@ class Checker:
             self._violated(f"{job_id} is {status} for ever")
 
     def _was_announced(self, item: Written) -> bool:
-        """Whether a webhook for the job's file was accepted, and no other job has that file.
+        """Whether a webhook for the job's PDF was accepted, and no other job has that file.
 
         A lost answer may be settled with the file of a job that asked for the very same.
         """
         file_id = item["fileId"]
+        if item["designId"]["S"] == Design.NO_PDF:
+            return False
         owners = sum(other.get("fileId") == file_id for other in self._world.table.items.values())
         return file_id["S"] in self._announced and owners == 1
 

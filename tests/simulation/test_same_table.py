@@ -133,7 +133,7 @@ class Both:
             "give_back": lambda table: table.give_back(job, now, costs_retry=costs),
             "unanswered": lambda table: table.unanswered(job, now),
             "submitted": lambda table: table.submitted(job, file_id, "https://x/1", now),
-            "adopt": lambda table: table.adopt(job, file_id, now),
+            "adopt": lambda table: table.adopt(job, file_id, "uuid-1", now),
             "count_retry": lambda table: table.count_retry(job, now),
             "archived": lambda table: table.archived(job, ARCHIVED, now),
             "failed": lambda table: table.failed(job, ERROR, step, now),

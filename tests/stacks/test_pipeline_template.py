@@ -223,6 +223,8 @@ def test_payload_buckets_are_read_only_where_configured(
     assert readable(changed_pipeline) == [
         ":s3:::acme-payloads/*",
         ":s3:::acme-more-payloads/*",
+        ":s3:::acme-payloads",
+        ":s3:::acme-more-payloads",
     ]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from reportflow.archiving import Archiving
+from reportflow.archiving import ADOPTION_AGE, Archiving
 from reportflow.consumer import Outcome
 from reportflow.errors import Held
 from reportflow.jobs import Job, Lease
@@ -57,7 +57,7 @@ def announced(queues: QueuePair, clock: Clock) -> Announced:
         body = with_params(json.dumps(webhook_body(files=[file], **changes)), params)
         (completed,) = verify(Request("POST", TOKEN, body.encode()), [TOKEN], "acme")
         record = queues.deliver(msgspec.json.encode(completed).decode())
-        return replace(record, sent_at=clock())
+        return replace(record, sent_at=clock() - ADOPTION_AGE)
 
     return queued
 
@@ -250,7 +250,7 @@ def test_of_two_files_that_find_the_same_job_at_the_same_time_one_waits(
     def find_and_lose(request_digest: str, now: datetime) -> Job | None:
         job = find(request_digest, now)
         assert job is not None
-        assert jobs.adopt(job, "file_first", now)
+        assert jobs.adopt(job, "file_first", "u", now)
         return job
 
     monkeypatch.setattr(jobs, "find_unanswered", find_and_lose)

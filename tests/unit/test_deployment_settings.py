@@ -202,8 +202,9 @@ def test_a_job_is_remembered_as_long_as_its_message_can_come_back() -> None:
 
 
 def test_the_functions_give_up_before_sqs_does() -> None:
-    read(max_attempts=5, max_receive_count=6)
-    (mistake,) = mistakes(max_attempts=5, max_receive_count=5)
+    soon = {"completion_deadline_seconds": 60}
+    read(max_attempts=5, max_receive_count=6, **soon)
+    (mistake,) = mistakes(max_attempts=5, max_receive_count=5, **soon)
     assert "must be more than max_attempts = 5" in mistake
 
 

@@ -19,6 +19,7 @@ from reportflow.errors import (
     PipelineError,
     Retryable,
     Throttled,
+    Unavailable,
 )
 from reportflow.service import MAX_RETRY_AFTER_SECONDS, parse_retry_after, translate_status
 
@@ -114,13 +115,13 @@ def refusal(code: str, operation: str = "PutObject") -> ClientError:
         (refusal("ProvisionedThroughputExceededException"), Throttled),
         (refusal("SlowDown"), Throttled),
         (refusal("RequestThrottled"), Throttled),
-        (refusal("InternalError"), Retryable),
-        (refusal("AccessDenied"), Retryable),
-        (refusal("ResourceNotFoundException"), Retryable),
-        (ClientError({}, "PutObject"), Retryable),
-        (EndpointConnectionError(endpoint_url="http://x"), Retryable),
-        (ReadTimeoutError(endpoint_url="http://x"), Retryable),
-        (NoCredentialsError(), Retryable),
+        (refusal("InternalError"), Unavailable),
+        (refusal("AccessDenied"), Unavailable),
+        (refusal("ResourceNotFoundException"), Unavailable),
+        (ClientError({}, "PutObject"), Unavailable),
+        (EndpointConnectionError(endpoint_url="http://x"), Unavailable),
+        (ReadTimeoutError(endpoint_url="http://x"), Unavailable),
+        (NoCredentialsError(), Unavailable),
     ],
     ids=lambda value: str(value)[:60],
 )

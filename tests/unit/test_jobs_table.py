@@ -30,9 +30,11 @@ class Story:
         self.leases += 1
         return Lease(f"request-{self.leases}", self.clock() + timedelta(seconds=30))
 
-    def claim(self, **changes: object) -> Job:
+    def claim(self, message_id: str | None = None, **changes: object) -> Job:
+        """Claim for a message of its own, as a redriven one would be."""
         self.clock.advance(1)
-        return self.jobs.claim(JOB_ID, request(**changes), "message-1", self.lease(), self.clock())
+        message = message_id or f"message at {self.clock()}"
+        return self.jobs.claim(JOB_ID, request(**changes), message, self.lease(), self.clock())
 
     def submit(self, job: Job) -> Job:
         self.clock.advance(1)
@@ -76,7 +78,7 @@ METHODS: dict[str, Method] = {
     "take_over": lambda story, job: story.jobs.take_over(job, story.lease(), story.clock()),
     "give_back": lambda story, job: story.jobs.give_back(job, story.clock(), costs_retry=True),
     "submitted": lambda story, job: story.jobs.submitted(job, "file_other", "u", story.clock()),
-    "adopt": lambda story, job: story.jobs.adopt(job, "file_other", story.clock()),
+    "adopt": lambda story, job: story.jobs.adopt(job, "file_other", "uuid_other", story.clock()),
     "count_retry": lambda story, job: story.jobs.count_retry(job, story.clock()),
     "archived": lambda story, job: story.jobs.archived(job, ARCHIVED, story.clock()),
     "rejected": lambda story, _: story.jobs.rejected(JOB_ID, ERROR, story.clock()),
@@ -191,7 +193,7 @@ def test_times_are_text_that_sorts_like_time(story: Story, item: Items) -> None:
 
 
 def test_a_claim_keeps_what_was_asked_for(story: Story, item: Items) -> None:
-    job = story.claim(metadata={"tenant": "株式会社"})
+    job = story.claim("message-1", metadata={"tenant": "株式会社"})
 
     record = item(JOB_ID)
     assert (job.design_id, job.version, job.file_name) == (DESIGN_ID, 1, "invoice.pdf")
@@ -230,6 +232,17 @@ def test_a_failed_job_begins_anew_with_its_first_day(story: Story, item: Items) 
     assert not {"errorCode", "errorMessage", "failedStep", "failedAt", "expiresAt"} & set(record)
 
 
+def test_the_message_that_failed_does_not_begin_the_job_again(story: Story, item: Items) -> None:
+    job = story.claim("the same")
+    assert story.jobs.failed(job, ERROR, Step.SUBMIT, story.clock())
+    before = item(JOB_ID)
+
+    assert story.claim("the same").status is JobStatus.FAILED
+
+    assert item(JOB_ID) == before
+    assert story.claim("another").status is JobStatus.SUBMITTING
+
+
 def test_a_submitted_job_that_failed_is_not_found_by_its_old_file(story: Story) -> None:
     job = story.leave_at(JobStatus.SUBMITTED)[-1]
     story.jobs.failed(job, ERROR, Step.ARCHIVE, story.clock())
@@ -261,7 +274,7 @@ def test_a_job_that_is_settled_in_the_meantime_is_not_adopted(story: Story, item
     story.jobs.take_over(found, story.lease(), story.clock())
     before = item(JOB_ID)
 
-    assert not story.jobs.adopt(found, FILE_ID, story.clock())
+    assert not story.jobs.adopt(found, FILE_ID, "uuid_1", story.clock())
     assert story.jobs.find_unanswered(job.request_digest, story.clock()) is None
     assert item(JOB_ID) == before
 
@@ -269,7 +282,7 @@ def test_a_job_that_is_settled_in_the_meantime_is_not_adopted(story: Story, item
 def test_an_adopted_job_is_found_by_its_file(story: Story, item: Items) -> None:
     job = story.claim()
 
-    assert story.jobs.adopt(job, FILE_ID, story.clock())
+    assert story.jobs.adopt(job, FILE_ID, "uuid_1", story.clock())
 
     found = story.jobs.find_by_file_id(FILE_ID)
     assert found is not None

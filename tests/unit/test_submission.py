@@ -15,6 +15,7 @@ from reportflow.submission import Submission
 from tests.unit.clock import Clock
 from tests.unit.deliveries import (
     MAX_ATTEMPTS,
+    MAX_RECEIVES,
     next_invocation,
     redelivered,
 )
@@ -211,8 +212,8 @@ def test_a_payload_that_cannot_be_read_uses_the_queues_count_up(
     record = queues.deliver(pointer("mine"))
 
     with pytest.raises(Retryable):
-        submission(replace(record, receive_count=MAX_ATTEMPTS - 1), invocation)
+        submission(replace(record, receive_count=MAX_RECEIVES - 1), invocation)
     assert item(record.message_id) == {}
-    last = replace(record, receive_count=MAX_ATTEMPTS)
+    last = replace(record, receive_count=MAX_RECEIVES)
     assert submission(last, invocation) is Outcome.FAILED
     assert item(record.message_id)["status"] == "FAILED"

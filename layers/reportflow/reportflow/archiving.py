@@ -12,7 +12,7 @@ from urllib3.exceptions import HTTPError
 
 from reportflow import pdf
 from reportflow.consumer import CRASHED, Invocation, Outcome
-from reportflow.errors import Held, Permanent, PipelineError, Retryable
+from reportflow.errors import Held, Permanent, PipelineError, Retryable, Throttled, Unavailable
 from reportflow.jobs import ArchivedFile, Job, Jobs, JobStatus, Step
 from reportflow.messages import Check, CompletedFile, parse_download
 from reportflow.observability import logger
@@ -154,7 +154,9 @@ class Archiving:
         remaining = submitted_at + self._policy.completion_deadline - self._clock()
         try:
             return self._archive_file(record, job, self._download(job), invocation)
-        except Held as error:
+        except (Unavailable, Throttled) as error:
+            return self._try_again(record, job, error)
+        except Retryable as error:
             if remaining <= timedelta():
                 late = Permanent(
                     "NO_COMPLETION",
@@ -166,8 +168,6 @@ class Archiving:
             held = Held(error.code, error.message, delay_seconds=wait.total_seconds())
             held.job_id = job.job_id
             raise held from error
-        except Retryable as error:
-            return self._try_again(record, job, error)
 
     def _download(self, job: Job) -> AbstractContextManager[requests.Response]:
         """The job's file by what its record says of it."""

@@ -8,7 +8,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from reportflow.errors import PipelineError, Retryable, Throttled
+from reportflow.errors import PipelineError, Throttled, Unavailable
 from reportflow.once import once
 
 if TYPE_CHECKING:
@@ -76,9 +76,9 @@ def translate(operation: str, error: ClientError | BotoCoreError) -> PipelineErr
     an outage, and the message waits until that is mended or its retries are used up.
     """
     if not isinstance(error, ClientError):
-        return Retryable("AWS_UNREACHABLE", f"{operation}: {type(error).__name__}")
+        return Unavailable("AWS_UNREACHABLE", f"{operation}: {type(error).__name__}")
     code = code_of(error)
-    kind = Throttled if code in _THROTTLING else Retryable
+    kind = Throttled if code in _THROTTLING else Unavailable
     return kind(f"AWS_{code}", f"{operation} was refused with {code}")
 
 

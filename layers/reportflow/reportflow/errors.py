@@ -2,6 +2,7 @@
 
     PipelineError
     ├── Retryable             the same work can succeed later
+    │   ├── Unavailable       AWS refused or did not answer
     │   ├── Throttled         asked to slow down: costs no retry
     │   ├── Held              waits for something that is not this job's doing: costs no retry
     │   └── CredentialsRefused  the keys are wrong or missing: an outage, costs no retry
@@ -45,6 +46,10 @@ class Retryable(PipelineError):
     def __init__(self, code: str, message: str, *, delay_seconds: float | None = None) -> None:
         super().__init__(code, message)
         self.delay_seconds = delay_seconds
+
+
+class Unavailable(Retryable):
+    """AWS refused or did not answer: an outage, a limit or a permission, never the message."""
 
 
 class Throttled(Retryable):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from reportflow import aws
-from reportflow.errors import Permanent, Retryable
+from reportflow.errors import Permanent, Unavailable
 from reportflow.messages import MAX_METADATA_BYTES, MAX_REQUEST_BYTES
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Payloads:
         try:
             with aws.translated("s3:GetObject"):
                 answer = self._client().get_object(Bucket=location.bucket, Key=location.key)
-        except Retryable as error:
+        except Unavailable as error:
             if error.code in {"AWS_NoSuchKey", "AWS_NoSuchBucket"}:
                 raise Permanent("PAYLOAD_MISSING", "the payload's object is not there") from error
             raise
