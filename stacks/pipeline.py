@@ -205,6 +205,8 @@ class PipelineStack(Stack):
                 ),
                 # Reading is for the checksum of an object that an attempt which died has written.
                 _allow(["s3:GetObject", "s3:PutObject"], bucket.arn_for_objects("*")),
+                # Without it S3 says 403 of an object that is not there.
+                _allow(["s3:ListBucket"], bucket.bucket_arn),
                 _allow(["secretsmanager:GetSecretValue"], self._storage.secret.secret_arn),
             ],
             environment={

@@ -2,6 +2,7 @@ import hashlib
 import io
 import re
 from base64 import b64decode
+from dataclasses import replace
 from email.message import Message
 from urllib.parse import unquote
 
@@ -56,6 +57,17 @@ def test_a_second_attempt_with_the_same_bytes_finds_the_first_ones_object(
     assert archive.store(JOB, described(PDF), io.BytesIO(PDF)) == first
     versions = aws.client("s3").list_object_versions(Bucket=bucket)["Versions"]
     assert [version["VersionId"] for version in versions] == [first.version_id]
+
+
+def test_what_an_attempt_stored_is_found_and_nothing_else(
+    aws: Backend, bucket: str, archive: S3Archive
+) -> None:
+    assert archive.find(JOB) is None
+
+    stored = archive.store(JOB, described(PDF), io.BytesIO(PDF))
+
+    assert archive.find(JOB) == stored
+    assert archive.find(replace(JOB, file_id="file_other")) is None
 
 
 def test_other_bytes_under_the_jobs_key_are_a_conflict_and_stay(

@@ -92,6 +92,28 @@ def test_an_attempt_that_died_after_the_write_is_carried_on(
     assert [version["VersionId"] for version in versions] == [written.version_id]
 
 
+def test_a_file_that_is_archived_and_gone_from_the_service_is_no_failure(
+    archiving: Archiving,
+    peer: Peer,
+    aws: Backend,
+    bucket: str,
+    job: Job,
+    record: Record,
+    item: Items,
+    invocation: Invocation,
+) -> None:
+    """An attempt died between archive and record, and the service keeps no file for ever."""
+    received = ReceivedPdf(len(PDF), sha256(PDF).digest())
+    written = S3Archive(aws.client("s3"), bucket).store(job, received, BytesIO(PDF))
+    peer.respond = lambda _: answer(404)
+
+    assert archiving(record, invocation) is Outcome.ARCHIVED
+
+    kept = item(JOB_ID)
+    assert (kept["status"], kept["archiveVersionId"]) == ("ARCHIVED", written.version_id)
+    assert (int(kept["size"]), kept["sha256"]) == (written.size, written.sha256)
+
+
 def test_other_bytes_in_the_jobs_place_are_a_conflict(
     archiving: Archiving,
     aws: Backend,

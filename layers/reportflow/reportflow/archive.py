@@ -14,8 +14,10 @@ from reportflow.pdf import ReceivedPdf
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
 _ALREADY_THERE: Final = frozenset({"PreconditionFailed", "412"})
+_NOT_THERE: Final = frozenset({"NoSuchKey", "404"})
 
 
 class S3Archive:
@@ -43,6 +45,24 @@ class S3Archive:
             version = self._find(key, checksum)
         return ArchivedFile(key, version, pdf.size, pdf.sha256.hex())
 
+    def find(self, job: Job) -> ArchivedFile | None:
+        """The job's PDF, where an attempt stored it and died before it said so.
+
+        Raises:
+            Retryable: S3 does not answer, or refuses.
+        """
+        key = job.archive_key()
+        try:
+            found = self._head(key)
+        except FileNotFoundError:
+            return None
+        checksum = found.get("ChecksumSHA256", "")
+        if not checksum or found.get("Metadata", {}).get("file-id") != job.file_id:
+            return None
+        return ArchivedFile(
+            key, found.get("VersionId", ""), found["ContentLength"], b64decode(checksum).hex()
+        )
+
     def _put(self, job: Job, key: str, checksum: str, content: IO[bytes]) -> str:
         with aws.translated("s3:PutObject"):
             try:
@@ -64,8 +84,7 @@ class S3Archive:
         return answer.get("VersionId", "")
 
     def _find(self, key: str, checksum: str) -> str:
-        with aws.translated("s3:HeadObject"):
-            found = self._client.head_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
+        found = self._head(key)
         stored = found.get("ChecksumSHA256")
         if stored is None:
             raise Retryable("ARCHIVE_UNREADABLE", "S3 gives no checksum of the object in place")
@@ -74,6 +93,17 @@ class S3Archive:
                 "ARCHIVE_CONFLICT", "the archive holds another file under this job's key"
             )
         return found.get("VersionId", "")
+
+    def _head(self, key: str) -> "HeadObjectOutputTypeDef":
+        with aws.translated("s3:HeadObject"):
+            try:
+                return self._client.head_object(
+                    Bucket=self._bucket, Key=key, ChecksumMode="ENABLED"
+                )
+            except ClientError as error:
+                if aws.code_of(error) in _NOT_THERE:
+                    raise FileNotFoundError(key) from error
+                raise
 
 
 def content_disposition(file_name: str) -> str:

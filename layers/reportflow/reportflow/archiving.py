@@ -45,6 +45,9 @@ class Archive(Protocol):
     def store(self, job: Job, pdf: pdf.ReceivedPdf, content: IO[bytes]) -> ArchivedFile:
         """Write the job's PDF once, or find it there."""
 
+    def find(self, job: Job) -> ArchivedFile | None:
+        """The job's PDF, where an attempt stored it and died before it said so."""
+
 
 @dataclass(frozen=True)
 class ArchivingPolicy:
@@ -202,6 +205,9 @@ class Archiving:
             archived = self._fetch(job, download, invocation)
         except Permanent as error:
             return self._fail(record, job, error)
+        return self._record(job, archived)
+
+    def _record(self, job: Job, archived: ArchivedFile) -> Outcome:
         if not self._jobs.archived(job, archived, self._clock()):
             return _duplicate(job)
         logger().info(
@@ -249,6 +255,8 @@ class Archiving:
         standing = self._jobs.get(job.job_id)
         if standing is not None and standing.status is JobStatus.ARCHIVED:
             return _duplicate(standing)
+        if archived := self._archive.find(job):
+            return self._record(job, archived)
         outcome = self._dead_letter(record, job.job_id, error)
         self._jobs.failed(job, error, Step.ARCHIVE, self._clock())
         return outcome
