@@ -31,8 +31,9 @@ FAULT_SETTINGS = {
     # The client's read time-out is 10 s and must come first.
     "submitter_timeout_seconds": "12",
     "downloader_timeout_seconds": "12",
-    "outcome_grace_seconds": "6",
-    "orphan_grace_seconds": "30",
+    # Time for a webhook's third delivery on a busy machine, by backoff and jitter.
+    "outcome_grace_seconds": "14",
+    "orphan_grace_seconds": "40",
     "check_delay_seconds": "3",
     "completion_deadline_seconds": "60",
     "max_attempts": "6",
