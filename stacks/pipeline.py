@@ -15,6 +15,7 @@ from constructs import Construct
 
 from stacks.packaging import function_package, shared_layer, vendor_layer
 from stacks.settings import (
+    SPARE_RECEIVES,
     SQS_MAXIMUM_RETENTION_DAYS,
     TMP_MINIMUM_MB,
     VISIBILITY_PER_TIMEOUT,
@@ -126,7 +127,8 @@ class PipelineStack(Stack):
             visibility_timeout=Duration.seconds(VISIBILITY_PER_TIMEOUT * consumer_timeout_seconds),
             retention_period=Duration.days(self._settings.message_retention_days),
             dead_letter_queue=sqs.DeadLetterQueue(
-                queue=dead_letters, max_receive_count=self._settings.max_receive_count
+                queue=dead_letters,
+                max_receive_count=self._settings.max_receive_count + SPARE_RECEIVES,
             ),
             removal_policy=self._removal_policy,
         )
@@ -141,6 +143,7 @@ class PipelineStack(Stack):
             _allow(_CONSUME, requests.queue_arn),
             _allow(["sqs:SendMessage"], dead_letters.queue_arn, downloads.queue_arn),
             _allow(["dynamodb:GetItem", "dynamodb:UpdateItem"], table.table_arn),
+            _allow(["dynamodb:Query"], f"{table.table_arn}/index/byStatus"),
             _allow(["secretsmanager:GetSecretValue"], self._storage.secret.secret_arn),
         ]
         if settings.payload_buckets:
@@ -241,6 +244,7 @@ class PipelineStack(Stack):
             "STATUS_TTL_DAYS": str(settings.status_ttl_days),
             "MAX_ATTEMPTS": str(settings.max_attempts),
             "MAX_RECEIVE_COUNT": str(settings.max_receive_count),
+            "MAX_MESSAGE_AGE_SECONDS": str(settings.max_message_age_seconds),
             "CHECK_DELAY_SECONDS": str(settings.check_delay_seconds),
         }
 

@@ -8,6 +8,11 @@ from typing import Any, Protocol, Self
 from stacks import rules
 
 SQS_MAXIMUM_RETENTION_DAYS = 14
+SQS_MAXIMUM_RECEIVES = 1000
+
+SPARE_RECEIVES = 10
+"""Deliveries for ending a message with its reason, should that crash or fail as well."""
+
 VISIBILITY_PER_TIMEOUT = 6
 """AWS's own advice: visibility of six function time-outs lets Lambda retry a throttled batch."""
 
@@ -19,6 +24,10 @@ LOG_RETENTION_DAYS = (
 
 TMP_MINIMUM_MB = 512
 """The /tmp that Lambda gives to every function, in MiB."""
+
+_LAST_HOURS = 3
+"""Of a message's retention: the longest wait between two deliveries is an hour, and the longest
+visibility timeout an hour and a half."""
 
 _TMP_MAXIMUM_MB = 10_240
 _TMP_SLACK_MB = 64
@@ -50,7 +59,8 @@ def _setting(doc: str, rule: _Rule) -> dict[str, object]:
     return {"doc": doc, "rule": rule}
 
 
-_TIMEOUT = rules.Integer(1, 900)
+# Of shorter ones nothing would be left for ReportFlow's answer beside storing it.
+_TIMEOUT = rules.Integer(4, 900)
 # An HTTP API gives its integration 30 seconds and no more.
 _WEBHOOK_TIMEOUT = rules.Integer(1, 29)
 _MEMORY = rules.Integer(128, 10_240)
@@ -153,11 +163,11 @@ class DeploymentSettings:
         ),
     )
     max_receive_count: int = field(
-        default=1000,
+        default=SQS_MAXIMUM_RECEIVES - SPARE_RECEIVES,
         metadata=_setting(
-            "Deliveries after which SQS itself dead-letters a message: the net for crashes, since "
-            "the functions dead-letter what they have given up themselves.",
-            rules.Integer(2, 1000),
+            "Deliveries after which a function gives a message up, whatever kept it from its end. "
+            f"SQS itself would dead-letter it {SPARE_RECEIVES} deliveries later, without a reason.",
+            rules.Integer(2, SQS_MAXIMUM_RECEIVES - SPARE_RECEIVES),
         ),
     )
     message_retention_days: int = field(
@@ -262,6 +272,11 @@ class DeploymentSettings:
         """Size of the downloader's /tmp, in MiB: a batch of the largest files, spooled at once."""
         return max(TMP_MINIMUM_MB, self.download_batch_size * self.max_file_mb + _TMP_SLACK_MB)
 
+    @property
+    def max_message_age_seconds(self) -> int:
+        """When a waiting message is given up: soon enough before its queue drops it."""
+        return (24 * self.message_retention_days - _LAST_HOURS) * 3600
+
     def _conflicts(self) -> Iterator[tuple[set[str], str]]:
         """Values that are allowed alone, but not together: their keys, and what is wrong."""
         if self.downloader_tmp_mb > _TMP_MAXIMUM_MB:
@@ -309,8 +324,8 @@ class DeploymentSettings:
                 {"max_attempts", "max_receive_count"},
                 (
                     f"max_receive_count = {self.max_receive_count}: must be more than "
-                    f"max_attempts = {self.max_attempts}, or SQS dead-letters messages before "
-                    "the functions can say why"
+                    f"max_attempts = {self.max_attempts}, or messages are given up before their "
+                    "job's attempts are used up"
                 ),
             )
 

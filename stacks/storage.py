@@ -49,8 +49,9 @@ class StorageStack(Stack):
             partition_key=_string("status"),
             sort_key=_string("updatedAt"),
             projection_type=dynamodb.ProjectionType.INCLUDE,
-            # By these a webhook finds the submission that was never answered.
-            non_key_attributes=["requestDigest", "leaseExpiresAt"],
+            # A webhook finds the submission that was never answered by its document, a message
+            # whose payload is gone the job that it began.
+            non_key_attributes=["requestDigest", "messageId"],
         )
         return table
 

@@ -10,7 +10,7 @@ from typing import Any
 from reportflow import aws, settings
 from reportflow.archive import S3Archive
 from reportflow.archiving import Archiving, ArchivingPolicy
-from reportflow.consumer import Context, Invocation, PartialBatchResponse, consume
+from reportflow.consumer import Context, Invocation, PartialBatchResponse, Patience, consume
 from reportflow.jobs_table import JobsTable
 from reportflow.queues import SqsQueue, records
 from reportflow.secret import SecretStore
@@ -33,13 +33,17 @@ def _consumer() -> Callable[..., PartialBatchResponse]:
             environment.reportflow_url,
             environment.reportflow_files_url,
             SecretStore(aws.secretsmanager(), environment.secret_arn),
+            clock=clock,
         ),
         S3Archive(aws.s3(), environment.archive_bucket),
         queue,
         policy=ArchivingPolicy(
             max_file_bytes=environment.max_file_bytes,
             max_attempts=environment.max_attempts,
-            max_receives=environment.max_receive_count,
+            patience=Patience(
+                environment.max_receive_count,
+                timedelta(seconds=environment.max_message_age_seconds),
+            ),
             orphan_grace=timedelta(seconds=environment.orphan_grace_seconds),
             check_interval=timedelta(seconds=environment.check_delay_seconds),
             completion_deadline=timedelta(seconds=environment.completion_deadline_seconds),

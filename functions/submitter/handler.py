@@ -8,7 +8,7 @@ from random import SystemRandom
 from typing import Any
 
 from reportflow import aws, settings
-from reportflow.consumer import Context, Invocation, PartialBatchResponse, consume
+from reportflow.consumer import Context, Invocation, PartialBatchResponse, Patience, consume
 from reportflow.jobs_table import JobsTable
 from reportflow.payloads import Payloads
 from reportflow.queues import Downloads, SqsQueue, records
@@ -33,6 +33,7 @@ def _consumer() -> Callable[..., PartialBatchResponse]:
             environment.reportflow_url,
             environment.reportflow_files_url,
             SecretStore(aws.secretsmanager(), environment.secret_arn),
+            clock=clock,
         ),
         Payloads(aws.s3, environment.payload_buckets),
         queue,
@@ -43,7 +44,10 @@ def _consumer() -> Callable[..., PartialBatchResponse]:
         ),
         policy=SubmissionPolicy(
             max_attempts=environment.max_attempts,
-            max_receives=environment.max_receive_count,
+            patience=Patience(
+                environment.max_receive_count,
+                timedelta(seconds=environment.max_message_age_seconds),
+            ),
             outcome_grace=timedelta(seconds=environment.outcome_grace_seconds),
         ),
         clock=clock,

@@ -139,15 +139,20 @@ class Checker:
     def _check_jobs(self) -> None:
         items = self._world.table.items
         contents: dict[str, set[str]] = defaultdict(set)
+        self._unread: set[str] = set()
         for message_id, sending in self.sendings.items():
             job_id = sending.job_id or message_id
             if sending.content is None:
                 if not self._dead[job_id]:
                     self._violated(f"invalid message {message_id} got lost")
                 continue
+            if sending.payload is not None and self._lost_its_payload(message_id):
+                self._unread.add(job_id)
             contents[job_id].add(sending.content)
         for job_id, asked in contents.items():
             item = items.get(job_id)
+            if item is None and job_id in self._unread:
+                continue
             if item is None:
                 self._violated(f"{job_id} got lost")
                 continue
@@ -156,14 +161,26 @@ class Checker:
             if items[job_id]["status"]["S"] != JobStatus.FAILED:
                 self._violated(f"nobody asked for {job_id}")
 
+    def _lost_its_payload(self, message_id: str) -> bool:
+        """Whether the message ended under its own id.
+
+        Its job's was never read; or it was, and the index by which the job that it began is found
+        lagged too far behind.
+        """
+        return any(
+            message.text("errorCode") == "PAYLOAD_MISSING" for message in self._dead[message_id]
+        )
+
     def _check_end(self, job_id: str, item: Written, asked: set[str]) -> None:
         codes = {message.text("errorCode") for message in self._dead[job_id]}
         status = JobStatus(item["status"]["S"])
         # A failed job may be sent again with another document: nothing came of the first.
-        if len(asked) > 1 and "JOB_ID_REUSED" not in codes and not self._restarts[job_id]:
+        told = "JOB_ID_REUSED" in codes or self._restarts[job_id] or job_id in self._unread
+        if len(asked) > 1 and not told:
             self._violated(f"{job_id} stood for two documents and nobody was told")
         if status is JobStatus.FAILED:
-            if item["errorCode"]["S"] not in codes:
+            # A redriven message whose payload is gone leaves the job as it stands.
+            if not codes & {item["errorCode"]["S"], "PAYLOAD_MISSING"}:
                 self._violated(
                     f"{job_id} failed with {item['errorCode']['S']} and was not dead-lettered"
                 )
@@ -171,7 +188,7 @@ class Checker:
                 self._violated(f"{job_id} was given up although its webhook was accepted")
         elif status is JobStatus.ARCHIVED:
             self._check_archived(job_id, item, asked)
-        else:
+        elif job_id not in self._unread:
             self._violated(f"{job_id} is {status} for ever")
 
     def _was_announced(self, item: Written) -> bool:

@@ -29,7 +29,7 @@ class Index:
 
 INDEXES: Final[Mapping[str, Index]] = {
     "byFileId": Index("fileId"),
-    "byStatus": Index("status", "updatedAt", ("requestDigest", "leaseExpiresAt")),
+    "byStatus": Index("status", "updatedAt", ("requestDigest", "messageId")),
 }
 """The indexes of `stacks.storage`."""
 

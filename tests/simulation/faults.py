@@ -45,6 +45,7 @@ class Fault(StrEnum):
     BODY_HTML = "HTML in place of a PDF"
     BODY_SLOW = "download slow"
     SENT_TWICE = "job sent twice by upstream"
+    PAYLOAD_LOST = "payload deleted before it was read"
 
 
 _RATES: Final[Mapping[Fault, float]] = {
@@ -82,6 +83,7 @@ _RATES: Final[Mapping[Fault, float]] = {
     Fault.BODY_HTML: 0.02,
     Fault.BODY_SLOW: 0.02,
     Fault.SENT_TWICE: 0.1,
+    Fault.PAYLOAD_LOST: 0.05,
 }
 """Chance of each at one occasion, before the seed makes it rarer or more frequent."""
 

@@ -107,7 +107,7 @@ def _surroundings(rng: random.Random) -> Surroundings:
             workspace_id="acme",
             reportflow_url="",
             max_attempts=rng.choice((5, 24)),
-            max_receive_count=1000,
+            max_receive_count=rng.choice((100, 990)),
             orphan_grace_seconds=rng.choice((120, 900)),
             outcome_grace_seconds=rng.choice((1, 60, 600)),
             check_delay_seconds=check_delay,

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from email.utils import format_datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from urllib3.connectionpool import HTTPConnectionPool
 
 _NO_POOL: Final = cast("HTTPConnectionPool", None)
+RETRY_DATE: Final = timedelta(seconds=30)
+"""From a 429 to the date of its `Retry-After`, where that is one."""
+
 _HTML: Final = {"Content-Type": "text/html"}
 _JSON: Final = {"Content-Type": "application/json"}
 
@@ -120,8 +125,9 @@ class Session:
             if (headers["AppKey"], headers["SecretKey"]) != self._service.keys:
                 return _error(chaos.rng.choice((401, 403)), headers)
             if self._service.throttles() or chaos.strikes(Fault.RATE_LIMITED):
-                wait = chaos.rng.choice(({}, {"Retry-After": "7"}, {"Retry-After": "60"}))
-                return _error(429, headers, wait)
+                then = format_datetime(self._process.scheduler.clock() + RETRY_DATE, usegmt=True)
+                wait = chaos.rng.choice((None, "7", "60", then))
+                return _error(429, headers, {} if wait is None else {"Retry-After": wait})
         elif "AppKey" in headers:
             raise AssertionError("the keys must not go to the files' host")
         if chaos.strikes(Fault.SERVER_ERROR):

@@ -61,7 +61,12 @@ class Bucket:
         if key not in self.objects:
             raise ClientError({"Error": {"Code": "404"}}, "HeadObject")
         stored = self.objects[key]
-        return {"ChecksumSHA256": stored.checksum, "VersionId": stored.version}
+        return {
+            "ChecksumSHA256": stored.checksum,
+            "VersionId": stored.version,
+            "ContentLength": len(stored.content),
+            "Metadata": stored.metadata,
+        }
 
 
 class S3Client:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from http import HTTPStatus
 from typing import Any, Final, cast
 from unittest.mock import patch
@@ -14,7 +14,7 @@ from unittest.mock import patch
 from reportflow import archiving, consumer, observability, submission
 from reportflow.archive import S3Archive
 from reportflow.archiving import Archiving, ArchivingPolicy
-from reportflow.consumer import Invocation, consume
+from reportflow.consumer import Invocation, Patience, consume
 from reportflow.errors import Retryable
 from reportflow.jobs_table import JobsTable
 from reportflow.payloads import Payloads
@@ -23,7 +23,7 @@ from reportflow.secret import SecretStore
 from reportflow.service import ReportFlow
 from reportflow.submission import Submission, SubmissionPolicy
 from reportflow.webhook import Receiver, Refused
-from stacks.settings import VISIBILITY_PER_TIMEOUT, DeploymentSettings
+from stacks.settings import SPARE_RECEIVES, VISIBILITY_PER_TIMEOUT, DeploymentSettings
 from tests.simulation.checker import Checker
 from tests.simulation.dynamodb import DynamoDB
 from tests.simulation.faults import Chaos, Fault
@@ -126,9 +126,15 @@ class World:
     def send(self, sending: Sending) -> None:
         """Upstream's message reaches the queue."""
         if sending.payload is not None:
-            self.payloads[sending.payload[0]] = sending.payload[1]
+            name, content = sending.payload
+            self.payloads[name] = content
+            if self.chaos.strikes(Fault.PAYLOAD_LOST):
+                self.scheduler.after(self.rng.random() * 60, partial(self._lose_payload, name))
         message_id = self.requests.send(sending.body, {})
         self.checker.accepted(message_id, sending)
+
+    def _lose_payload(self, name: str) -> None:
+        self.payloads.pop(name, None)
 
     def deliver(self, body: str, answered: Callable[[int | None], None]) -> None:
         """ReportFlow posts a webhook."""
@@ -170,7 +176,7 @@ class World:
             self.scheduler,
             self.chaos,
             visibility_timeout=VISIBILITY_PER_TIMEOUT * timeout,
-            max_receives=self.settings.max_receive_count,
+            max_receives=self.settings.max_receive_count + SPARE_RECEIVES,
             dead_letters=dead_letters,
         )
 
@@ -204,6 +210,7 @@ class World:
     def _reportflow(self, process: Process) -> ReportFlow:
         client = copy.copy(_connected())
         client._keys = self._secrets(process)
+        client._clock = self.scheduler.clock
         client._session = cast("Any", Session(process, self.service))
         return client
 
@@ -225,7 +232,7 @@ class World:
             Downloads(sqs, "downloads", check_delay_seconds=settings.check_delay_seconds),
             policy=SubmissionPolicy(
                 max_attempts=settings.max_attempts,
-                max_receives=settings.max_receive_count,
+                patience=self._patience(),
                 outcome_grace=timedelta(seconds=settings.outcome_grace_seconds),
             ),
             clock=self.scheduler.clock,
@@ -246,7 +253,7 @@ class World:
             policy=ArchivingPolicy(
                 max_file_bytes=settings.max_file_mb * 1024 * 1024,
                 max_attempts=settings.max_attempts,
-                max_receives=settings.max_receive_count,
+                patience=self._patience(),
                 orphan_grace=timedelta(seconds=settings.orphan_grace_seconds),
                 check_interval=timedelta(seconds=settings.check_delay_seconds),
                 completion_deadline=timedelta(seconds=settings.completion_deadline_seconds),
@@ -254,6 +261,10 @@ class World:
             clock=self.scheduler.clock,
         )
         return self._consumer(work, queue)
+
+    def _patience(self) -> Patience:
+        age = timedelta(seconds=self.settings.max_message_age_seconds)
+        return Patience(self.settings.max_receive_count, age)
 
     def _consumer(self, work: Submission | Archiving, queue: SqsQueue) -> Handler:
         def handle(event: list[Record], invocation: Invocation) -> Any:
@@ -281,7 +292,8 @@ class World:
 @cache
 def _connected() -> ReportFlow:
     """A client whose session is never used: making one takes longer than a simulated job."""
-    return ReportFlow(BASE_URL, FILES_URL, cast("Any", None))
+    nothing = cast("Any", None)
+    return ReportFlow(BASE_URL, FILES_URL, nothing, clock=nothing)
 
 
 @contextmanager
@@ -291,6 +303,10 @@ def in_place_of_threads(narrator: Narrator) -> Iterator[None]:
         patch.object(consumer, "ThreadPoolExecutor", ThreadPool),
         patch.object(consumer, "as_completed", as_completed),
         patch.object(observability, "count", _ignore),
+        patch.object(observability, "measure", _ignore),
+        patch.object(submission, "count", _ignore),
+        patch.object(archiving, "count", _ignore),
+        patch.object(archiving, "measure", _ignore),
         patch.object(observability, "logger", lambda: narrator),
         patch.object(submission, "logger", lambda: narrator),
         patch.object(archiving, "logger", lambda: narrator),
@@ -298,5 +314,5 @@ def in_place_of_threads(narrator: Narrator) -> Iterator[None]:
         yield
 
 
-def _ignore(**_: int) -> None:
+def _ignore(*_: object, **__: object) -> None:
     pass

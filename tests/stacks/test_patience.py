@@ -9,6 +9,7 @@ import pytest
 from reportflow.backoff import full_jitter
 from reportflow.consumer import MAX_DELAY_SECONDS, REFUSED_BASE_SECONDS
 from reportflow.queues import MAX_VISIBILITY_SECONDS
+from stacks.settings import SPARE_RECEIVES
 from tests.stacks.template import Properties, Template, reference
 
 SQS_MAXIMUM_DELAY_SECONDS = 900
@@ -53,10 +54,20 @@ def downloader(template: Template) -> tuple[Properties, Properties]:
     return found
 
 
-def test_a_function_knows_after_how_many_deliveries_sqs_gives_up(template: Template) -> None:
+def test_a_function_gives_a_message_up_well_before_sqs_does(template: Template) -> None:
+    """Should the function crash at that, too, some deliveries are left to say why."""
     for queue, function in consumers(template):
         told = int(environment(function)["MAX_RECEIVE_COUNT"])
-        assert told == queue["RedrivePolicy"]["maxReceiveCount"]
+        assert told + SPARE_RECEIVES <= queue["RedrivePolicy"]["maxReceiveCount"]
+        assert SPARE_RECEIVES > 1
+
+
+def test_a_message_is_given_up_before_its_queue_drops_it(template: Template) -> None:
+    """Twice in a row it may be away as long as a message can be, and still be seen in time."""
+    for queue, function in consumers(template):
+        given_up = int(environment(function)["MAX_MESSAGE_AGE_SECONDS"])
+        absence = max(MAX_DELAY_SECONDS, queue["VisibilityTimeout"])
+        assert 0 < given_up + 2 * absence <= queue["MessageRetentionPeriod"]
 
 
 def test_while_keys_are_refused_no_message_is_dead_lettered(pipeline: Template) -> None:

@@ -45,7 +45,7 @@ def found(assembly: Path, storage: Template, pipeline: Template) -> dict[str, An
             "MaximumConcurrency"
         ],
         "max_attempts": int(environment["submitter"]["MAX_ATTEMPTS"]),
-        "max_receive_count": requests["RedrivePolicy"]["maxReceiveCount"],
+        "max_receive_count": int(environment["submitter"]["MAX_RECEIVE_COUNT"]),
         "message_retention_days": requests["MessageRetentionPeriod"] // DAY,
         "max_file_mb": int(environment["downloader"]["MAX_FILE_BYTES"]) // MIB,
         "orphan_grace_seconds": int(environment["downloader"]["ORPHAN_GRACE_SECONDS"]),

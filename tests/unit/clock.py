@@ -6,6 +6,10 @@ START = datetime(2026, 3, 31, 23, 59, 50, 123456, UTC)
 """Seconds before midnight, and not a whole number of milliseconds."""
 
 
+LATER = START + timedelta(seconds=30)
+"""A deadline that no call on this machine comes near to."""
+
+
 class Clock:
     """Stands still at `now`."""
 

@@ -85,7 +85,7 @@ def table_name(aws: Backend) -> str:
             ],
             "Projection": {
                 "ProjectionType": "INCLUDE",
-                "NonKeyAttributes": ["requestDigest", "leaseExpiresAt"],
+                "NonKeyAttributes": ["requestDigest", "messageId"],
             },
         },
     ]
@@ -194,8 +194,8 @@ def peer(listen: Callable[[Respond], Peer]) -> Peer:
 
 
 @pytest.fixture
-def service(peer: Peer, secret_store: SecretStore) -> Iterator[ReportFlow]:
-    client = ReportFlow(f"{peer.url}/v1", f"{peer.url}/files", secret_store)
+def service(peer: Peer, secret_store: SecretStore, clock: Clock) -> Iterator[ReportFlow]:
+    client = ReportFlow(f"{peer.url}/v1", f"{peer.url}/files", secret_store, clock=clock)
     yield client
     client._session.close()
 

@@ -1,10 +1,10 @@
 """A message that is delivered again, the invocation that gets it, and how patient that is."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from reportflow.archiving import ArchivingPolicy
-from reportflow.consumer import Invocation
+from reportflow.consumer import Invocation, Patience
 from reportflow.messages import GenerationRequest
 from reportflow.queues import Record
 from reportflow.service import Accepted
@@ -23,13 +23,14 @@ ORPHAN_GRACE = timedelta(minutes=15)
 CHECK_INTERVAL = timedelta(minutes=5)
 COMPLETION_DEADLINE = timedelta(hours=1)
 
+PATIENCE = Patience(MAX_RECEIVES, timedelta(days=13))
 SUBMISSION_POLICY = SubmissionPolicy(
-    max_attempts=MAX_ATTEMPTS, max_receives=MAX_RECEIVES, outcome_grace=OUTCOME_GRACE
+    max_attempts=MAX_ATTEMPTS, patience=PATIENCE, outcome_grace=OUTCOME_GRACE
 )
 ARCHIVING_POLICY = ArchivingPolicy(
     max_file_bytes=MAX_FILE_BYTES,
     max_attempts=MAX_ATTEMPTS,
-    max_receives=MAX_RECEIVES,
+    patience=PATIENCE,
     orphan_grace=ORPHAN_GRACE,
     check_interval=CHECK_INTERVAL,
     completion_deadline=COMPLETION_DEADLINE,
@@ -53,5 +54,5 @@ class Killed(BaseException):
 class DeadEnd:
     """ReportFlow, as a function sees it that is killed before the answer."""
 
-    def submit(self, request: GenerationRequest) -> Accepted:
-        raise Killed(request.design_id)
+    def submit(self, request: GenerationRequest, deadline: datetime) -> Accepted:
+        raise Killed(request.design_id, deadline)

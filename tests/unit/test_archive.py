@@ -17,7 +17,14 @@ from tests.unit.clock import START
 from tests.unit.samples import DESIGN_ID, PDF
 
 JOB = Job(
-    "invoice-1", JobStatus.SUBMITTED, START, DESIGN_ID, 1, "請求書_7.pdf", file_id="file_abc123"
+    "invoice-1",
+    JobStatus.SUBMITTED,
+    START,
+    design_id=DESIGN_ID,
+    version=1,
+    file_name="請求書_7.pdf",
+    request_digest="5f" * 32,
+    file_id="file_abc123",
 )
 
 
@@ -39,7 +46,11 @@ def test_the_object_is_what_was_received_and_says_whose_it_is(
     assert found["Body"].read() == PDF
     assert found["VersionId"] == stored.version_id
     assert found["ContentType"] == "application/pdf"
-    assert found["Metadata"] == {"job-id": JOB.job_id, "file-id": JOB.file_id}
+    assert found["Metadata"] == {
+        "job-id": JOB.job_id,
+        "file-id": JOB.file_id,
+        "request-digest": JOB.request_digest,
+    }
     assert (stored.size, stored.sha256) == (len(PDF), hashlib.sha256(PDF).hexdigest())
 
 
@@ -67,17 +78,29 @@ def test_what_an_attempt_stored_is_found_and_nothing_else(
     stored = archive.store(JOB, described(PDF), io.BytesIO(PDF))
 
     assert archive.find(JOB) == stored
-    assert archive.find(replace(JOB, file_id="file_other")) is None
+    assert archive.find(replace(JOB, file_id="file_of_a_second_life")) == stored
+    assert archive.find(replace(JOB, request_digest="6f" * 32)) is None
 
 
-def test_other_bytes_under_the_jobs_key_are_a_conflict_and_stay(
+def test_a_document_that_was_made_anew_is_archived_once(
     aws: Backend, bucket: str, archive: S3Archive
 ) -> None:
     first = archive.store(JOB, described(PDF), io.BytesIO(PDF))
-    other = PDF + b"\n"
+    again = PDF + b"\n"
+    second_life = replace(JOB, file_id="file_of_a_second_life")
+
+    assert archive.store(second_life, described(again), io.BytesIO(again)) == first
+    assert aws.client("s3").get_object(Bucket=bucket, Key=first.key)["Body"].read() == PDF
+
+
+def test_another_document_under_the_jobs_key_is_a_conflict_and_stays(
+    aws: Backend, bucket: str, archive: S3Archive
+) -> None:
+    first = archive.store(JOB, described(PDF), io.BytesIO(PDF))
+    mended = replace(JOB, request_digest="6f" * 32)
 
     with pytest.raises(Permanent, match="ARCHIVE_CONFLICT"):
-        archive.store(JOB, described(other), io.BytesIO(other))
+        archive.store(mended, described(PDF), io.BytesIO(PDF))
     assert aws.client("s3").get_object(Bucket=bucket, Key=first.key)["Body"].read() == PDF
 
 
@@ -88,7 +111,7 @@ def test_an_object_without_a_checksum_is_not_taken_for_ours(
         Bucket=bucket, Key=JOB.archive_key(), Body=PDF, ChecksumAlgorithm="CRC32"
     )
 
-    with pytest.raises(Retryable, match="ARCHIVE_UNREADABLE"):
+    with pytest.raises(Permanent, match="ARCHIVE_CONFLICT"):
         archive.store(JOB, described(PDF), io.BytesIO(PDF))
 
 

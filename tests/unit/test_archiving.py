@@ -258,9 +258,9 @@ def test_a_message_that_its_function_dies_at_ends_with_a_reason(
 
     (letter,) = queues.dead_letters()
     assert letter["Body"] == record.body
-    assert letter["MessageAttributes"]["errorCode"]["StringValue"] == "CRASHED"
+    assert letter["MessageAttributes"]["errorCode"]["StringValue"] == "RECEIVES_USED_UP"
     failed = item(job.job_id)
-    assert (failed["status"], failed["errorCode"]) == ("FAILED", "CRASHED")
+    assert (failed["status"], failed["errorCode"]) == ("FAILED", "RECEIVES_USED_UP")
     assert failed["failedStep"] == "archive"
     assert peer.received == []
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -205,6 +205,28 @@ def test_two_jobs_of_the_same_document_get_a_file_each(
     jobs = [item("job-1"), item("job-2")]
     assert {job["status"] for job in jobs} == {"ARCHIVED"}
     assert {job["fileId"] for job in jobs} == {"file_1", "file_2"}
+
+
+def test_while_a_twin_is_being_submitted_the_file_may_be_its(
+    *,
+    archiving: Archiving,
+    announced: Announced,
+    unanswered: Callable[..., None],
+    jobs: JobsTable,
+    item: Items,
+    clock: Clock,
+) -> None:
+    unanswered("job-1")
+    lease = Lease("submitter", clock() + timedelta(seconds=30))
+    twin = jobs.claim("job-2", parse_request(asked_for().encode()), "m", lease, clock())
+
+    with pytest.raises(Held, match="FILE_UNKNOWN"):
+        archiving(announced(file_id="file_2"), next_invocation(clock))
+    assert jobs.submitted(twin, "file_2", "https://x", clock())
+    archiving(announced(file_id="file_2"), next_invocation(clock))
+
+    assert item("job-2")["status"] == "ARCHIVED"
+    assert item("job-1")["status"] == "SUBMITTING"
 
 
 @pytest.mark.parametrize("state", ["submitted", "given back"])

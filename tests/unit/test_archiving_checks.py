@@ -289,8 +289,8 @@ def test_a_check_that_its_function_dies_at_ends_with_a_reason(
     last = replace(check, receive_count=MAX_RECEIVES)
 
     assert archiving(last, invocation) is Outcome.FAILED
-    assert item(JOB_ID)["errorCode"] == "CRASHED"
-    assert queues.dead_letter_reasons()[0]["errorCode"] == "CRASHED"
+    assert item(JOB_ID)["errorCode"] == "RECEIVES_USED_UP"
+    assert queues.dead_letter_reasons()[0]["errorCode"] == "RECEIVES_USED_UP"
     assert peer.received == []
 
 

@@ -205,6 +205,47 @@ def test_outcomes_are_counted_as_metrics(
     assert "Failed" not in metrics
 
 
+def emitted(capsys: pytest.CaptureFixture[str], name: str) -> list[float]:
+    """The values of a metric, whatever its dimensions."""
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return [value for line in lines if "_aws" in line for value in line.get(name, ())]
+
+
+def test_refused_keys_are_counted(
+    queues: QueuePair, rng: random.Random, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(3):
+        queues.send("{}")
+
+    work = fail(CredentialsRefused("HTTP_401", "message"))
+    consume(queues.receive(), work, queues.queue, INVOCATION, rng=rng, clock=Clock())
+
+    assert emitted(capsys, "CredentialsRefused") == [3]
+
+
+def test_the_age_of_the_oldest_message_that_is_not_done_is_measured(
+    queues: QueuePair, rng: random.Random, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for body in ("again", "again", "Submitted"):
+        queues.send(body)
+    ages = (7200, 60, 90_000)
+    batch = [
+        replace(record, sent_at=clock() - timedelta(seconds=age))
+        for record, age in zip(
+            sorted(queues.receive(), key=lambda one: one.body, reverse=True), ages, strict=True
+        )
+    ]
+
+    def work(record: Record, _: Invocation) -> Outcome:
+        if record.body == "again":
+            raise Held("CODE", "message", delay_seconds=60)
+        return Outcome(record.body)
+
+    consume(batch, work, queues.queue, INVOCATION, rng=rng, clock=clock)
+
+    assert emitted(capsys, "UnfinishedSeconds") == [7200]
+
+
 @dataclass(frozen=True)
 class LambdaContext:
     aws_request_id: str

@@ -74,7 +74,7 @@ def test_lists_come_from_json_and_from_the_command_line(given: object) -> None:
         ("log_retention_days", "731"),
         ("removal_policy", "destroy"),
         ("check_delay_seconds", 900),
-        ("max_receive_count", 1000),
+        ("max_receive_count", 990),
         ("reportflow_files_url", "https://files.example.com/shared"),
     ],
 )
@@ -128,7 +128,7 @@ def test_accepts(key: str, value: object) -> None:
         ("request_maximum_concurrency", 1),
         ("download_maximum_concurrency", 1001),
         ("max_receive_count", 1),
-        ("max_receive_count", 1001),
+        ("max_receive_count", 991),
         ("check_delay_seconds", 901),
         ("reportflow_files_url", "http://files.example.com"),
         ("reportflow_files_url", "https://user:word@files.example.com"),

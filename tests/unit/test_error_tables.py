@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from reportflow import aws, errors
 from reportflow.errors import PipelineError
 from reportflow.service import ReportFlow, translate_status
+from tests.unit.clock import LATER
 from tests.unit.peer import Peer, answer
 from tests.unit.samples import request
 
@@ -57,7 +58,7 @@ def test_an_answer_to_a_submission(
 ) -> None:
     peer.respond = lambda _: answer(int(status))
 
-    error = refusals(lambda: service.submit(request()))
+    error = refusals(lambda: service.submit(request(), LATER))
 
     assert type(error) is kind
     assert error.code == f"HTTP_{status}"
@@ -69,7 +70,7 @@ def test_an_answer_to_a_download(
 ) -> None:
     peer.respond = lambda _: answer(int(status))
 
-    error = refusals(service.download("u", "f").__enter__)
+    error = refusals(service.download("u", "f", LATER).__enter__)
 
     assert type(error) is kind
     assert error.code == f"HTTP_{status}"
@@ -114,4 +115,4 @@ def test_every_reason_that_a_dead_letter_can_give_has_a_row() -> None:
     rows = [row["errorCode"] for row in table("What a dead letter says, and what to do")]
     told = {code for row in rows if row not in ABSTRACT for code in re.findall(r"`(\w+)`", row)}
     assert set(rows) >= ABSTRACT
-    assert told == set(raised("Permanent"))
+    assert told == set(raised("Permanent", "PayloadMissing"))

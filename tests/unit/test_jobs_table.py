@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,7 +15,7 @@ type Items = Callable[[str], dict[str, str]]
 JOB_ID = "job-1"
 FILE_ID = "file_abc123"
 ERROR = Permanent("HTTP_404", "デザインがありません")
-ARCHIVED = ArchivedFile("d/2026/03/31/job-1/a.pdf", "v1", 123, "ab" * 32)
+ARCHIVED = ArchivedFile(FILE_ID, "d/2026/03/31/job-1/a.pdf", "v1", 123, "ab" * 32)
 
 
 @dataclass
@@ -312,13 +312,36 @@ def test_the_budget_begins_anew_once_the_job_is_submitted(story: Story) -> None:
     assert found.failed_attempts == 1
 
 
+def test_attempts_that_fail_side_by_side_count_once(story: Story, item: Items) -> None:
+    """As does a write that the SDK repeats, since its answer was lost."""
+    read = story.leave_at(JobStatus.SUBMITTED)[-1]
+
+    for _ in range(3):
+        story.jobs.count_retry(read, story.clock())
+
+    assert item(JOB_ID)["failedAttempts"] == "1"
+    for attempts in (1, 0):
+        story.jobs.count_retry(replace(read, failed_attempts=attempts), story.clock())
+        assert item(JOB_ID)["failedAttempts"] == "2"
+
+
+def test_a_job_is_found_by_the_message_that_began_it(story: Story) -> None:
+    begun = story.claim()
+
+    assert story.jobs.find_begun(begun.message_id) == begun
+    assert story.jobs.find_begun("another message") is None
+    story.submit(begun)
+    assert story.jobs.find_begun(begun.message_id) is None
+
+
 def test_an_archived_job_says_where_the_file_is(story: Story, item: Items) -> None:
     story.leave_at(JobStatus.ARCHIVED)
 
     record = item(JOB_ID)
-    kept = (record["archiveKey"], record["archiveVersionId"], int(record["size"]), record["sha256"])
-    assert ArchivedFile(*kept) == ARCHIVED
-    assert (record["fileId"], record["url"]) == (FILE_ID, "https://x/file")
+    names = ("fileId", "archiveKey", "archiveVersionId", "size", "sha256")
+    kept = [record[name] for name in names]
+    assert kept == [str(value) for value in astuple(ARCHIVED)]
+    assert record["url"] == "https://x/file"
 
 
 def test_a_failed_job_says_why_and_where(story: Story, item: Items) -> None:

@@ -2,8 +2,9 @@ import gzip
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from email.utils import format_datetime
+from itertools import repeat
 
 import pytest
 
@@ -18,6 +19,7 @@ from reportflow.errors import (
 )
 from reportflow.secret import SecretStore
 from reportflow.service import Accepted, ReportFlow
+from tests.unit.clock import LATER, START, Clock
 from tests.unit.emulator_client import body as emulator_body
 from tests.unit.emulator_client import made
 from tests.unit.peer import Peer, answer
@@ -27,14 +29,14 @@ from tests.unit.samples import APP_KEY, DESIGN_ID, PDF, SECRET_KEY, request
 
 def failure(service: ReportFlow) -> PipelineError:
     with pytest.raises(PipelineError) as failed:
-        service.submit(request())
+        service.submit(request(), LATER)
     return failed.value
 
 
 def test_a_submission_is_the_documented_request(service: ReportFlow, peer: Peer) -> None:
     peer.respond = lambda _: answer(202, ACCEPTED)
 
-    accepted = service.submit(request(metadata={"tenant": "acme"}))
+    accepted = service.submit(request(metadata={"tenant": "acme"}), LATER)
 
     (got,) = peer.received
     assert accepted == Accepted("file_abc123", "https://re-port-flow.com/x")
@@ -101,13 +103,13 @@ def test_retry_after_in_seconds_is_honoured(service: ReportFlow, peer: Peer) -> 
 
 
 def test_retry_after_as_a_date_is_honoured(service: ReportFlow, peer: Peer) -> None:
-    date = format_datetime(datetime.now(UTC) + timedelta(seconds=1000), usegmt=True)
+    date = format_datetime(START + timedelta(seconds=1000), usegmt=True)
     peer.respond = lambda _: answer(503, Retry_After=date)
 
     error = failure(service)
 
     assert isinstance(error, Retryable)
-    assert error.delay_seconds == pytest.approx(1000, abs=60)
+    assert error.delay_seconds == pytest.approx(1000, abs=1)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +148,7 @@ def test_a_success_that_is_not_the_documented_one_is_not_submitted_again_unseen(
 
     peer.respond = lambda _: answer(status, ACCEPTED)
     if status != 204:  # has no body
-        assert service.submit(request()).file_id == "file_abc123"
+        assert service.submit(request(), LATER).file_id == "file_abc123"
 
 
 @pytest.mark.parametrize("length", [0, 1, len(ACCEPTED) - 1])
@@ -164,13 +166,13 @@ def test_what_a_202_adds_later_does_no_harm(service: ReportFlow, peer: Peer) -> 
     body = gzip.compress(json.dumps({**json.loads(ACCEPTED), "share": None}).encode())
     peer.respond = lambda _: answer(202, body, Content_Encoding="gzip")
 
-    assert service.submit(request()).file_id == "file_abc123"
+    assert service.submit(request(), LATER).file_id == "file_abc123"
 
 
 def test_a_download_asks_for_the_file_as_it_is(service: ReportFlow, peer: Peer) -> None:
     peer.respond = lambda _: answer(200, PDF)
 
-    with service.download("uuid-1", "file_abc123") as response:
+    with service.download("uuid-1", "file_abc123", LATER) as response:
         content = response.content
 
     (got,) = peer.received
@@ -196,7 +198,7 @@ def test_a_download_that_is_refused_is_translated(
 ) -> None:
     peer.respond = lambda _: answer(status)
 
-    with pytest.raises(PipelineError) as failed, service.download("u", "f"):
+    with pytest.raises(PipelineError) as failed, service.download("u", "f", LATER):
         pass
     assert type(failed.value) is kind
 
@@ -206,7 +208,7 @@ def test_a_download_whose_answer_is_lost_can_be_asked_for_again(
 ) -> None:
     peer.respond = lambda _: []
 
-    with pytest.raises(Retryable, match="ANSWER_LOST"), service.download("u", "f"):
+    with pytest.raises(Retryable, match="ANSWER_LOST"), service.download("u", "f", LATER):
         pass
 
 
@@ -215,7 +217,7 @@ def test_ten_threads_share_a_client(service: ReportFlow, peer: Peer) -> None:
     peer.respond = lambda got: answer(202, ACCEPTED.replace(b"abc123", str(len(got.body)).encode()))
     requests = [request(content={"fileName": "n" * n, "params": {}}) for n in range(1, 11)]
     with ThreadPoolExecutor(10) as pool:
-        accepted = list(pool.map(service.submit, requests))
+        accepted = list(pool.map(service.submit, requests, repeat(LATER)))
 
     expected = [f"file_{len(one.service_body())}" for one in requests]
     assert [one.file_id for one in accepted] == expected
@@ -223,7 +225,7 @@ def test_ten_threads_share_a_client(service: ReportFlow, peer: Peer) -> None:
 
 @pytest.fixture
 def emulated(emulator: Emulator, secret_store: SecretStore) -> Iterator[ReportFlow]:
-    client = ReportFlow(emulator.url, emulator.url, secret_store)
+    client = ReportFlow(emulator.url, emulator.url, secret_store, clock=Clock())
     yield client
     client._session.close()
 
@@ -231,11 +233,11 @@ def emulated(emulator: Emulator, secret_store: SecretStore) -> Iterator[ReportFl
 def test_the_emulated_service_takes_and_gives_back_a_file(
     emulated: ReportFlow, emulator: Emulator
 ) -> None:
-    accepted = emulated.submit(request(**emulator_body("請求書.pdf")))
+    accepted = emulated.submit(request(**emulator_body("請求書.pdf")), LATER)
 
     file = made(emulator)
     assert accepted.file_id == file.file_id
-    with emulated.download(file.uuid, file.file_id) as response:
+    with emulated.download(file.uuid, file.file_id, LATER) as response:
         assert response.content.startswith(b"%PDF-")
 
 
@@ -253,7 +255,7 @@ def test_what_the_emulated_service_refuses_is_permanent(
     emulated: ReportFlow, changes: dict[str, object], code: str
 ) -> None:
     with pytest.raises(Permanent, match=code):
-        emulated.submit(request(**emulator_body() | changes))
+        emulated.submit(request(**emulator_body() | changes), LATER)
 
 
 def test_the_emulated_service_refuses_other_keys(
@@ -262,5 +264,5 @@ def test_the_emulated_service_refuses_other_keys(
     rotate(appKey="other")
 
     with pytest.raises(CredentialsRefused, match="HTTP_401"):
-        emulated.submit(request(**emulator_body()))
+        emulated.submit(request(**emulator_body()), LATER)
     assert emulator.files() == ()

@@ -14,6 +14,7 @@ from reportflow.errors import (
 )
 from reportflow.secret import SecretStore
 from reportflow.service import ReportFlow
+from tests.unit.clock import LATER, Clock
 from tests.unit.peer import Peer, Received, Respond, answer
 from tests.unit.reportflow_answers import ACCEPTED
 from tests.unit.samples import request
@@ -23,7 +24,7 @@ type Listen = Callable[[Respond], Peer]
 
 def failure(service: ReportFlow) -> PipelineError:
     with pytest.raises(PipelineError) as failed:
-        service.submit(request())
+        service.submit(request(), LATER)
     return failed.value
 
 
@@ -49,7 +50,7 @@ def test_no_redirect_is_followed(
     peer.respond = lambda _: answer(status, Location=f"{elsewhere.url}/v1/file/async/single")
 
     assert isinstance(failure(service), Retryable)
-    with pytest.raises(Retryable), service.download("u", "f"):
+    with pytest.raises(Retryable), service.download("u", "f", LATER):
         pass
     assert elsewhere.received == []
 
@@ -89,7 +90,7 @@ def test_proxies_and_netrc_of_the_environment_are_ignored(
     monkeypatch.setenv("NETRC", str(netrc))
     peer.respond = lambda _: answer(202, ACCEPTED)
 
-    service.submit(request())
+    service.submit(request(), LATER)
 
     assert proxy.received == []
     assert "authorization" not in peer.received[0].headers
@@ -98,8 +99,8 @@ def test_proxies_and_netrc_of_the_environment_are_ignored(
 def test_cookies_are_not_kept(service: ReportFlow, peer: Peer) -> None:
     peer.respond = lambda _: answer(202, ACCEPTED, Set_Cookie="session=1; Path=/")
 
-    service.submit(request())
-    service.submit(request())
+    service.submit(request(), LATER)
+    service.submit(request(), LATER)
 
     assert "cookie" not in peer.received[-1].headers
 
@@ -107,7 +108,9 @@ def test_cookies_are_not_kept(service: ReportFlow, peer: Peer) -> None:
 def test_a_refused_connection_can_be_tried_again(secret_store: SecretStore) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    client = ReportFlow(f"http://127.0.0.1:{port}/v1", "http://127.0.0.1/", secret_store)
+    client = ReportFlow(
+        f"http://127.0.0.1:{port}/v1", "http://127.0.0.1/", secret_store, clock=Clock()
+    )
 
     error = failure(client)
 
@@ -119,7 +122,9 @@ def test_a_connection_that_is_not_made_in_time_can_be_tried_again(
     busy_port: int, secret_store: SecretStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service_module, "CONNECT_SECONDS", 0.1)
-    client = ReportFlow(f"http://127.0.0.1:{busy_port}/v1", "http://127.0.0.1/", secret_store)
+    client = ReportFlow(
+        f"http://127.0.0.1:{busy_port}/v1", "http://127.0.0.1/", secret_store, clock=Clock()
+    )
 
     error = failure(client)
 

@@ -6,6 +6,7 @@ import pytest
 
 from reportflow.errors import Held, Retryable
 from reportflow.service import ReportFlow
+from tests.unit.clock import LATER
 from tests.unit.peer import Peer, Received, Respond, answer
 from tests.unit.reportflow_answers import ACCEPTED
 from tests.unit.samples import APP_KEY, PDF, SECRET_KEY, request
@@ -20,10 +21,10 @@ def shows_a_key(got: Received) -> bool:
 
 def test_a_file_is_fetched_without_keys(service: ReportFlow, peer: Peer) -> None:
     peer.respond = lambda _: answer(202, ACCEPTED)
-    service.submit(request())
+    service.submit(request(), LATER)
     peer.respond = lambda _: answer(200, PDF)
 
-    with service.fetch(f"{peer.url}/files/share/x.pdf?v=1") as response:
+    with service.fetch(f"{peer.url}/files/share/x.pdf?v=1", LATER) as response:
         assert response.content == PDF
 
     submitted, got = peer.received
@@ -61,7 +62,7 @@ def test_a_url_elsewhere_is_not_asked(
         host=peer.url,
     )
 
-    with pytest.raises(Held, match="URL_ELSEWHERE"), service.fetch(url):
+    with pytest.raises(Held, match="URL_ELSEWHERE"), service.fetch(url, LATER):
         pass
     assert elsewhere.received == peer.received == []
 
@@ -70,7 +71,7 @@ def test_a_url_elsewhere_is_not_asked(
 def test_anything_but_a_200_is_no_file_yet(service: ReportFlow, peer: Peer, status: int) -> None:
     peer.respond = lambda _: answer(status)
 
-    with pytest.raises(Held, match=f"HTTP_{status}"), service.fetch(f"{peer.url}/files/x"):
+    with pytest.raises(Held, match=f"HTTP_{status}"), service.fetch(f"{peer.url}/files/x", LATER):
         pass
     assert len(peer.received) == 1
 
@@ -82,7 +83,7 @@ def test_no_redirect_is_followed(
     elsewhere = listen(lambda _: answer(200, PDF))
     peer.respond = lambda _: answer(status, Location=f"{elsewhere.url}/files/x")
 
-    with pytest.raises(Held, match=f"HTTP_{status}"), service.fetch(f"{peer.url}/files/x"):
+    with pytest.raises(Held, match=f"HTTP_{status}"), service.fetch(f"{peer.url}/files/x", LATER):
         pass
     assert elsewhere.received == []
 
@@ -93,5 +94,5 @@ def test_without_an_answer_it_can_be_asked_for_again(
 ) -> None:
     peer.respond = lambda _: parts
 
-    with pytest.raises(Retryable, match="ANSWER_LOST"), service.fetch(f"{peer.url}/files/x"):
+    with pytest.raises(Retryable, match="ANSWER_LOST"), service.fetch(f"{peer.url}/files/x", LATER):
         pass

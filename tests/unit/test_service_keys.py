@@ -9,7 +9,7 @@ from reportflow.errors import (
 )
 from reportflow.secret import REREAD_SECONDS, SecretStore
 from reportflow.service import ReportFlow
-from tests.unit.clock import Ticker
+from tests.unit.clock import LATER, Ticker
 from tests.unit.peer import Peer, Respond, answer
 from tests.unit.reportflow_answers import ACCEPTED, accept_only, keys_of, said
 from tests.unit.samples import APP_KEY, SECRET_KEY, request
@@ -19,7 +19,7 @@ type Rotate = Callable[..., None]
 
 def failure(service: ReportFlow) -> PipelineError:
     with pytest.raises(PipelineError) as failed:
-        service.submit(request())
+        service.submit(request(), LATER)
     return failed.value
 
 
@@ -33,12 +33,12 @@ def test_refused_keys_are_read_again_and_tried_once_more(
     service: ReportFlow, peer: Peer, rotate: Rotate, ticker: Ticker
 ) -> None:
     peer.respond = accept_only(APP_KEY)
-    service.submit(request())
+    service.submit(request(), LATER)
     rotate(appKey="new")
     peer.respond = accept_only("new")
     ticker.now = REREAD_SECONDS
 
-    service.submit(request())
+    service.submit(request(), LATER)
 
     assert [keys_of(got)[0] for got in peer.received] == [APP_KEY, APP_KEY, "new"]
     assert peer.received[-1].body == request().service_body()
@@ -100,7 +100,7 @@ def test_keys_that_were_filled_in_just_now_are_found(
     ticker.now = REREAD_SECONDS
     peer.respond = accept_only(APP_KEY)
 
-    service.submit(request())
+    service.submit(request(), LATER)
 
     assert keys_of(peer.received[-1]) == (APP_KEY, SECRET_KEY)
 
@@ -125,6 +125,6 @@ def test_no_failure_shows_a_key(service: ReportFlow, peer: Peer, respond: Respon
 
 def test_the_client_itself_shows_no_key(service: ReportFlow, peer: Peer) -> None:
     peer.respond = lambda _: answer(202, ACCEPTED)
-    service.submit(request())
+    service.submit(request(), LATER)
 
     assert APP_KEY not in repr(vars(service))

@@ -79,7 +79,7 @@ def test_whoever_finds_a_job_archived_orders_no_check(
     ordered.receive()
     job = jobs.get(JOB_ID)
     assert job is not None
-    assert jobs.archived(job, ArchivedFile("k", "v", 1, "00"), clock())
+    assert jobs.archived(job, ArchivedFile(job.file_id or "", "k", "v", 1, "00"), clock())
 
     assert submission(redelivered(record), invocation) is Outcome.DUPLICATE
     assert checks_in(ordered) == []
@@ -183,9 +183,9 @@ def test_a_message_that_its_function_dies_at_ends_with_a_reason(
 
     (letter,) = queues.dead_letters()
     assert letter["Body"] == record.body
-    assert letter["MessageAttributes"]["errorCode"]["StringValue"] == "CRASHED"
+    assert letter["MessageAttributes"]["errorCode"]["StringValue"] == "RECEIVES_USED_UP"
     job = item(JOB_ID)
-    assert (job["status"], job["errorCode"]) == ("FAILED", "CRASHED")
+    assert (job["status"], job["errorCode"]) == ("FAILED", "RECEIVES_USED_UP")
     assert job["failedStep"] == "submit"
     assert peer.received == []
 

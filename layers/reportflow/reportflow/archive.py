@@ -8,7 +8,7 @@ from urllib.parse import quote
 from botocore.exceptions import ClientError
 
 from reportflow import aws
-from reportflow.errors import Permanent, Retryable
+from reportflow.errors import Permanent
 from reportflow.jobs import ArchivedFile, Job
 from reportflow.pdf import ReceivedPdf
 
@@ -31,19 +31,24 @@ class S3Archive:
         """Write the job's PDF, or find it there from an attempt that died before it said so.
 
         S3 itself checks the SHA-256 and refuses to write over an object. Retries of the call read
-        `content` from its start again.
+        `content` from its start again. A PDF that an earlier attempt at the same document has
+        stored stays, although the service may have made this one anew.
 
         Raises:
-            Permanent: the job's key holds other bytes.
+            Permanent: the job's key holds another document.
             Retryable: S3 does not answer, or refuses.
         """
-        key = job.archive_key()
-        checksum = b64encode(pdf.sha256).decode()
         try:
-            version = self._put(job, key, checksum, content)
-        except FileExistsError:
-            version = self._find(key, checksum)
-        return ArchivedFile(key, version, pdf.size, pdf.sha256.hex())
+            return self._put(job, pdf, content)
+        except FileExistsError as error:
+            found = self.find(job)
+            if found is None:
+                raise Permanent(
+                    "ARCHIVE_CONFLICT",
+                    f"the archive holds another document under {job.archive_key()}: move it away, "
+                    "then redrive the message",
+                ) from error
+            return found
 
     def find(self, job: Job) -> ArchivedFile | None:
         """The job's PDF, where an attempt stored it and died before it said so.
@@ -56,14 +61,21 @@ class S3Archive:
             found = self._head(key)
         except FileNotFoundError:
             return None
+        metadata = found.get("Metadata", {})
         checksum = found.get("ChecksumSHA256", "")
-        if not checksum or found.get("Metadata", {}).get("file-id") != job.file_id:
+        if not checksum or metadata.get("request-digest") != job.request_digest:
             return None
         return ArchivedFile(
-            key, found.get("VersionId", ""), found["ContentLength"], b64decode(checksum).hex()
+            metadata.get("file-id", ""),
+            key,
+            found.get("VersionId", ""),
+            found["ContentLength"],
+            b64decode(checksum).hex(),
         )
 
-    def _put(self, job: Job, key: str, checksum: str, content: IO[bytes]) -> str:
+    def _put(self, job: Job, pdf: ReceivedPdf, content: IO[bytes]) -> ArchivedFile:
+        key = job.archive_key()
+        file_id = job.file_id or ""
         with aws.translated("s3:PutObject"):
             try:
                 answer = self._client.put_object(
@@ -72,27 +84,20 @@ class S3Archive:
                     Body=content,
                     IfNoneMatch="*",
                     ChecksumAlgorithm="SHA256",
-                    ChecksumSHA256=checksum,
+                    ChecksumSHA256=b64encode(pdf.sha256).decode(),
                     ContentType="application/pdf",
                     ContentDisposition=content_disposition(job.file_name),
-                    Metadata={"job-id": job.job_id, "file-id": job.file_id or ""},
+                    Metadata={
+                        "job-id": job.job_id,
+                        "file-id": file_id,
+                        "request-digest": job.request_digest,
+                    },
                 )
             except ClientError as error:
                 if aws.code_of(error) in _ALREADY_THERE:
                     raise FileExistsError(key) from error
                 raise
-        return answer.get("VersionId", "")
-
-    def _find(self, key: str, checksum: str) -> str:
-        found = self._head(key)
-        stored = found.get("ChecksumSHA256")
-        if stored is None:
-            raise Retryable("ARCHIVE_UNREADABLE", "S3 gives no checksum of the object in place")
-        if b64decode(stored) != b64decode(checksum):
-            raise Permanent(
-                "ARCHIVE_CONFLICT", "the archive holds another file under this job's key"
-            )
-        return found.get("VersionId", "")
+        return ArchivedFile(file_id, key, answer.get("VersionId", ""), pdf.size, pdf.sha256.hex())
 
     def _head(self, key: str) -> "HeadObjectOutputTypeDef":
         with aws.translated("s3:HeadObject"):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from tempfile import SpooledTemporaryFile
 from typing import IO, Final, Protocol
 
@@ -11,11 +12,19 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from reportflow import pdf
-from reportflow.consumer import CRASHED, Invocation, Outcome
-from reportflow.errors import Held, Permanent, PipelineError, Retryable, Throttled, Unavailable
+from reportflow.consumer import Invocation, Outcome, Patience
+from reportflow.errors import (
+    Held,
+    OutOfTime,
+    Permanent,
+    PipelineError,
+    Retryable,
+    Throttled,
+    Unavailable,
+)
 from reportflow.jobs import ArchivedFile, Job, Jobs, JobStatus, Step
 from reportflow.messages import Check, CompletedFile, parse_download
-from reportflow.observability import logger
+from reportflow.observability import count, logger, measure
 from reportflow.queues import Queue, Record
 
 CHUNK_BYTES: Final = 64 * 1024
@@ -29,14 +38,19 @@ DOWNLOAD_SHARE: Final = 0.75
 """Of the time an invocation has; the rest is kept for the archive and the record."""
 
 
+type Opened = AbstractContextManager[requests.Response]
+type Download = Callable[[datetime], Opened]
+"""Opens a file by a deadline."""
+
+
 class Files(Protocol):
     """ReportFlow, as far as the downloader needs it."""
 
-    def download(self, uuid: str, file_id: str) -> AbstractContextManager[requests.Response]:
-        """Open a finished file."""
+    def download(self, uuid: str, file_id: str, deadline: datetime) -> Opened:
+        """Open a finished file by `deadline`."""
 
-    def fetch(self, url: str) -> AbstractContextManager[requests.Response]:
-        """Open the file under a 202's URL; `Held` where there is none yet."""
+    def fetch(self, url: str, deadline: datetime) -> Opened:
+        """Open the file under a 202's URL by `deadline`; `Held` where there is none yet."""
 
 
 class Archive(Protocol):
@@ -53,15 +67,14 @@ class Archive(Protocol):
 class ArchivingPolicy:
     """How patient the downloader is.
 
-    `max_attempts` is a job's retry budget. At `max_receives` the queue itself would dead-letter
-    the message next, without a reason. A file without a job may become one's within
+    `max_attempts` is a job's retry budget. A file without a job may become one's within
     `orphan_grace`. A job without a webhook is looked at every `check_interval`, and given up
     `completion_deadline` after its submission.
     """
 
     max_file_bytes: int
     max_attempts: int
-    max_receives: int
+    patience: Patience
     orphan_grace: timedelta
     check_interval: timedelta
     completion_deadline: timedelta
@@ -111,9 +124,8 @@ class Archiving:
             # The job goes on: its own file may still come.
             return self._dead_letter(record, job.job_id, mismatch)
         try:
-            return self._archive_file(
-                record, job, self._files.download(file.uuid, file.file_id), invocation
-            )
+            download = partial(self._files.download, file.uuid, file.file_id)
+            return self._archive_file(record, job, download, invocation)
         except Retryable as error:
             return self._try_again(record, job, error)
 
@@ -156,8 +168,8 @@ class Archiving:
         submitted_at = record.sent_at if redriven else job.submitted_at or record.sent_at
         remaining = submitted_at + self._policy.completion_deadline - self._clock()
         try:
-            return self._archive_file(record, job, self._download(job), invocation)
-        except (Unavailable, Throttled) as error:
+            outcome = self._archive_file(record, job, self._download(job), invocation)
+        except (Unavailable, Throttled, OutOfTime) as error:
             return self._try_again(record, job, error)
         except Retryable as error:
             if remaining <= timedelta():
@@ -171,12 +183,14 @@ class Archiving:
             held = Held(error.code, error.message, delay_seconds=wait.total_seconds())
             held.job_id = job.job_id
             raise held from error
+        count(LostWebhooks=int(outcome is Outcome.ARCHIVED))
+        return outcome
 
-    def _download(self, job: Job) -> AbstractContextManager[requests.Response]:
+    def _download(self, job: Job) -> Download:
         """The job's file by what its record says of it."""
         if job.uuid and job.file_id:
-            return self._files.download(job.uuid, job.file_id)
-        return self._files.fetch(job.url)
+            return partial(self._files.download, job.uuid, job.file_id)
+        return partial(self._files.fetch, job.url)
 
     def _try_again(self, record: Record, job: Job, error: Retryable) -> Outcome:
         """Count the failure and let the message come again, or fail the job at its last retry."""
@@ -188,19 +202,15 @@ class Archiving:
         raise error
 
     def _archive_file(
-        self,
-        record: Record,
-        job: Job,
-        download: AbstractContextManager[requests.Response],
-        invocation: Invocation,
+        self, record: Record, job: Job, download: Download, invocation: Invocation
     ) -> Outcome:
         """Archive the job's file and say so, or fail the job for good.
 
         Raises:
             Retryable: not now.
         """
-        if record.receive_count >= self._policy.max_receives:
-            return self._fail(record, job, CRASHED)
+        if (end := self._policy.patience.ends(record, self._clock())) is not None:
+            return self._fail(record, job, end)
         try:
             archived = self._fetch(job, download, invocation)
         except Permanent as error:
@@ -214,18 +224,14 @@ class Archiving:
             "archived",
             extra={"job_id": job.job_id, "archive_key": archived.key, "size": archived.size},
         )
+        measure(ArchiveSeconds=(self._clock() - job.created_at).total_seconds())
         return Outcome.ARCHIVED
 
-    def _fetch(
-        self,
-        job: Job,
-        download: AbstractContextManager[requests.Response],
-        invocation: Invocation,
-    ) -> ArchivedFile:
+    def _fetch(self, job: Job, download: Download, invocation: Invocation) -> ArchivedFile:
         """Bring the whole file here, and only when it is known to be right, to the archive."""
         now = self._clock()
         deadline = now + (invocation.deadline - now) * DOWNLOAD_SHARE
-        with SpooledTemporaryFile(max_size=MEMORY_BYTES) as spool, download as response:
+        with SpooledTemporaryFile(max_size=MEMORY_BYTES) as spool, download(deadline) as response:
             pdf.check_content_type(response.headers.get("Content-Type"))
             received = pdf.receive(
                 self._until(deadline, response),
@@ -267,6 +273,7 @@ class Archiving:
             "failed",
             extra={"job_id": job_id, "error_code": error.code, "error_message": error.message},
         )
+        count(error.code, Failed=1)
         return Outcome.FAILED
 
 

@@ -11,7 +11,7 @@ from typing import Final, Protocol, Self, TypedDict
 
 from reportflow import observability
 from reportflow.backoff import full_jitter
-from reportflow.errors import CredentialsRefused, Held, Permanent, PipelineError, Retryable
+from reportflow.errors import CredentialsRefused, OutOfTime, Permanent, PipelineError, Retryable
 from reportflow.queues import Queue, Record
 
 MAX_DELAY_SECONDS: Final = 3600.0
@@ -22,15 +22,37 @@ REFUSED_BASE_SECONDS: Final = 60.0
 START_SECONDS: Final = 1.0
 """With less of its invocation left, no record is begun."""
 
-CRASHED: Final = Permanent(
-    "CRASHED",
-    "the function died again and again at this message: look in its log for what killed it",
-)
-"""Why a message ends that the queue would dead-letter next, without a reason."""
+
+@dataclass(frozen=True)
+class Patience:
+    """When a message is given up, whatever keeps it from its end.
+
+    At `max_receives` deliveries: a little later the queue would dead-letter it, without a reason.
+    At `max_age` after it was sent: a little later the queue would drop it.
+    """
+
+    max_receives: int
+    max_age: timedelta
+
+    def ends(self, record: Record, now: datetime) -> Permanent | None:
+        """Why the message is given up; None as long as it may come again."""
+        if record.receive_count >= self.max_receives:
+            return Permanent(
+                "RECEIVES_USED_UP",
+                f"delivered {record.receive_count} times without coming to an end: look in the "
+                "function's log for what stopped it each time, then redrive the message",
+            )
+        if now - record.sent_at >= self.max_age:
+            return Permanent(
+                "WAITED_TOO_LONG",
+                "the queue was about to drop the message after so long a wait: look in the "
+                "function's log for what held it up, then redrive the message",
+            )
+        return None
 
 
 class Outcome(StrEnum):
-    """How a record ended; each is a metric."""
+    """How a record ended; each is a metric, `FAILED` with its reason."""
 
     SUBMITTED = "Submitted"
     ARCHIVED = "Archived"
@@ -103,24 +125,30 @@ def consume(
 
     def begin(record: Record) -> Outcome:
         if invocation.deadline - clock() < timedelta(seconds=START_SECONDS):
-            raise Held("OUT_OF_TIME", "the invocation had no time left", delay_seconds=0)
+            raise OutOfTime
         return work(record, invocation)
 
     if not batch:
         return {"batchItemFailures": []}
     returned: list[ItemFailure] = []
-    outcomes: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
+    oldest = timedelta()
     with ThreadPoolExecutor(max_workers=len(batch)) as pool:
         at_work = {pool.submit(begin, record): record for record in batch}
         for future in as_completed(at_work):
             error = future.exception()
             if error is None:
-                outcomes[future.result()] += 1
+                counts[future.result()] += 1
             else:
                 record = at_work[future]
                 put_back(record, error, queue, rng)
                 returned.append({"itemIdentifier": record.message_id})
-    observability.count(**outcomes, Returned=len(returned))
+                counts["CredentialsRefused"] += isinstance(error, CredentialsRefused)
+                oldest = max(oldest, clock() - record.sent_at)
+    # Counted where it happened, with its reason.
+    del counts[Outcome.FAILED]
+    observability.count(**counts, Returned=len(returned))
+    observability.measure(UnfinishedSeconds=oldest.total_seconds())
     return {"batchItemFailures": returned}
 
 

@@ -5,9 +5,11 @@
     │   ├── Unavailable       AWS refused or did not answer
     │   ├── Throttled         asked to slow down: costs no retry
     │   ├── Held              waits for something that is not this job's doing: costs no retry
+    │   ├── OutOfTime         the invocation ends before the work could: costs no retry
     │   └── CredentialsRefused  the keys are wrong or missing: an outage, costs no retry
     ├── OutcomeUnknown        the request may have been taken: neither success nor failure
     └── Permanent             the same work can never succeed
+        └── PayloadMissing    what the message points to is not there
 
 Each outside system is translated to these in one function: `service.translate_status` and
 `service.translate_exception` for ReportFlow, `aws.translate` for AWS.
@@ -64,6 +66,15 @@ class Held(Retryable):
     costs_retry = False
 
 
+class OutOfTime(Retryable):
+    """The invocation has too little time left to begin: the next one takes it, at once."""
+
+    costs_retry = False
+
+    def __init__(self) -> None:
+        super().__init__("OUT_OF_TIME", "the invocation had no time left", delay_seconds=0.0)
+
+
 class CredentialsRefused(Retryable):
     """ReportFlow refused the keys, or there are none yet: every job waits, none is to blame."""
 
@@ -76,3 +87,7 @@ class OutcomeUnknown(PipelineError):
 
 class Permanent(PipelineError):
     """The same work can never succeed: to the dead-letter queue at once."""
+
+
+class PayloadMissing(Permanent):
+    """The payload that a message points to is not there: gone, or not there yet."""

@@ -53,13 +53,15 @@ class Lease:
 class Job:
     """A job's record as far as decisions need it.
 
-    `failed_attempts` counts towards the retry budget of the state it is in. A file has the `url`
-    of its 202 or, where that was lost, the `uuid` of its webhook.
+    `message_id` is the message that began it last. `failed_attempts` counts towards the retry
+    budget of the state it is in. A file has the `url` of its 202 or, where that was lost, the
+    `uuid` of its webhook.
     """
 
     job_id: str
     status: JobStatus
     created_at: datetime
+    message_id: str = ""
     design_id: str = ""
     version: int = 0
     file_name: str = ""
@@ -83,8 +85,12 @@ class Job:
 
 @dataclass(frozen=True)
 class ArchivedFile:
-    """Where the PDF lies and what it is; `size` in bytes, `sha256` in hex."""
+    """Where the PDF lies and what it is; `size` in bytes, `sha256` in hex.
 
+    `file_id` is the ReportFlow file that the bytes are of.
+    """
+
+    file_id: str
     key: str
     version_id: str
     size: int
@@ -130,8 +136,12 @@ class Jobs(Protocol):
     def find_unanswered(self, request_digest: str, now: datetime) -> Job | None:
         """A job whose submission may have been taken without an answer that said so.
 
-        Its lease has run out, and its document has this digest.
+        Its lease has run out, and its document has this digest. None while such a job's lease is
+        alive: its answer may be on the way.
         """
+
+    def find_begun(self, message_id: str) -> Job | None:
+        """The job in `SUBMITTING` that this message began, whatever its id."""
 
     def adopt(self, job: Job, file_id: str, uuid: str, now: datetime) -> bool:
         """Record that an unanswered submission has made this file. False: it was settled before."""
@@ -140,7 +150,10 @@ class Jobs(Protocol):
         """The job that ReportFlow's file belongs to, or None while no record says so."""
 
     def count_retry(self, job: Job, now: datetime) -> None:
-        """Count a failed attempt at archiving a job's file."""
+        """Count a failed attempt at archiving a job's file.
+
+        Attempts that failed side by side, and a write that was repeated, count once.
+        """
 
     def archived(self, job: Job, file: ArchivedFile, now: datetime) -> bool:
         """Record the archive's copy. False: the job is archived already, or has another file."""

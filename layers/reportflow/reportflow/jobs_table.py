@@ -1,6 +1,6 @@
 """The jobs table in DynamoDB."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -22,6 +22,7 @@ MAX_REASON_CHARACTERS: Final = 1000
 
 _LEASE: Final = "leaseOwner, leaseExpiresAt"
 _UNDER_LEASE: Final = "#status = :submitting AND leaseOwner = :owner AND leaseExpiresAt = :lease"
+_UNLEASED: Final = "#status = :submitting AND attribute_not_exists(leaseOwner)"
 _WITH_FILE: Final = "#status IN (:submitted, :failed) AND fileId = :file"
 
 
@@ -162,33 +163,44 @@ class JobsTable:
     def find_unanswered(self, request_digest: str, now: datetime) -> Job | None:
         """See `Jobs.find_unanswered`.
 
-        Only jobs in `SUBMITTING` are read: those of this very moment, and the unanswered.
+        The index lags behind the table; the records themselves are read consistently.
+        """
+        leased = [
+            (job, job.lease.expires_at)
+            for job in self._submitting("requestDigest", request_digest)
+            if job.request_digest == request_digest and job.lease is not None
+        ]
+        if any(expires_at > now for _, expires_at in leased):
+            return None
+        return leased[0][0] if leased else None
+
+    def find_begun(self, message_id: str) -> Job | None:
+        """See `Jobs.find_begun`. The index lags behind the table."""
+        begun = self._submitting("messageId", message_id)
+        return next((job for job in begun if job.message_id == message_id), None)
+
+    def _submitting(self, attribute: str, value: str) -> Iterator[Job]:
+        """The jobs in `SUBMITTING` with this value, as they stand.
+
+        Only jobs in that state are looked through: those of this very moment, and the unanswered.
         """
         with aws.translated("dynamodb:Query"):
             pages = self._client.get_paginator("query").paginate(
                 TableName=self._table,
                 IndexName=BY_STATUS,
                 KeyConditionExpression="#status = :submitting",
-                FilterExpression="requestDigest = :digest AND leaseExpiresAt <= :now",
+                FilterExpression=f"{attribute} = :value",
                 ExpressionAttributeNames={"#status": "status"},
                 ExpressionAttributeValues={
                     ":submitting": {"S": JobStatus.SUBMITTING},
-                    ":digest": {"S": request_digest},
-                    ":now": {"S": _text(now)},
+                    ":value": {"S": value},
                 },
             )
-            found = [item for page in pages for item in page["Items"]]
-        for item in found:
-            job = self.get(item["jobId"]["S"])
-            if (
-                job is not None
-                and job.status is JobStatus.SUBMITTING
-                and job.request_digest == request_digest
-                and job.lease is not None
-                and job.lease.expires_at <= now
-            ):
-                return job
-        return None
+            found = [item["jobId"]["S"] for page in pages for item in page["Items"]]
+        for job_id in found:
+            job = self.get(job_id)
+            if job is not None and job.status is JobStatus.SUBMITTING:
+                yield job
 
     def adopt(self, job: Job, file_id: str, uuid: str, now: datetime) -> bool:
         """See `Jobs.adopt`."""
@@ -209,12 +221,19 @@ class JobsTable:
 
     def count_retry(self, job: Job, now: datetime) -> None:
         """See `Jobs.count_retry`."""
+        unchanged = "failedAttempts = :before"
+        if not job.failed_attempts:
+            unchanged = f"(attribute_not_exists(failedAttempts) OR {unchanged})"
         self._try_update(
             job.job_id,
             now,
-            "ADD failedAttempts :one",
-            _WITH_FILE,
-            {**_with_file(job), ":one": 1},
+            "SET failedAttempts = :after",
+            f"{_WITH_FILE} AND {unchanged}",
+            {
+                **_with_file(job),
+                ":before": job.failed_attempts,
+                ":after": job.failed_attempts + 1,
+            },
         )
 
     def archived(self, job: Job, file: ArchivedFile, now: datetime) -> bool:
@@ -223,7 +242,8 @@ class JobsTable:
             job.job_id,
             now,
             "SET #status = :archived, archiveKey = :key, archiveVersionId = :version,"
-            " #size = :size, sha256 = :sha256, archivedAt = :now, expiresAt = :expires"
+            " #size = :size, sha256 = :sha256, archivedAt = :now, expiresAt = :expires,"
+            " fileId = :stored"
             " REMOVE failedAttempts, errorCode, errorMessage, failedStep, failedAt",
             _WITH_FILE,
             {
@@ -233,6 +253,7 @@ class JobsTable:
                 ":version": file.version_id,
                 ":size": file.size,
                 ":sha256": file.sha256,
+                ":stored": file.file_id,
                 ":expires": self._expiry(now),
             },
             names={"#size": "size"},
@@ -244,9 +265,13 @@ class JobsTable:
 
     def failed(self, job: Job, error: PipelineError, step: Step, now: datetime) -> bool:
         """See `Jobs.failed`."""
-        if job.status is JobStatus.SUBMITTING:
+        if job.status is not JobStatus.SUBMITTING:
+            return self._fail(job.job_id, error, step, now, _WITH_FILE, _with_file(job))
+        if job.lease is not None:
             return self._fail(job.job_id, error, step, now, _UNDER_LEASE, _under_lease(job))
-        return self._fail(job.job_id, error, step, now, _WITH_FILE, _with_file(job))
+        return self._fail(
+            job.job_id, error, step, now, _UNLEASED, {":submitting": JobStatus.SUBMITTING}
+        )
 
     def _fail(
         self,
@@ -367,6 +392,7 @@ def _job(item: Item) -> Job:
         job_id=text("jobId"),
         status=JobStatus(text("status")),
         created_at=datetime.fromisoformat(text("createdAt")),
+        message_id=text("messageId"),
         design_id=text("designId"),
         version=number("version"),
         file_name=text("fileName"),

@@ -1,7 +1,10 @@
 """Structured logs and metrics, made once and lazily. Service and namespace are the template's."""
 
+import json
+import sys
+
 from aws_lambda_powertools.logging import Logger
-from aws_lambda_powertools.metrics import Metrics, MetricUnit
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from reportflow.once import once
 
@@ -12,16 +15,29 @@ def logger() -> Logger:
     return Logger(use_rfc3339=True, utc=True)
 
 
-@once
-def _metrics() -> Metrics:
-    return Metrics()
+def count(reason: str = "", /, **counts: int) -> None:
+    """Emit counts as one CloudWatch embedded metric; zeros are left out.
+
+    With a `reason` they are emitted under that dimension as well as without it. Thread-safe.
+    """
+    _emit(MetricUnit.Count, counts)
+    if reason:
+        _emit(MetricUnit.Count, counts, reason)
 
 
-def count(**counts: int) -> None:
-    """Emit counts as one CloudWatch embedded metric; zeros are left out."""
-    metrics = _metrics()
-    for name, value in counts.items():
+def measure(**seconds: float) -> None:
+    """Emit durations, in seconds, as one CloudWatch embedded metric. Thread-safe."""
+    _emit(MetricUnit.Seconds, seconds)
+
+
+def _emit(unit: MetricUnit, values: dict[str, int] | dict[str, float], reason: str = "") -> None:
+    # The shared `Metrics` of Powertools would mix what two threads count.
+    metrics = EphemeralMetrics()
+    if reason:
+        metrics.add_dimension("reason", reason)
+    for name, value in values.items():
         if value:
-            metrics.add_metric(name, MetricUnit.Count, value)
-    if any(counts.values()):
-        metrics.flush_metrics()
+            metrics.add_metric(name, unit, value)
+    if any(values.values()):
+        # `flush_metrics` prints line and newline apart, and a thread's log could come between.
+        sys.stdout.write(json.dumps(metrics.serialize_metric_set()) + "\n")

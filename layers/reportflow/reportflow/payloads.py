@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from reportflow import aws
-from reportflow.errors import Permanent, Unavailable
+from reportflow.errors import PayloadMissing, Permanent, Unavailable
 from reportflow.messages import MAX_METADATA_BYTES, MAX_REQUEST_BYTES
 
 if TYPE_CHECKING:
@@ -43,8 +43,9 @@ class Payloads:
         """The message itself: `body` as it is, or what its pointer points at.
 
         Raises:
-            Permanent: the pointer is malformed, its bucket is not one of ours, the object is gone
-                or too large.
+            PayloadMissing: the object is not there.
+            Permanent: the pointer is malformed, its bucket is not one of ours, the object is too
+                large.
             Retryable: S3 does not answer.
         """
         if not body.lstrip().startswith("["):
@@ -65,7 +66,10 @@ class Payloads:
                 answer = self._client().get_object(Bucket=location.bucket, Key=location.key)
         except Unavailable as error:
             if error.code in {"AWS_NoSuchKey", "AWS_NoSuchBucket"}:
-                raise Permanent("PAYLOAD_MISSING", "the payload's object is not there") from error
+                raise PayloadMissing(
+                    "PAYLOAD_MISSING",
+                    "the payload's object is not there: put it back, then redrive the message",
+                ) from error
             raise
         # As a context manager a StreamingBody is urllib3's stream, whose errors are not botocore's.
         with closing(answer["Body"]) as stream:

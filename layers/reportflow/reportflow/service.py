@@ -1,32 +1,35 @@
 """ReportFlow over HTTP: the `workspace` contract, and its failures as ours."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from http.cookiejar import DefaultCookiePolicy
-from typing import Final, Protocol, override
+from typing import Final, Protocol
 
 import msgspec
 import requests
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
 
 from reportflow.errors import (
     CredentialsRefused,
     Held,
     OutcomeUnknown,
+    OutOfTime,
     Permanent,
     PipelineError,
     Retryable,
     Throttled,
 )
+from reportflow.http_session import Session
 from reportflow.messages import GenerationRequest, OpaqueId
 from reportflow.secret import Secret
 
 CONNECT_SECONDS: Final = 3.05
 READ_SECONDS: Final = 10.0
+SHORTEST_SECONDS: Final = 0.5
+"""With less than this to connect, and the same to be answered, no request is begun."""
+
 MAX_RETRY_AFTER_SECONDS: Final = 3600.0
 
 GATEWAY_TIMEOUT: Final = 504
@@ -62,14 +65,6 @@ class _ErrorBody(msgspec.Struct):
     message: str | list[str] = ""
 
 
-class _Session(requests.Session):
-    """Sees no redirect: requests reads the whole body of one before it does not follow it."""
-
-    @override
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        return None
-
-
 class ReportFlow:
     """A client of one workspace. Thread-safe: the session is shared, its pool holds the sockets.
 
@@ -77,7 +72,9 @@ class ReportFlow:
     followed, and no proxy or `.netrc` is taken from the environment.
     """
 
-    def __init__(self, base_url: str, files_url: str, keys: Keys) -> None:
+    def __init__(
+        self, base_url: str, files_url: str, keys: Keys, *, clock: Callable[[], datetime]
+    ) -> None:
         """`base_url` ends with the version, as in `https://ws.re-port-flow.com/v1`.
 
         `files_url` is what the URLs in 202s begin with, as in `https://re-port-flow.com/`.
@@ -85,31 +82,29 @@ class ReportFlow:
         self._base_url = base_url.rstrip("/")
         self._files_url = files_url.rstrip("/") + "/"
         self._keys = keys
-        self._session = _Session()
-        self._session.trust_env = False
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(pool_maxsize=16, max_retries=0))
+        self._clock = clock
+        self._session = Session()
 
-    def submit(self, request: GenerationRequest) -> Accepted:
-        """Ask for one PDF with `POST /file/async/single`.
+    def submit(self, request: GenerationRequest, deadline: datetime) -> Accepted:
+        """Ask for one PDF with `POST /file/async/single`; by `deadline` it is given up.
 
         Raises:
             OutcomeUnknown: the request left and its answer is lost or not to be understood.
-            Retryable, Permanent: it was not taken.
+            Retryable, Permanent: it was not taken, or there is no time left to ask.
         """
         with self._send(
             "POST",
             "/file/async/single",
             headers={"Content-Type": "application/json"},
             body=request.service_body(),
+            deadline=deadline,
         ) as response:
             if response.status_code == GATEWAY_TIMEOUT:
                 raise OutcomeUnknown(
                     "HTTP_504", "a gateway gave up waiting for ReportFlow, which may still be at it"
                 )
             if not 200 <= response.status_code < 300:
-                raise _refusal(response)
+                raise self._refusal(response)
             try:
                 accepted = msgspec.json.decode(response.content, type=_Acceptance)
             except (msgspec.DecodeError, UnicodeDecodeError, requests.RequestException) as error:
@@ -121,8 +116,8 @@ class ReportFlow:
             return Accepted(accepted.file_id, accepted.url)
 
     @contextmanager
-    def download(self, uuid: str, file_id: str) -> Iterator[requests.Response]:
-        """Open a finished file; the body is not read yet and not compressed.
+    def download(self, uuid: str, file_id: str, deadline: datetime) -> Iterator[requests.Response]:
+        """Open a finished file by `deadline`; the body is not read yet and not compressed.
 
         Raises:
             Retryable, Permanent: the file is not to be had, now or at all.
@@ -132,17 +127,18 @@ class ReportFlow:
                 "GET",
                 f"/file/download/{uuid}/{file_id}",
                 headers={"Accept": "application/pdf", "Accept-Encoding": "identity"},
+                deadline=deadline,
             ) as response:
                 if response.status_code != 200:
-                    raise _refusal(response)
+                    raise self._refusal(response)
                 yield response
         except OutcomeUnknown as error:
             # Asking for a file twice does no harm.
             raise Retryable(error.code, error.message) from error
 
     @contextmanager
-    def fetch(self, url: str) -> Iterator[requests.Response]:
-        """Open the file under the URL of a 202, which takes no keys.
+    def fetch(self, url: str, deadline: datetime) -> Iterator[requests.Response]:
+        """Open the file under the URL of a 202, which takes no keys, by `deadline`.
 
         Raises:
             Held: there is none, or not yet; or the URL is not under the configured one.
@@ -154,7 +150,7 @@ class ReportFlow:
             with self._session.get(
                 url,
                 headers={"Accept": "application/pdf", "Accept-Encoding": "identity"},
-                timeout=(CONNECT_SECONDS, READ_SECONDS),
+                timeout=self._timeouts(deadline),
                 allow_redirects=False,
                 stream=True,
             ) as response:
@@ -167,23 +163,35 @@ class ReportFlow:
 
     @contextmanager
     def _send(
-        self, method: str, path: str, *, headers: Mapping[str, str], body: bytes | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        deadline: datetime,
     ) -> Iterator[requests.Response]:
         """Send with the known keys, and once more with fresh ones if those are refused."""
         keys = self._keys.get()
         if not _usable(keys):
             keys = self._keys.get_fresh()
-        with self._send_once(method, path, headers, body, keys) as response:
+        with self._send_once(method, path, headers, body, keys, deadline) as response:
             if response.status_code not in _REFUSED_KEYS or (
                 (fresh := self._keys.get_fresh()) == keys
             ):
                 yield response
                 return
-        with self._send_once(method, path, headers, body, fresh) as response:
+        with self._send_once(method, path, headers, body, fresh, deadline) as response:
             yield response
 
     def _send_once(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, keys: Secret
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        keys: Secret,
+        deadline: datetime,
     ) -> requests.Response:
         if not _usable(keys):
             raise CredentialsRefused(
@@ -196,22 +204,42 @@ class ReportFlow:
                 self._base_url + path,
                 headers={**headers, "AppKey": keys.app_key, "SecretKey": keys.secret_key},
                 data=body,
-                timeout=(CONNECT_SECONDS, READ_SECONDS),
+                timeout=self._timeouts(deadline),
                 allow_redirects=False,
                 stream=True,
             )
         except requests.RequestException as error:
             raise translate_exception(error) from error
 
+    def _timeouts(self, deadline: datetime) -> tuple[float, float]:
+        """Seconds to connect, and to wait for an answer: together they end by the deadline.
+
+        Raises:
+            OutOfTime: nothing could be answered by then.
+        """
+        left = (deadline - self._clock()).total_seconds()
+        if left < 2 * SHORTEST_SECONDS:
+            raise OutOfTime
+        connect = min(CONNECT_SECONDS, left / 2)
+        return connect, min(READ_SECONDS, left - connect)
+
+    def _refusal(self, response: requests.Response) -> PipelineError:
+        return translate_status(
+            response.status_code,
+            _message(response),
+            retry_after_seconds=parse_retry_after(
+                response.headers.get("Retry-After"), self._clock()
+            ),
+        )
+
 
 def translate_exception(error: requests.RequestException) -> PipelineError:
     """A request that brought no answer: whether it can have reached ReportFlow decides its kind."""
     cause = error.args[0] if error.args else None
     reason = cause.reason if isinstance(cause, MaxRetryError) else cause
-    name = type(reason or error).__name__
-    if isinstance(error, requests.exceptions.SSLError) or isinstance(
-        reason, (NewConnectionError, ConnectTimeoutError)
-    ):
+    # What failed inside of a handshake stands behind the error of the connection.
+    name = type(getattr(reason, "__cause__", None) or reason or error).__name__
+    if isinstance(reason, (NewConnectionError, ConnectTimeoutError)):
         return Retryable("SERVICE_UNREACHABLE", f"no connection to ReportFlow ({name})")
     return OutcomeUnknown(
         "ANSWER_LOST", f"the request left, but ReportFlow's answer did not arrive ({name})"
@@ -254,16 +282,6 @@ def _usable(keys: Secret) -> bool:
     """Whether both are there and can stand in a header: what cannot would show in the failure."""
     return all(
         key and key.isascii() and key.isprintable() for key in (keys.app_key, keys.secret_key)
-    )
-
-
-def _refusal(response: requests.Response) -> PipelineError:
-    return translate_status(
-        response.status_code,
-        _message(response),
-        retry_after_seconds=parse_retry_after(
-            response.headers.get("Retry-After"), datetime.now(UTC)
-        ),
     )
 
 

@@ -25,6 +25,7 @@ class SubmitterSettings:
     status_ttl_days: int
     max_attempts: int
     max_receive_count: int
+    max_message_age_seconds: int
     outcome_grace_seconds: int
     check_delay_seconds: int
 
@@ -53,6 +54,7 @@ class DownloaderSettings:
     status_ttl_days: int
     max_attempts: int
     max_receive_count: int
+    max_message_age_seconds: int
     orphan_grace_seconds: int
     check_delay_seconds: int
     completion_deadline_seconds: int

@@ -6,16 +6,29 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from reportflow.consumer import CRASHED, Invocation, Outcome
-from reportflow.errors import Held, OutcomeUnknown, Permanent, PipelineError, Retryable
+from reportflow.consumer import Invocation, Outcome, Patience
+from reportflow.errors import (
+    Held,
+    OutcomeUnknown,
+    PayloadMissing,
+    Permanent,
+    PipelineError,
+    Retryable,
+)
 from reportflow.jobs import Job, Jobs, JobStatus, Lease, Step
 from reportflow.messages import GenerationRequest, is_job_id, parse_request, salvage_job_id
-from reportflow.observability import logger
+from reportflow.observability import count, logger
 from reportflow.queues import Queue, Record
 from reportflow.service import Accepted
 
 LEASE_MARGIN: Final = timedelta(seconds=2)
 """Added to the invocation's deadline, for clocks that differ."""
+
+STORE_TIME: Final = timedelta(seconds=2)
+"""Kept of an invocation, so that an answer which comes at the last moment is still recorded."""
+
+PAYLOAD_RECEIVES: Final = 5
+"""So often a payload is looked for: it may be written a moment after its message."""
 
 MAX_UNKNOWN_OUTCOMES: Final = 3
 """After so many repeated submissions a person decides: each may have made a PDF."""
@@ -25,21 +38,20 @@ MAX_UNKNOWN_OUTCOMES: Final = 3
 class SubmissionPolicy:
     """How patient the submitter is.
 
-    `max_attempts` is a job's retry budget. At `max_receives` the queue itself would dead-letter
-    the message next, without a reason. `outcome_grace` is how long an unanswered submission may
-    still be settled by its webhook, before it is repeated.
+    `max_attempts` is a job's retry budget. `outcome_grace` is how long an unanswered submission
+    may still be settled by its webhook, before it is repeated.
     """
 
     max_attempts: int
-    max_receives: int
+    patience: Patience
     outcome_grace: timedelta
 
 
 class Service(Protocol):
     """ReportFlow, as far as the submitter needs it."""
 
-    def submit(self, request: GenerationRequest) -> Accepted:
-        """Ask for one PDF."""
+    def submit(self, request: GenerationRequest, deadline: datetime) -> Accepted:
+        """Ask for one PDF, by `deadline` or not at all."""
 
 
 class Bodies(Protocol):
@@ -81,47 +93,54 @@ class Submission:
     def __call__(self, record: Record, invocation: Invocation) -> Outcome:
         """See `reportflow.consumer.Work`."""
         own_id = _job_id_of(record)
+        if (end := self._policy.patience.ends(record, self._clock())) is not None:
+            return self._reject(record, salvage_job_id(record.body.encode(), own_id), end)
         body = b""
         try:
             body = self._bodies.resolve(record.body)
             request = parse_request(body)
+        except PayloadMissing as error:
+            if record.receive_count < PAYLOAD_RECEIVES:
+                raise Held(error.code, error.message) from error
+            return self._reject(record, own_id, error)
         except Permanent as error:
             return self._reject(record, salvage_job_id(body, own_id), error)
-        except Retryable as error:
-            # There is no job yet to count on, and the fault is none of the message's.
-            if record.receive_count < self._policy.max_receives:
-                raise
-            return self._reject(record, own_id, error)
         job_id = request.job_id or own_id
         lease = Lease(_owner(record, invocation), invocation.deadline + LEASE_MARGIN)
         job = self._jobs.claim(job_id, request, record.message_id, lease, self._clock())
         if job.lease is not None and job.lease.owner == lease.owner:
-            return self._submit(record, request, job)
+            return self._submit(record, request, job, invocation)
         if job.request_digest != request.digest:
             return self._refuse_reuse(record, job_id)
-        if job.status is JobStatus.SUBMITTING:
-            return self._take_over(record, request, job, lease)
+        if job.status is not JobStatus.SUBMITTING:
+            return self._duplicate(job)
+        if self._is_at_work(job) or not self._jobs.take_over(job, lease, self._clock()):
+            raise _being_submitted()
+        job = replace(job, lease=lease, possible_duplicates=job.possible_duplicates + 1)
+        return self._submit_again(record, request, job, invocation)
+
+    def _is_at_work(self, job: Job) -> bool:
+        """Whether another delivery holds the job, or its webhook may still settle it."""
+        return (
+            job.lease is not None
+            and job.lease.expires_at + self._policy.outcome_grace > self._clock()
+        )
+
+    def _duplicate(self, job: Job) -> Outcome:
+        """The message's work is done."""
         if job.status is JobStatus.SUBMITTED:
             # Whoever submitted it may have died before ordering the check.
-            self._checks.order(job_id)
-        logger().info("duplicate", extra={"job_id": job_id, "status": job.status})
+            self._checks.order(job.job_id)
+        logger().info("duplicate", extra={"job_id": job.job_id, "status": job.status})
         return Outcome.DUPLICATE
 
-    def _take_over(
-        self, record: Record, request: GenerationRequest, job: Job, lease: Lease
+    def _submit_again(
+        self, record: Record, request: GenerationRequest, job: Job, invocation: Invocation
     ) -> Outcome:
-        """Go on where another attempt died or lost the answer, if no webhook settles it in time."""
-        now = self._clock()
-        taken = (
-            job.lease is not None
-            and job.lease.expires_at + self._policy.outcome_grace <= now
-            and self._jobs.take_over(job, lease, now)
-        )
-        if not taken:
-            raise Held("BEING_SUBMITTED", "another delivery of this job is at work")
-        job = replace(job, lease=lease, possible_duplicates=job.possible_duplicates + 1)
+        """Go on where another attempt died or lost the answer, and no webhook settled it."""
+        count(PossibleDuplicates=1)
         if job.possible_duplicates <= MAX_UNKNOWN_OUTCOMES:
-            return self._submit(record, request, job)
+            return self._submit(record, request, job, invocation)
         return self._fail(
             record,
             job,
@@ -132,11 +151,11 @@ class Submission:
             ),
         )
 
-    def _submit(self, record: Record, request: GenerationRequest, job: Job) -> Outcome:
-        if record.receive_count >= self._policy.max_receives:
-            return self._fail(record, job, CRASHED)
+    def _submit(
+        self, record: Record, request: GenerationRequest, job: Job, invocation: Invocation
+    ) -> Outcome:
         try:
-            accepted = self._service.submit(request)
+            accepted = self._service.submit(request, invocation.deadline - STORE_TIME)
         except Permanent as error:
             return self._fail(record, job, error)
         except Retryable as error:
@@ -173,10 +192,27 @@ class Submission:
         return standing is not None and standing.file_id == file_id
 
     def _reject(self, record: Record, job_id: str, error: PipelineError) -> Outcome:
-        """End a message that never became a job."""
+        """End a message that is not submitted, and the job that it may have begun before."""
+        job = self._begun_by(record, job_id)
+        if job is not None:
+            if job.status is not JobStatus.SUBMITTING:
+                return self._duplicate(job)
+            if self._is_at_work(job):
+                raise _being_submitted()
+            return self._fail(record, job, error)
         self._queue.dead_letter(record, error, Step.SUBMIT, job_id)
         self._jobs.rejected(job_id, error, self._clock())
         return _log_failure(job_id, error)
+
+    def _begun_by(self, record: Record, job_id: str) -> Job | None:
+        """The job of an earlier delivery of this message."""
+        if record.receive_count == 1:
+            return None
+        named = self._jobs.get(job_id)
+        if named is not None and named.message_id == record.message_id:
+            return named
+        # Where a payload is gone, so is the id that stood in it.
+        return self._jobs.find_begun(record.message_id)
 
     def _refuse_reuse(self, record: Record, job_id: str) -> Outcome:
         """End a message whose job id stands for another document, and leave that job alone."""
@@ -199,6 +235,10 @@ class Submission:
         return _log_failure(job.job_id, error)
 
 
+def _being_submitted() -> Held:
+    return Held("BEING_SUBMITTED", "another delivery of this job is at work")
+
+
 def _job_id_of(record: Record) -> str:
     """The job of a message that names none: the message's id, or the job it had before a redrive.
 
@@ -219,4 +259,5 @@ def _log_failure(job_id: str, error: PipelineError) -> Outcome:
         "failed",
         extra={"job_id": job_id, "error_code": error.code, "error_message": error.message},
     )
+    count(error.code, Failed=1)
     return Outcome.FAILED

@@ -1,0 +1,192 @@
+"""Over TLS: whether a request can have left decides whether it may be sent again unseen."""
+
+import ipaddress
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from reportflow.errors import OutcomeUnknown, PipelineError, Retryable
+from reportflow.secret import SecretStore
+from reportflow.service import ReportFlow
+from tests.unit.clock import LATER, Clock
+from tests.unit.reportflow_answers import ACCEPTED
+from tests.unit.samples import request
+
+type Serve = Callable[[socket.socket], None]
+type ServeTls = Callable[[ssl.SSLSocket], None]
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of 127.0.0.1 that vouches for itself, with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            critical=False,
+        )
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "peer.pem"
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + made.public_bytes(serialization.Encoding.PEM)
+    )
+    return path
+
+
+@contextmanager
+def serving(serve: Serve) -> Iterator[int]:
+    """A port whose connections are handed to `serve`, one after the other."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    client, _ = server.accept()
+                    with client, suppress(OSError):
+                        serve(client)
+
+        accepting = threading.Thread(target=accept)
+        accepting.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+        accepting.join()
+
+
+def over_tls(certificate: Path, serve: ServeTls) -> Serve:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+
+    def wrapped(client: socket.socket) -> None:
+        with context.wrap_socket(client, server_side=True) as secure:
+            serve(secure)
+
+    return wrapped
+
+
+def cut(client: socket.socket) -> None:
+    """Close the connection without a word of TLS."""
+    client.shutdown(socket.SHUT_RDWR)
+
+
+def answer_in_clear(client: socket.socket) -> None:
+    client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
+def cut_the_handshake(client: socket.socket) -> None:
+    client.recv(65_536)
+    cut(client)
+
+
+def read_request(client: ssl.SSLSocket) -> bytes:
+    got = b""
+    while request().service_body() not in got:
+        got += client.recv(65_536)
+    return got
+
+
+@contextmanager
+def connected(port: int, secret_store: SecretStore, trusted: Path | None) -> Iterator[ReportFlow]:
+    url = f"https://127.0.0.1:{port}/v1"
+    client = ReportFlow(url, url, secret_store, clock=Clock())
+    client._session.verify = str(trusted) if trusted else True
+    yield client
+    client._session.close()
+
+
+def failure(port: int, secret_store: SecretStore, trusted: Path | None) -> PipelineError:
+    with (
+        connected(port, secret_store, trusted) as client,
+        pytest.raises(PipelineError) as failed,
+    ):
+        client.submit(request(), LATER)
+    return failed.value
+
+
+def test_a_submission_goes_over_tls(certificate: Path, secret_store: SecretStore) -> None:
+    def serve(client: ssl.SSLSocket) -> None:
+        read_request(client)
+        length = f"Content-Length: {len(ACCEPTED)}\r\nConnection: close\r\n\r\n"
+        client.sendall(f"HTTP/1.1 202 Accepted\r\n{length}".encode() + ACCEPTED)
+
+    with (
+        serving(over_tls(certificate, serve)) as port,
+        connected(port, secret_store, certificate) as client,
+    ):
+        assert client.submit(request(), LATER).file_id == "file_abc123"
+
+
+def test_a_peer_without_a_trusted_certificate_gets_nothing(
+    certificate: Path, secret_store: SecretStore
+) -> None:
+    received: list[bytes] = []
+
+    def serve(client: ssl.SSLSocket) -> None:
+        received.append(client.recv(65_536))
+
+    with serving(over_tls(certificate, serve)) as port:
+        error = failure(port, secret_store, trusted=None)
+
+    assert isinstance(error, Retryable)
+    assert error.code == "SERVICE_UNREACHABLE"
+    assert "SSLCertVerificationError" in error.message
+    assert received == []
+
+
+@pytest.mark.parametrize("serve", [answer_in_clear, cut_the_handshake])
+def test_a_handshake_that_fails_has_sent_nothing(
+    certificate: Path, secret_store: SecretStore, serve: Serve
+) -> None:
+    with serving(serve) as port:
+        error = failure(port, secret_store, certificate)
+
+    assert isinstance(error, Retryable)
+    assert error.code == "SERVICE_UNREACHABLE"
+
+
+def cut_the_answer(client: ssl.SSLSocket) -> None:
+    client.sendall(b"HTTP/1.1 202 Acc")
+    cut(client)
+
+
+def garble(client: ssl.SSLSocket) -> None:
+    """Send what is no record of TLS: the client's library reports it like a failed handshake."""
+    socket.socket.send(client, b"garbage" * 10)
+
+
+@pytest.mark.parametrize("breaks", [cut, cut_the_answer, garble])
+def test_a_connection_that_breaks_after_the_request_leaves_the_outcome_unknown(
+    certificate: Path, secret_store: SecretStore, breaks: ServeTls
+) -> None:
+    def serve(client: ssl.SSLSocket) -> None:
+        read_request(client)
+        breaks(client)
+
+    with serving(over_tls(certificate, serve)) as port:
+        error = failure(port, secret_store, certificate)
+
+    assert isinstance(error, OutcomeUnknown)
