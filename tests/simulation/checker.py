@@ -175,7 +175,12 @@ class Checker:
         codes = {message.text("errorCode") for message in self._dead[job_id]}
         status = JobStatus(item["status"]["S"])
         # A failed job may be sent again with another document: nothing came of the first.
-        told = "JOB_ID_REUSED" in codes or self._restarts[job_id] or job_id in self._unread
+        # A redriven message may have lost its payload in the meantime.
+        told = (
+            codes & {"JOB_ID_REUSED", "PAYLOAD_MISSING"}
+            or self._restarts[job_id]
+            or job_id in self._unread
+        )
         if len(asked) > 1 and not told:
             self._violated(f"{job_id} stood for two documents and nobody was told")
         if status is JobStatus.FAILED:

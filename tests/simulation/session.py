@@ -146,9 +146,7 @@ class Session:
             service.refuse(body)
             return _error(404 if design == Design.MISSING else 500, headers)
         if design == Design.POISON:
-            chaos.note(Fault.CRASH)
-            process.scheduler.after(0, process.kill)
-            process.scheduler.park()
+            self._die()
         if chaos.strikes(Fault.ANSWER_LATE):
             # The service takes its time, and whether the client still waits is none of its.
             process.scheduler.after(chaos.rng.random() * 20, lambda: _ignore(service.take(body)))
@@ -177,6 +175,8 @@ class Session:
             return _error(404, headers)
         if not document.made:
             return _error(self._service.not_ready_status, headers)
+        if document.design_id == Design.POISON_PDF:
+            self._die()
         if chaos.strikes(Fault.ANSWER_LATE):
             self._time_out(read_seconds)
         if chaos.strikes(Fault.BODY_HTML):
@@ -194,6 +194,11 @@ class Session:
         delay = chaos.rng.uniform(5, 60) if chaos.strikes(Fault.BODY_SLOW) else 0.0
         pdf = {"Content-Type": "application/pdf", **length}
         return Response(200, content, pdf, headers, Body(process, parts, delay))
+
+    def _die(self) -> None:
+        self._chaos.note(Fault.CRASH)
+        self._process.scheduler.after(0, self._process.kill)
+        self._process.scheduler.park()
 
     def _time_out(self, read_seconds: float) -> None:
         self._process.sleep(read_seconds)

@@ -68,6 +68,9 @@ def sendings(
             made.append(_sending(rng, at + rng.random() * 100, job_id, other))
     if trouble and rng.random() < 0.05:
         made.append(_sending(rng, 1.0, "job-poison", _document(Design.POISON, 2 * jobs)))
+    if trouble and rng.random() < 0.02:
+        document = _document(Design.POISON_PDF, 2 * jobs + 1)
+        made.append(_sending(rng, 1.0, "job-poison-pdf", document))
     return made
 
 

@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 from reportflow import pdf, service, submission
 from reportflow.archiving import Archiving
-from reportflow.consumer import Outcome
+from reportflow.consumer import Outcome, Patience
 from reportflow.errors import Held, Permanent, PipelineError, Retryable
 from reportflow.jobs import Job, Step
 from reportflow.jobs_table import JobsTable
@@ -145,6 +145,10 @@ def _refusal_as(kind: type[PipelineError], statuses: frozenset[int]) -> Break:
     return _wrapped(service, "translate_status", make)
 
 
+def _patient(*_: Any) -> None:
+    """However often it came, it may come again."""
+
+
 def _nobodys(*_: Any) -> Outcome:
     return Outcome.NOT_OURS
 
@@ -197,6 +201,7 @@ VARIANTS = (
         lambda: patch.object(Archiving, "_orphan", _nobodys),
         20,
     ),
+    Variant("a message is never given up", lambda: patch.object(Patience, "ends", _patient), 50),
     Variant("retries are not counted", _wrapped(JobsTable, "give_back", _uncounted_retry), 50),
     Variant("a permanent refusal is tried again for ever", _refusal_as(Held, frozenset({404})), 50),
     Variant(
