@@ -25,6 +25,8 @@ def main() -> int:
     # Importing it starts node, which has to be found first.
     from aws_cdk import App  # noqa: PLC0415
 
+    from stacks import nag  # noqa: PLC0415
+    from stacks.monitoring import MonitoringStack  # noqa: PLC0415
     from stacks.pipeline import PipelineStack  # noqa: PLC0415
     from stacks.storage import StorageStack  # noqa: PLC0415
 
@@ -39,11 +41,24 @@ def main() -> int:
     try:
         settings = DeploymentSettings.from_context(app.node.get_all_context())
         storage = StorageStack(app, f"{settings.stack_prefix}-Storage", settings=settings)
-        PipelineStack(app, f"{settings.stack_prefix}-Pipeline", settings=settings, storage=storage)
+        pipeline = PipelineStack(
+            app, f"{settings.stack_prefix}-Pipeline", settings=settings, storage=storage
+        )
+        MonitoringStack(
+            app, f"{settings.stack_prefix}-Monitoring", settings=settings, pipeline=pipeline
+        )
     except (InvalidSettings, PackagingError) as error:
         print(error, file=sys.stderr)
         return 1
-    app.synth()
+    nag.check(app)
+    try:
+        app.synth()
+    except RuntimeError as error:
+        # The findings have been printed; an exception from JavaScript has no type of its own.
+        if "ValidationFailed" not in str(error):
+            raise
+        print("Mend what is found, or acknowledge it beside its resource.", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -27,10 +27,12 @@ from local import child
 from local.paths import BUILD_CACHE, REPOSITORY
 
 if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
 
 REGION = "ap-northeast-1"
@@ -81,6 +83,8 @@ class Backend:
         }
 
     @overload
+    def client(self, service: Literal["cloudwatch"]) -> "CloudWatchClient": ...
+    @overload
     def client(self, service: Literal["dynamodb"]) -> "DynamoDBClient": ...
     @overload
     def client(self, service: Literal["iam"]) -> "IAMClient": ...
@@ -89,9 +93,11 @@ class Backend:
     @overload
     def client(self, service: Literal["secretsmanager"]) -> "SecretsManagerClient": ...
     @overload
+    def client(self, service: Literal["sns"]) -> "SNSClient": ...
+    @overload
     def client(self, service: Literal["sqs"]) -> "SQSClient": ...
     @overload
-    def client(self, service: Literal["logs"]) -> Any: ...  # noqa: ANN401  (no stubs are pinned)
+    def client(self, service: Literal["kms", "logs"]) -> Any: ...  # noqa: ANN401  (no stubs are pinned)
     def client(self, service: str) -> Any:
         """The boto3 client of a service; one is made for each and shared by all threads."""
         with self._lock:

@@ -19,6 +19,7 @@ from local.event_source import SqsEventSource
 from local.executor import deploy
 from local.function_pool import FunctionPool
 from local.gateway import HttpGateway
+from local.metrics import MeasuredPool, MetricsPublisher
 from local.paths import BUILD_CACHE
 from local.payload_format import Api
 
@@ -132,6 +133,10 @@ def run(
         token = _fill_in_keys(backend, outputs["SecretArn"], options)
         with _step("start the functions", tell):
             pools = _start_functions(deployment, backend, log_folder, stack)
+        queue_urls = [value for name, value in outputs.items() if name.endswith("QueueUrl")]
+        publisher = MetricsPublisher(backend, pools.values(), queue_urls)
+        publisher.start()
+        stack.callback(publisher.stop)
         with _step("start the webhook's front and the event sources", tell):
             gateway = _start_gateway(deployment, pools, options.port)
             stack.callback(gateway.stop)
@@ -185,10 +190,10 @@ def _fill_in_keys(backend: Backend, secret_arn: str, options: Options) -> str:
 
 def _start_functions(
     deployment: Deployment, backend: Backend, log_folder: Path, stack: ExitStack
-) -> Mapping[str, FunctionPool]:
+) -> Mapping[str, MeasuredPool]:
     pools = {}
     for function in deployment.functions:
-        pool = FunctionPool(function, backend, work_dir=log_folder, max_processes=MAX_PROCESSES)
+        pool = MeasuredPool(function, backend, work_dir=log_folder, max_processes=MAX_PROCESSES)
         pools[function.name] = stack.enter_context(closing(pool))
     with ThreadPoolExecutor() as starting:
         for started in [starting.submit(pool.warm_up) for pool in pools.values()]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 from aws_cdk import CfnOutput, Duration, RemovalPolicy, Size, Stack
@@ -13,6 +14,7 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
 from constructs import Construct
 
+from stacks.nag import acknowledge
 from stacks.packaging import function_package, shared_layer, vendor_layer
 from stacks.settings import (
     SPARE_RECEIVES,
@@ -32,10 +34,11 @@ ACCESS_LOG = {
     "status": "$context.status",
     "responseLatency": "$context.responseLatency",
     "sourceIp": "$context.identity.sourceIp",
-    "error": "$context.error.message",
+    "error": "$context.error.responseType",
     "integrationError": "$context.integrationErrorMessage",
 }
-"""Without the path: the webhook's secret stands in it."""
+"""Without the path: the webhook's secret stands in it. Nor API Gateway's message, which is free to
+quote one."""
 
 _CONSUME = (
     "sqs:ReceiveMessage",
@@ -43,6 +46,14 @@ _CONSUME = (
     "sqs:ChangeMessageVisibility",
     "sqs:GetQueueAttributes",
 )
+
+
+@dataclass(frozen=True)
+class QueuePair:
+    """A queue that a function consumes, and where its messages end that cannot."""
+
+    queue: sqs.Queue
+    dead_letters: sqs.Queue
 
 
 class PipelineStack(Stack):
@@ -71,6 +82,16 @@ class PipelineStack(Stack):
         webhook = self._webhook(downloads)
         downloader = self._downloader(downloads, download_dead_letters)
         api = self._http_api(webhook)
+        self.queues: Mapping[str, QueuePair] = {
+            "Request": QueuePair(requests, request_dead_letters),
+            "Download": QueuePair(downloads, download_dead_letters),
+        }
+        self.functions: Mapping[str, lambda_.Function] = {
+            "submitter": submitter,
+            "webhook": webhook,
+            "downloader": downloader,
+        }
+        self.api = api
         for key, value in {
             "RequestQueueUrl": requests.queue_url,
             "RequestDeadLetterQueueUrl": request_dead_letters.queue_url,
@@ -166,6 +187,12 @@ class PipelineStack(Stack):
             timeout_seconds=settings.submitter_timeout_seconds,
             memory_mb=settings.submitter_memory_mb,
         )
+        for name in settings.payload_buckets:
+            acknowledge(
+                cast("iam.Role", function.role),
+                f"IAM5[Resource::arn:<AWS::Partition>:s3:::{name}/*]",
+                "The sender's library names a payload as it likes.",
+            )
         self._feed(
             function,
             requests,
@@ -186,6 +213,7 @@ class PipelineStack(Stack):
                 "DOWNLOAD_QUEUE_URL": downloads.queue_url,
                 "SECRET_ARN": self._storage.secret.secret_arn,
                 "WORKSPACE_ID": settings.workspace_id,
+                "WEBHOOK_SIGNATURE": settings.webhook_signature,
             },
             timeout_seconds=settings.webhook_timeout_seconds,
             memory_mb=settings.webhook_memory_mb,
@@ -225,6 +253,13 @@ class PipelineStack(Stack):
             timeout_seconds=settings.downloader_timeout_seconds,
             memory_mb=settings.downloader_memory_mb,
             tmp_mb=settings.downloader_tmp_mb,
+        )
+        # The name under which the other stack exports the bucket stands in the rule's finding.
+        exported = self.resolve(self._storage.export_value(bucket.bucket_arn))["Fn::ImportValue"]
+        acknowledge(
+            cast("iam.Role", function.role),
+            f"IAM5[Resource::{exported}/*]",
+            "The downloader reads and writes any key of the archive, and no other bucket.",
         )
         self._feed(
             function,
@@ -280,7 +315,7 @@ class PipelineStack(Stack):
                 )
             },
         )
-        return lambda_.Function(
+        function = lambda_.Function(
             self,
             name.capitalize(),
             code=lambda_.Code.from_asset(str(function_package(name))),
@@ -292,7 +327,7 @@ class PipelineStack(Stack):
             log_group=log_group,
             environment={
                 "POWERTOOLS_SERVICE_NAME": name,
-                "POWERTOOLS_METRICS_NAMESPACE": "ReportFlow",
+                "POWERTOOLS_METRICS_NAMESPACE": self._settings.stack_prefix,
                 "POWERTOOLS_LOG_LEVEL": self._settings.log_level,
                 **environment,
             },
@@ -300,6 +335,12 @@ class PipelineStack(Stack):
             memory_size=memory_mb,
             ephemeral_storage_size=Size.mebibytes(tmp_mb),
         )
+        acknowledge(
+            function,
+            "L1",
+            "The layers are compiled for this Python, and it is the one that every test runs on.",
+        )
+        return function
 
     def _feed(
         self,
@@ -331,10 +372,16 @@ class PipelineStack(Stack):
             description="Receives ReportFlow's webhooks",
             create_default_stage=False,
         )
-        api.add_routes(
+        (route,) = api.add_routes(
             path="/webhooks/{token}",
             methods=[apigateway.HttpMethod.POST],
             integration=HttpLambdaIntegration("Webhook", webhook),
+        )
+        acknowledge(
+            route,
+            "APIG4",
+            "ReportFlow can be told a URL and nothing else: its last segment is the secret, which "
+            "the function checks before it reads on.",
         )
         # The construct for stages takes an access log only from an implementation in JavaScript.
         apigateway.CfnStage(

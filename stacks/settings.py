@@ -61,8 +61,9 @@ def _setting(doc: str, rule: _Rule) -> dict[str, object]:
 
 # Of shorter ones nothing would be left for ReportFlow's answer beside storing it.
 _TIMEOUT = rules.Integer(4, 900)
-# An HTTP API gives its integration 30 seconds and no more.
-_WEBHOOK_TIMEOUT = rules.Integer(1, 29)
+# An HTTP API gives its integration 30 seconds and no more. Of less than 8 nothing would be left for
+# one patient call of the queue (`reportflow.aws.PROMPT_SECONDS`).
+_WEBHOOK_TIMEOUT = rules.Integer(8, 29)
 _MEMORY = rules.Integer(128, 10_240)
 # More than ten a batch needs a batching window, and a window is a wait for every message.
 _BATCH = rules.Integer(1, 10)
@@ -103,7 +104,8 @@ class DeploymentSettings:
     stack_prefix: str = field(
         default="ReportFlow",
         metadata=_setting(
-            "Stacks are named {stack_prefix}-Storage and {stack_prefix}-Pipeline.",
+            "Begins the names of stacks and alarms, and names the dashboard and the metrics' "
+            "namespace, so that several deployments share an account.",
             rules.Text(
                 r"[A-Za-z][A-Za-z0-9-]{0,99}",
                 "a letter, then up to 99 letters, digits and hyphens",
@@ -132,6 +134,14 @@ class DeploymentSettings:
     )
     downloader_timeout_seconds: int = field(
         default=60, metadata=_setting("Time-out of the downloader, in seconds.", _TIMEOUT)
+    )
+    webhook_signature: str = field(
+        default="off",
+        metadata=_setting(
+            "Whether webhooks must be signed in the Standard Webhooks form, by a relay in front. "
+            "Its whsec_ secrets stand in the secret, as the list webhookSigningSecrets.",
+            rules.OneOf(("off", "required")),
+        ),
     )
     submitter_memory_mb: int = field(
         default=512, metadata=_setting("Memory of the submitter, in MiB.", _MEMORY)
@@ -222,6 +232,35 @@ class DeploymentSettings:
         metadata=_setting(
             "Days a job's record is kept, and with it the memory that its PDF was made.",
             rules.Integer(1, 3650),
+        ),
+    )
+    alarm_email: str = field(
+        default="",
+        metadata=_setting(
+            "Where alarms are sent, once the address has been confirmed; nowhere if empty. "
+            "Whatever else shall hear of them subscribes to the topic of the monitoring stack.",
+            rules.Text(r"([^@\s]+@[^@\s]+)?", "an e-mail address, or nothing"),
+        ),
+    )
+    unfinished_alarm_seconds: int = field(
+        default=3600,
+        metadata=_setting(
+            "Age of the oldest unfinished job that raises an alarm, in seconds.",
+            rules.Integer(60, 604_800),
+        ),
+    )
+    refused_webhooks_alarm: int = field(
+        default=10,
+        metadata=_setting(
+            "Webhooks refused within five minutes that raise an alarm.",
+            rules.Integer(1, 100_000),
+        ),
+    )
+    lost_webhooks_alarm: int = field(
+        default=5,
+        metadata=_setting(
+            "PDFs found without their webhook within six hours that raise an alarm.",
+            rules.Integer(1, 100_000),
         ),
     )
     log_level: str = field(
@@ -317,6 +356,15 @@ class DeploymentSettings:
                     f"orphan_grace_seconds = {self.orphan_grace_seconds}: must be more than "
                     f"submitter_timeout_seconds + outcome_grace_seconds = {settled}, or the "
                     "webhook of an unanswered submission is given up before it can settle it"
+                ),
+            )
+        if self.unfinished_alarm_seconds <= self.orphan_grace_seconds:
+            yield (
+                {"unfinished_alarm_seconds", "orphan_grace_seconds"},
+                (
+                    f"unfinished_alarm_seconds = {self.unfinished_alarm_seconds}: must be more "
+                    f"than orphan_grace_seconds = {self.orphan_grace_seconds}, or each webhook "
+                    "for somebody else's file raises the alarm"
                 ),
             )
         if self.max_attempts >= self.max_receive_count:

@@ -4,7 +4,7 @@ import json
 import os
 from functools import cache
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reportflow import aws, settings
 from reportflow.errors import Retryable
@@ -13,37 +13,45 @@ from reportflow.queues import Downloads
 from reportflow.secret import SecretStore
 from reportflow.webhook import Receiver, Refused
 
+if TYPE_CHECKING:
+    from reportflow.consumer import Context
 
-def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+
+def handler(event: dict[str, Any], context: "Context") -> dict[str, Any]:
     """Answer one request of API Gateway, payload format 2.0."""
     try:
-        files = _receiver().receive(event)
+        files = _receiver().receive(event, lambda: context.get_remaining_time_in_millis() / 1000)
     except Refused as refused:
         logger().warning("webhook refused", extra={"reason": refused.reason})
-        count(WebhooksRefused=1)
-        return _answer(refused.reason.status, {"message": refused.reason.status.phrase})
+        count(refused.reason, WebhooksRefused=1)
+        return _answer(refused.reason.status)
     except Retryable as error:
-        logger().error("webhook not stored", extra={"error_code": error.code})
-        count(WebhooksNotStored=1)
-        return _answer(HTTPStatus.SERVICE_UNAVAILABLE, {"message": "Service Unavailable"})
+        logger().error(
+            "webhook not stored", extra={"error_code": error.code, "error": error.message}
+        )
+        count(error.code, WebhooksNotStored=1)
+        return _answer(HTTPStatus.SERVICE_UNAVAILABLE)
     logger().info("webhook stored", extra={"file_ids": [file.file_id for file in files]})
     count(WebhooksReceived=1)
-    return _answer(HTTPStatus.OK, {"received": True})
+    return _answer(HTTPStatus.OK, received=True)
 
 
 @cache
 def _receiver() -> Receiver:
     environment = settings.load(settings.WebhookSettings, os.environ)
     return Receiver(
-        SecretStore(aws.secretsmanager(), environment.secret_arn),
-        Downloads(aws.sqs(), environment.download_queue_url),
+        SecretStore(aws.prompt_secretsmanager(), environment.secret_arn),
+        Downloads(aws.prompt_sqs(), environment.download_queue_url),
         environment.workspace_id,
+        # Whatever else it may say by mistake, nothing gets in unsigned.
+        signed=environment.webhook_signature != "off",
     )
 
 
-def _answer(status: HTTPStatus, body: dict[str, Any]) -> dict[str, Any]:
+def _answer(status: HTTPStatus, **content: bool) -> dict[str, Any]:
+    """An answer that nobody can tell from API Gateway's own: without spaces or further headers."""
     return {
         "statusCode": status.value,
         "headers": {"content-type": "application/json"},
-        "body": json.dumps(body),
+        "body": json.dumps(content or {"message": status.phrase}, separators=(",", ":")),
     }

@@ -48,6 +48,11 @@ class Difference(Enum):
         "its /tmp is a folder of this machine, of no fixed size",
         _ALL,
     )
+    ALARMS = (
+        "what becomes of an alarm",
+        "nobody is called at night here: the numbers are there to be read",
+        _ALL,
+    )
     REMOVAL = (
         "DeletionPolicy and UpdateReplacePolicy",
         "nothing is ever deleted or replaced: the backend starts empty and forgets all",

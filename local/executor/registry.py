@@ -3,10 +3,25 @@
 from collections.abc import Mapping
 from typing import Any
 
-from local.executor import dynamodb, functions, http_api, iam, logs, s3, secretsmanager, sqs
+from local.executor import (
+    cloudwatch,
+    dynamodb,
+    functions,
+    http_api,
+    iam,
+    kms,
+    logs,
+    s3,
+    secretsmanager,
+    sns,
+    sqs,
+)
 from local.executor.resource import ResourceType
 
-_SERVICES = (dynamodb, functions, http_api, iam, logs, s3, secretsmanager, sqs)
+_SERVICES = (
+    *(cloudwatch, dynamodb, functions, http_api, iam, kms),
+    *(logs, s3, secretsmanager, sns, sqs),
+)
 
 RESOURCE_TYPES: Mapping[str, ResourceType[Any]] = {
     resource_type.name: resource_type

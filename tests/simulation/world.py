@@ -305,6 +305,7 @@ def in_place_of_threads(narrator: Narrator) -> Iterator[None]:
         patch.object(observability, "count", _ignore),
         patch.object(observability, "measure", _ignore),
         patch.object(submission, "count", _ignore),
+        patch.object(submission, "expect_webhook", _ignore),
         patch.object(archiving, "count", _ignore),
         patch.object(archiving, "measure", _ignore),
         patch.object(observability, "logger", lambda: narrator),

@@ -19,6 +19,7 @@ CHANGED = {
     "submitter_timeout_seconds": "31",
     "webhook_timeout_seconds": "11",
     "downloader_timeout_seconds": "61",
+    "webhook_signature": "required",
     "submitter_memory_mb": "201",
     "webhook_memory_mb": "202",
     "downloader_memory_mb": "203",
@@ -35,6 +36,10 @@ CHANGED = {
     "check_delay_seconds": "79",
     "completion_deadline_seconds": "3900",
     "status_ttl_days": "99",
+    "alarm_email": "night-shift@example.com",
+    "unfinished_alarm_seconds": "1234",
+    "refused_webhooks_alarm": "11",
+    "lost_webhooks_alarm": "6",
     "log_level": "DEBUG",
     "log_retention_days": "7",
 }

@@ -29,10 +29,16 @@ def found(assembly: Path, storage: Template, pipeline: Template) -> dict[str, An
     }
     table = storage.resources[next(iter(storage.of_type("AWS::DynamoDB::Table")))]
     (prefix,) = {template.name.split("-")[0] for template in assembly.glob("*.template.json")}
+    monitoring = Template.read(assembly / f"{prefix}-Monitoring.template.json")
+    thresholds = {
+        alarm["AlarmName"].removeprefix(f"{prefix}-"): alarm["Threshold"]
+        for alarm in monitoring.of_type("AWS::CloudWatch::Alarm").values()
+    }
     return {
         "workspace_id": environment["webhook"]["WORKSPACE_ID"],
         "reportflow_url": environment["submitter"]["REPORTFLOW_URL"],
         "reportflow_files_url": environment["downloader"]["REPORTFLOW_FILES_URL"],
+        "webhook_signature": environment["webhook"]["WEBHOOK_SIGNATURE"],
         "stack_prefix": prefix,
         "removal_policy": {"Delete": "destroy", "Retain": "retain"}[table["DeletionPolicy"]],
         "payload_buckets": tuple(environment["submitter"]["PAYLOAD_BUCKETS"].split(",")),
@@ -55,6 +61,10 @@ def found(assembly: Path, storage: Template, pipeline: Template) -> dict[str, An
             environment["downloader"]["COMPLETION_DEADLINE_SECONDS"]
         ),
         "status_ttl_days": int(environment["submitter"]["STATUS_TTL_DAYS"]),
+        "alarm_email": monitoring.one("AWS::SNS::Subscription")["Endpoint"],
+        "unfinished_alarm_seconds": thresholds["RequestsUnfinished"],
+        "refused_webhooks_alarm": thresholds["WebhooksRefused"],
+        "lost_webhooks_alarm": thresholds["WebhooksLost"],
         "log_level": environment["webhook"]["POWERTOOLS_LOG_LEVEL"],
         "log_retention_days": log_retention,
     }

@@ -17,7 +17,7 @@ from reportflow.jobs_table import JobsTable
 from reportflow.messages import parse_request
 from reportflow.queues import Record
 from reportflow.submission import Submission
-from reportflow.webhook import Request, verify
+from reportflow.webhook import completed_files
 from tests.unit.clock import Clock
 from tests.unit.deliveries import (
     ORPHAN_GRACE,
@@ -28,7 +28,7 @@ from tests.unit.deliveries import (
 )
 from tests.unit.peer import Peer, answer
 from tests.unit.queue_pair import QueuePair
-from tests.unit.samples import DESIGN_ID, JOB_ID, PDF, TOKEN, message_body, webhook_body
+from tests.unit.samples import DESIGN_ID, JOB_ID, PDF, message_body, webhook_body
 
 type Items = Callable[[str], dict[str, str]]
 type Contents = Callable[[], list[bytes]]
@@ -55,7 +55,7 @@ def announced(queues: QueuePair, clock: Clock) -> Announced:
         file = {"fileId": file_id, "uuid": "u", "fileName": "invoice.pdf", "params": "@"}
         file |= changes.pop("file", {})
         body = with_params(json.dumps(webhook_body(files=[file], **changes)), params)
-        (completed,) = verify(Request("POST", TOKEN, body.encode()), [TOKEN], "acme")
+        (completed,) = completed_files(body.encode(), "acme")
         record = queues.deliver(msgspec.json.encode(completed).decode())
         return replace(record, sent_at=clock() - ADOPTION_AGE)
 

@@ -74,6 +74,8 @@ def test_lists_come_from_json_and_from_the_command_line(given: object) -> None:
         ("log_retention_days", "731"),
         ("removal_policy", "destroy"),
         ("check_delay_seconds", 900),
+        ("alarm_email", ""),
+        ("alarm_email", "night-shift@example.com"),
         ("max_receive_count", 990),
         ("reportflow_files_url", "https://files.example.com/shared"),
     ],
@@ -130,6 +132,11 @@ def test_accepts(key: str, value: object) -> None:
         ("max_receive_count", 1),
         ("max_receive_count", 991),
         ("check_delay_seconds", 901),
+        ("alarm_email", "night-shift"),
+        ("alarm_email", "one@example.com,two@example.com"),
+        ("unfinished_alarm_seconds", 59),
+        ("refused_webhooks_alarm", 0),
+        ("lost_webhooks_alarm", 0),
         ("reportflow_files_url", "http://files.example.com"),
         ("reportflow_files_url", "https://user:word@files.example.com"),
         ("message_retention_days", 15),
@@ -206,6 +213,12 @@ def test_the_functions_give_up_before_sqs_does() -> None:
     read(max_attempts=5, max_receive_count=6, **soon)
     (mistake,) = mistakes(max_attempts=5, max_receive_count=5, **soon)
     assert "must be more than max_attempts = 5" in mistake
+
+
+def test_somebody_elses_webhook_raises_no_alarm() -> None:
+    (mistake,) = mistakes(unfinished_alarm_seconds=1800, orphan_grace_seconds=1800)
+    assert "must be more than orphan_grace_seconds = 1800" in mistake
+    read(unfinished_alarm_seconds=1801, orphan_grace_seconds=1800)
 
 
 def test_a_conflict_with_a_value_that_is_wrong_anyway_is_not_told() -> None:

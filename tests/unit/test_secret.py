@@ -84,10 +84,36 @@ def test_ten_threads_read_it_once(aws: Backend, secret_store: SecretStore) -> No
     assert len(reads) == 1
 
 
-def test_no_part_of_it_shows(secret_store: SecretStore) -> None:
+def test_no_part_of_it_shows(secret_store: SecretStore, rotate: Rotate) -> None:
+    rotate(webhookSigningSecrets=["whsec_c2lnbmVk"])
+
     shown = repr(secret_store.get()) + str(secret_store.get())
 
-    assert not [part for part in (APP_KEY, SECRET_KEY, TOKEN) if part in shown]
+    secrets = (APP_KEY, SECRET_KEY, TOKEN, "whsec_", "c2lnbmVk")
+    assert not [part for part in secrets if part in shown]
+
+
+def test_the_relays_secrets_are_read_as_they_are_stored(
+    secret_store: SecretStore, rotate: Rotate, ticker: Ticker
+) -> None:
+    assert secret_store.get().webhook_signing_secrets == ()
+
+    rotate(webhookSigningSecrets=["whsec_new", "whsec_old"])
+    ticker.now = CACHE_SECONDS
+
+    assert secret_store.get().webhook_signing_secrets == ("whsec_new", "whsec_old")
+
+
+@pytest.mark.parametrize("wrong", ["whsec_x", {}, [7], [["whsec_x"]], 7, True, None])
+def test_a_mistake_in_the_relays_secrets_stops_nobody_but_the_webhook(
+    secret_store: SecretStore, rotate: Rotate, wrong: object
+) -> None:
+    rotate(webhookSigningSecrets=wrong)
+
+    secret = secret_store.get()
+
+    assert (secret.app_key, secret.webhook_tokens) == (APP_KEY, (TOKEN,))
+    assert secret.webhook_signing_secrets == ()
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,14 @@ _CONFIG: Final = Config(
     max_pool_connections=16,
 )
 
+PROMPT_SECONDS: Final = 6.0
+"""The longest that one call of a prompt client takes: two tries, and a second between them."""
+
+# The newer retry modes wait as long as an answer's header says, which may be longer than that.
+_PROMPT: Final = _CONFIG.merge(
+    Config(connect_timeout=1, read_timeout=1.5, retries={"mode": "legacy", "total_max_attempts": 2})
+)
+
 _THROTTLING: Final = frozenset(
     {
         "LimitExceededException",
@@ -62,6 +70,18 @@ def secretsmanager() -> "SecretsManagerClient":
 def sqs() -> "SQSClient":
     """The process's SQS client."""
     return _session().client("sqs", config=_CONFIG)
+
+
+@once
+def prompt_secretsmanager() -> "SecretsManagerClient":
+    """A Secrets Manager client for a function that somebody waits for."""
+    return _session().client("secretsmanager", config=_PROMPT)
+
+
+@once
+def prompt_sqs() -> "SQSClient":
+    """An SQS client for a function that somebody waits for."""
+    return _session().client("sqs", config=_PROMPT)
 
 
 def code_of(error: ClientError) -> str:

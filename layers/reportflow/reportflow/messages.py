@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from typing import Annotated, Final
 
@@ -22,7 +22,8 @@ MAX_METADATA_BYTES: Final = 16 * 1024
 MAX_REQUEST_BYTES: Final = 20 * 1024 * 1024
 """ReportFlow's documented limit of a `workspace` request body."""
 
-MAX_PLAIN_DIGITS: Final = 400
+MAX_PLAIN_DIGITS: Final = 40
+"""A larger exponent is not written out: a body of nothing but `1e400` would grow to gigabytes."""
 
 JobId = Annotated[str, msgspec.Meta(pattern=_JOB_ID)]
 DesignId = Annotated[str, msgspec.Meta(pattern=_UUID)]
@@ -170,7 +171,10 @@ def document_digest(design_id: str, version: int, file_name: str, params: msgspe
 
 def _plain_number(text: str) -> msgspec.Raw:
     """The one way to write a decimal; a float would hold 17 digits of it and none of 1e400."""
-    number = Decimal(text)
+    try:
+        number = Decimal(text)
+    except InvalidOperation:  # An exponent of twenty digits.
+        return msgspec.Raw(text)
     if not number:
         return msgspec.Raw("0")  # `-0.0` too, of which JavaScript makes `0`.
     if abs(number.adjusted()) > MAX_PLAIN_DIGITS:

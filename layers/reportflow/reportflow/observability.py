@@ -25,6 +25,16 @@ def count(reason: str = "", /, **counts: int) -> None:
         _emit(MetricUnit.Count, counts, reason)
 
 
+def expect_webhook() -> None:
+    """Count no webhook, in the name of the webhook function: one is due. Thread-safe.
+
+    CloudWatch can then tell that none came from that none was due, which is silence.
+    """
+    metrics = EphemeralMetrics(service="webhook")
+    metrics.add_metric("WebhooksReceived", MetricUnit.Count, 0)
+    _write(metrics)
+
+
 def measure(**seconds: float) -> None:
     """Emit durations, in seconds, as one CloudWatch embedded metric. Thread-safe."""
     _emit(MetricUnit.Seconds, seconds)
@@ -39,5 +49,9 @@ def _emit(unit: MetricUnit, values: dict[str, int] | dict[str, float], reason: s
         if value:
             metrics.add_metric(name, unit, value)
     if any(values.values()):
-        # `flush_metrics` prints line and newline apart, and a thread's log could come between.
-        sys.stdout.write(json.dumps(metrics.serialize_metric_set()) + "\n")
+        _write(metrics)
+
+
+def _write(metrics: EphemeralMetrics) -> None:
+    # `flush_metrics` prints line and newline apart, and a thread's log could come between.
+    sys.stdout.write(json.dumps(metrics.serialize_metric_set()) + "\n")

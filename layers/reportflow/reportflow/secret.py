@@ -24,12 +24,14 @@ class Secret:
     """The secret's value. Its parts never show in a repr, so no log or traceback carries them.
 
     `app_key` and `secret_key` are empty until somebody has filled them in. `webhook_tokens` holds
-    the current token and, during a rotation, the previous one.
+    the current token and, during a rotation, the previous one; `webhook_signing_secrets` those of
+    a relay that signs, whatever they look like.
     """
 
     app_key: str = field(repr=False)
     secret_key: str = field(repr=False)
     webhook_tokens: tuple[str, ...] = field(repr=False)
+    webhook_signing_secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 class _Stored(msgspec.Struct, rename="camel"):
@@ -37,6 +39,8 @@ class _Stored(msgspec.Struct, rename="camel"):
     app_key: str = ""
     secret_key: str = ""
     previous_webhook_token: str = ""
+    # Read apart: a mistake in it concerns the webhook alone.
+    webhook_signing_secrets: msgspec.Raw = msgspec.Raw(b"[]")
 
 
 class SecretStore:
@@ -92,4 +96,13 @@ class SecretStore:
             app_key=stored.app_key.strip(),
             secret_key=stored.secret_key.strip(),
             webhook_tokens=tuple(token for token in tokens if token),
+            webhook_signing_secrets=_signing_secrets(stored.webhook_signing_secrets),
         )
+
+
+def _signing_secrets(stored: msgspec.Raw) -> tuple[str, ...]:
+    """The list of strings, or nothing where it is something else."""
+    try:
+        return msgspec.json.decode(stored, type=tuple[str, ...])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ()

@@ -32,11 +32,12 @@ class SubmitterSettings:
 
 @dataclass(frozen=True)
 class WebhookSettings:
-    """Environment of the webhook."""
+    """Environment of the webhook. It takes unsigned requests if `webhook_signature` is `off`."""
 
     download_queue_url: str
     secret_arn: str
     workspace_id: str
+    webhook_signature: str
 
 
 @dataclass(frozen=True)

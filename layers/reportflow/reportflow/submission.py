@@ -17,7 +17,7 @@ from reportflow.errors import (
 )
 from reportflow.jobs import Job, Jobs, JobStatus, Lease, Step
 from reportflow.messages import GenerationRequest, is_job_id, parse_request, salvage_job_id
-from reportflow.observability import count, logger
+from reportflow.observability import count, expect_webhook, logger
 from reportflow.queues import Queue, Record
 from reportflow.service import Accepted
 
@@ -175,6 +175,7 @@ class Submission:
             return Outcome.DUPLICATE
         self._checks.order(job.job_id)
         logger().info("submitted", extra={"job_id": job.job_id, "file_id": accepted.file_id})
+        expect_webhook()
         return Outcome.SUBMITTED
 
     def _wait_out(self, job: Job, error: OutcomeUnknown) -> Held:

@@ -1,0 +1,224 @@
+"""The metrics that AWS itself would put into CloudWatch, put there for the emulated AWS.
+
+CloudWatch Logs takes them from what the functions print (the embedded metric format), Lambda and
+SQS tell their own. Of the latter there is what can be known here: no throttles, since the runner
+never throttles; no age of the oldest message, which SQS tells to CloudWatch only; nothing of API
+Gateway.
+"""
+
+import json
+import logging
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import batched
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, override
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local.backend import Backend
+from local.deployment import Function
+from local.function_pool import FunctionPool
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch.literals import StandardUnitType
+    from mypy_boto3_cloudwatch.type_defs import MetricDatumTypeDef
+
+logger = logging.getLogger(__name__)
+
+INTERVAL_SECONDS = 5.0
+MAX_READ_BYTES = 4 * 1024 * 1024
+"""Read of one log in one interval; what is beyond is read in the next."""
+
+_MAX_DATA = 1000
+"""Of one call, and of values in one of its data: CloudWatch's own limits."""
+
+_MAX_VALUES = 150
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A metric at a time, to the second, which is as fine as CloudWatch keeps it."""
+
+    namespace: str
+    name: str
+    dimensions: tuple[tuple[str, str], ...]
+    unit: "StandardUnitType"
+    second: int
+
+    def with_values(self, values: Iterable[tuple[float, int]]) -> "MetricDatumTypeDef":
+        """The values, each with how often it was told, as PutMetricData takes them."""
+        each, counts = zip(*values, strict=True)
+        return {
+            "MetricName": self.name,
+            "Dimensions": [{"Name": name, "Value": value} for name, value in self.dimensions],
+            "Values": each,
+            "Counts": counts,
+            "Unit": self.unit,
+            "Timestamp": datetime.fromtimestamp(self.second, UTC),
+        }
+
+
+type Datum = tuple[Moment, float]
+"""One value of a metric."""
+
+
+def embedded(line: bytes) -> Iterator[Datum]:
+    """The values that a line of a log holds in the embedded metric format; mostly none."""
+    if not line.startswith(b"{") or b'"_aws"' not in line:
+        return
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return
+    about = entry.get("_aws")
+    if not isinstance(about, dict):
+        return
+    for directive in about["CloudWatchMetrics"]:
+        for names in directive["Dimensions"]:
+            dimensions = tuple((name, str(entry[name])) for name in names)
+            for metric in directive["Metrics"]:
+                moment = Moment(
+                    directive["Namespace"],
+                    metric["Name"],
+                    dimensions,
+                    metric.get("Unit", "None"),
+                    about["Timestamp"] // 1000,
+                )
+                values = entry[metric["Name"]]
+                for value in values if isinstance(values, list) else [values]:
+                    yield moment, float(value)
+
+
+class LogTail:
+    """Reads what is added to a log, by whole lines."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._position = 0
+
+    def read(self) -> Sequence[bytes]:
+        """The lines since the last call, of `MAX_READ_BYTES` at most."""
+        try:
+            with self._path.open("rb") as log:
+                log.seek(self._position)
+                read = log.read(MAX_READ_BYTES)
+        except FileNotFoundError:
+            return []
+        whole = read.rfind(b"\n") + 1
+        # A line that fills all of it is nobody's metric.
+        self._position += whole or (len(read) if len(read) == MAX_READ_BYTES else 0)
+        return read[:whole].splitlines()
+
+
+class MeasuredPool(FunctionPool):
+    """A function's processes, with what Lambda tells of their invocations."""
+
+    def __init__(
+        self,
+        function: Function,
+        backend: Backend,
+        *,
+        work_dir: Path,
+        max_processes: int,
+    ) -> None:
+        super().__init__(function, backend, work_dir=work_dir, max_processes=max_processes)
+        self._data: SimpleQueue[Datum] = SimpleQueue()
+
+    @override
+    def invoke(self, payload: bytes) -> bytes:
+        begun = time.monotonic()
+        errors = 1
+        try:
+            response = super().invoke(payload)
+            errors = 0
+        finally:
+            milliseconds = (time.monotonic() - begun) * 1000
+            self._tell("Invocations", 1, "Count")
+            self._tell("Errors", errors, "Count")
+            self._tell("Duration", milliseconds, "Milliseconds")
+        return response
+
+    def data(self) -> Iterator[Datum]:
+        """What has been told since the last call."""
+        with suppress(Empty):
+            while True:
+                yield self._data.get_nowait()
+
+    def _tell(self, name: str, value: float, unit: "StandardUnitType") -> None:
+        dimensions = (("FunctionName", self.function.name),)
+        moment = Moment("AWS/Lambda", name, dimensions, unit, int(time.time()))
+        self._data.put((moment, value))
+
+
+class MetricsPublisher:
+    """Publishes in the background, every `INTERVAL_SECONDS` and once more when it is stopped.
+
+    A failure is logged and the values are lost, as nothing that is tested depends on them.
+    """
+
+    def __init__(
+        self, backend: Backend, pools: Iterable[MeasuredPool], queue_urls: Iterable[str]
+    ) -> None:
+        self._backend = backend
+        self._pools = tuple(pools)
+        self._queue_urls = tuple(queue_urls)
+        self._tails = tuple(LogTail(pool.log_path) for pool in self._pools)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="metrics")
+
+    def start(self) -> None:
+        """Starts publishing."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Publishes what is left, and stops."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(INTERVAL_SECONDS):
+            self._publish()
+        self._publish()
+
+    def _publish(self) -> None:
+        try:
+            told: Mapping[Moment, Counter[float]] = defaultdict(Counter)
+            for moment, value in self._collect():
+                told[moment][value] += 1
+            data: Mapping[str, list[MetricDatumTypeDef]] = defaultdict(list)
+            for moment, counts in told.items():
+                for values in batched(counts.items(), _MAX_VALUES, strict=False):
+                    data[moment.namespace].append(moment.with_values(values))
+            for namespace in data:
+                for some in batched(data[namespace], _MAX_DATA, strict=False):
+                    self._backend.client("cloudwatch").put_metric_data(
+                        Namespace=namespace, MetricData=some
+                    )
+        except (BotoCoreError, ClientError) as error:
+            logger.warning("metrics not published: %s", error)
+
+    def _collect(self) -> Iterator[Datum]:
+        for tail in self._tails:
+            for line in tail.read():
+                yield from embedded(line)
+        for pool in self._pools:
+            yield from pool.data()
+        for url in self._queue_urls:
+            yield self._waiting(url)
+
+    def _waiting(self, queue_url: str) -> Datum:
+        attributes = self._backend.client("sqs").get_queue_attributes(
+            QueueUrl=queue_url, AttributeNames=["ApproximateNumberOfMessages"]
+        )["Attributes"]
+        dimensions = (("QueueName", queue_url.rsplit("/", 1)[-1]),)
+        moment = Moment(
+            "AWS/SQS", "ApproximateNumberOfMessagesVisible", dimensions, "Count", int(time.time())
+        )
+        return moment, float(attributes["ApproximateNumberOfMessages"])

@@ -1,0 +1,252 @@
+"""What is watched: an alarm for each thing that a person has to hear of, and one dashboard."""
+
+from typing import cast
+
+from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_sns as sns
+from aws_cdk.aws_cloudwatch_actions import SnsAction
+from aws_cdk.aws_sns_subscriptions import EmailSubscription
+from constructs import Construct
+
+from stacks.dashboard import dashboard
+from stacks.metrics import (
+    DownloaderMetric,
+    FunctionMetric,
+    OwnMetrics,
+    SubmitterMetric,
+    WebhookMetric,
+    age,
+    of_function,
+    server_errors,
+    waiting,
+)
+from stacks.pipeline import PipelineStack
+from stacks.settings import DeploymentSettings
+
+LONGEST_WAIT_MINUTES = 60
+"""A message that is tried again comes back within an hour. An alarm on what is only known when it
+comes looks back as far, or it would end and begin again with every try."""
+
+SILENCE_MINUTES = 15
+LOSS_MINUTES = 6 * 60
+NEAR_TIMEOUT = 0.9
+
+_REACHED = cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD
+
+_NOTHING_HAPPENED = cloudwatch.TreatMissingData.NOT_BREACHING
+"""The functions emit no zeros, and Lambda and API Gateway none for what was not called."""
+
+_AS_BEFORE = cloudwatch.TreatMissingData.IGNORE
+"""SQS falls silent about a queue that nobody has touched for hours, whatever lies on it."""
+
+
+class MonitoringStack(Stack):
+    """Alarms, where they are sent, and the dashboard."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: DeploymentSettings,
+        pipeline: PipelineStack,
+    ) -> None:
+        super().__init__(scope, construct_id, description="ReportFlow pipeline: what is watched")
+        self._settings = settings
+        self._own = OwnMetrics(settings.stack_prefix)
+        self._topic = self._alarm_topic()
+        self._action = SnsAction(self._topic)
+        self._alarms: list[cloudwatch.Alarm] = []
+        self._watch_jobs(pipeline)
+        self._watch_reportflow()
+        self._watch_webhooks(pipeline)
+        self._watch_functions(pipeline)
+        shown = dashboard(
+            self, settings=settings, own=self._own, pipeline=pipeline, alarms=self._alarms
+        )
+        CfnOutput(self, "AlarmTopicArn", value=self._topic.topic_arn)
+        CfnOutput(self, "DashboardName", value=shown.dashboard_name)
+
+    def _alarm_topic(self) -> sns.Topic:
+        # A key of our own: CloudWatch may not use the one that AWS keeps for SNS.
+        key = kms.Key(
+            self,
+            "AlarmKey",
+            description="Encrypts the alarms on their way through SNS",
+            enable_key_rotation=True,
+            # Alarms are not kept, so nothing can ever need it again.
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        key.add_to_resource_policy(
+            iam.PolicyStatement(
+                # Without a condition, as AWS documents it: SNS asks here, for the alarm.
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["kms:Decrypt", "kms:GenerateDataKey"],
+                resources=["*"],
+            )
+        )
+        topic = sns.Topic(self, "AlarmTopic", master_key=key, enforce_ssl=True)
+        # The policy that refuses plain http replaces the one that lets the account's alarms in.
+        topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[topic.topic_arn],
+                conditions={"StringEquals": {"aws:SourceAccount": self.account}},
+            )
+        )
+        if self._settings.alarm_email:
+            topic.add_subscription(EmailSubscription(self._settings.alarm_email))
+        return topic
+
+    def _watch_jobs(self, pipeline: PipelineStack) -> None:
+        unfinished: dict[str, FunctionMetric] = {
+            "Request": SubmitterMetric.UNFINISHED_SECONDS,
+            "Download": DownloaderMetric.UNFINISHED_SECONDS,
+        }
+        for name, pair in pipeline.queues.items():
+            self._alarm(
+                f"{name}DeadLetters",
+                waiting(pair.dead_letters),
+                1,
+                f"A message has ended in the {name.lower()}s' dead-letter queue.",
+                "`python -m cli dlq explain`: each one's reason and what to do about it.",
+                missing=_AS_BEFORE,
+            )
+            self._alarm(
+                f"{name}sUnfinished",
+                self._own.of(unfinished[name], "Maximum", minutes=LONGEST_WAIT_MINUTES),
+                self._settings.unfinished_alarm_seconds,
+                f"A message of the {name.lower()}s' queue has been tried for too long.",
+                '`python -m cli list`, and "will be tried again" in the function\'s log: the '
+                "error code says what it waits for.",
+            )
+            self._alarm(
+                f"{name}sNotTaken",
+                age(pair.queue, minutes=5),
+                self._settings.unfinished_alarm_seconds,
+                f"A message of the {name.lower()}s' queue has hardly been tried at all.",
+                "whether the function's event source is enabled, then its Errors and Throttles.",
+                missing=_AS_BEFORE,
+            )
+
+    def _watch_reportflow(self) -> None:
+        keys: dict[str, FunctionMetric] = {
+            "submitter": SubmitterMetric.CREDENTIALS_REFUSED,
+            "downloader": DownloaderMetric.CREDENTIALS_REFUSED,
+        }
+        for name, metric in keys.items():
+            self._alarm(
+                f"{name.capitalize()}KeysRefused",
+                self._own.of(metric, minutes=LONGEST_WAIT_MINUTES),
+                1,
+                f"ReportFlow refuses the {name}'s keys. Its jobs wait, none is lost.",
+                "`python -m cli doctor`, then the keys in ReportFlow's settings and in the secret.",
+            )
+        self._alarm(
+            "PossibleDuplicates",
+            self._own.of(SubmitterMetric.POSSIBLE_DUPLICATES),
+            1,
+            "A job was submitted again without knowing what became of the first time: ReportFlow "
+            "may have made, and billed, its PDF twice.",
+            "possibleDuplicates on the job in the table, then ReportFlow's list of files.",
+        )
+
+    def _watch_webhooks(self, pipeline: PipelineStack) -> None:
+        self._alarm(
+            "WebhooksRefused",
+            self._own.of(WebhookMetric.REFUSED),
+            self._settings.refused_webhooks_alarm,
+            "Webhooks are refused: somebody forges them, or ReportFlow has another URL than ours.",
+            "the reason in the webhook's log, then the URL in ReportFlow's settings.",
+        )
+        self._alarm(
+            "WebhooksMissing",
+            # The submitter counts a zero here for each job, so that none and none due differ.
+            self._own.of(WebhookMetric.RECEIVED, minutes=SILENCE_MINUTES),
+            1,
+            "Jobs are submitted and no webhook comes. The checks find the PDFs, only later.",
+            "`python -m cli doctor`, then the webhook's URL in ReportFlow's settings.",
+            # What is submitted at the end of one period has its webhook in the next.
+            periods=2,
+            comparison=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
+        )
+        self._alarm(
+            "WebhooksLost",
+            self._own.of(DownloaderMetric.LOST_WEBHOOKS, minutes=LOSS_MINUTES),
+            self._settings.lost_webhooks_alarm,
+            "PDFs were found by the check whose webhook never came.",
+            "WebhooksRefused and WebhooksNotStored on the dashboard, then ReportFlow's settings.",
+        )
+        self._alarm(
+            "WebhooksNotStored",
+            self._own.of(WebhookMetric.NOT_STORED),
+            1,
+            "A webhook was genuine and could not be queued. The check finds its PDF, only later.",
+            "the error code in the webhook's log: SQS or Secrets Manager refused.",
+        )
+        self._alarm(
+            "WebhookApiErrors",
+            server_errors(pipeline.api),
+            1,
+            "The webhook's API answered with a 5xx.",
+            "the webhook's Errors and Throttles, then integrationError in the API's access log.",
+        )
+
+    def _watch_functions(self, pipeline: PipelineStack) -> None:
+        for name, function in pipeline.functions.items():
+            timeout_seconds = round(cast("Duration", function.timeout).to_seconds())
+            title = name.capitalize()
+            self._alarm(
+                f"{title}Errors",
+                of_function(function, "Errors", "Sum"),
+                1,
+                f"The {name} crashed or ran into its time-out of {timeout_seconds} s.",
+                "its log at that minute. Its messages come again by themselves.",
+            )
+            self._alarm(
+                f"{title}Throttles",
+                of_function(function, "Throttles", "Sum"),
+                1,
+                f"Lambda had no room to run the {name}.",
+                "the account's limit of concurrent executions, and who else uses it.",
+            )
+            self._alarm(
+                f"{title}Slow",
+                of_function(function, "Duration", "Maximum"),
+                round(NEAR_TIMEOUT * 1000 * timeout_seconds),
+                f"The {name} has been near its time-out of {timeout_seconds} s for 15 minutes.",
+                "how long ReportFlow takes to answer, then batch size and time-out.",
+                periods=3,
+            )
+
+    def _alarm(
+        self,
+        name: str,
+        metric: cloudwatch.Metric,
+        threshold: float,
+        what: str,
+        look_first: str,
+        *,
+        periods: int = 1,
+        comparison: cloudwatch.ComparisonOperator = _REACHED,
+        missing: cloudwatch.TreatMissingData = _NOTHING_HAPPENED,
+    ) -> None:
+        """Tell people when a metric is at its threshold in each of its last `periods`."""
+        alarm = cloudwatch.Alarm(
+            self,
+            name,
+            alarm_name=f"{self._settings.stack_prefix}-{name}",
+            alarm_description=f"{what} Look first at {look_first} More: docs/operations.md, {name}",
+            metric=metric,
+            comparison_operator=comparison,
+            threshold=threshold,
+            evaluation_periods=periods,
+            treat_missing_data=missing,
+        )
+        alarm.add_alarm_action(self._action)
+        alarm.add_ok_action(self._action)
+        self._alarms.append(alarm)

@@ -1,0 +1,267 @@
+"""Alarms and dashboard, against what the pipeline's template and the functions' code say."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from reportflow.consumer import MAX_DELAY_SECONDS
+from stacks.packaging import REPOSITORY
+from tests.stacks.emitted import emitted
+from tests.stacks.template import Properties, Template, reference
+
+ALARM = "AWS::CloudWatch::Alarm"
+FUNCTION = "AWS::Lambda::Function"
+QUEUE = "AWS::SQS::Queue"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric; the dimensions' values are the resources that they refer to, or text."""
+
+    namespace: str
+    name: str
+    dimensions: tuple[tuple[str, str], ...]
+
+    def get(self, dimension: str) -> str:
+        return dict(self.dimensions)[dimension]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """The pipeline and what watches it, of one deployment."""
+
+    pipeline: Template
+    monitoring: Template
+
+    @property
+    def alarms(self) -> Mapping[str, Properties]:
+        """By name without the deployment's prefix."""
+        return {
+            alarm["AlarmName"].split("-", 1)[1]: alarm
+            for alarm in self.monitoring.of_type(ALARM).values()
+        }
+
+    def metric(self, alarm: Properties) -> Metric:
+        dimensions = tuple(
+            (each["Name"], self._resource(each["Value"])) for each in alarm["Dimensions"]
+        )
+        return Metric(alarm["Namespace"], alarm["MetricName"], dimensions)
+
+    def on(self, namespace: str, name: str) -> dict[str, Properties]:
+        """The alarms on one of AWS's metrics, by the resource that they watch."""
+        return {
+            metric.dimensions[0][1]: alarm
+            for alarm in self.alarms.values()
+            if (metric := self.metric(alarm)).namespace == namespace and metric.name == name
+        }
+
+    def shown(self) -> Iterator[Metric]:
+        """The metrics of the dashboard."""
+        body = json.loads(self._text(self.monitoring.one("AWS::CloudWatch::Dashboard")))
+        for widget in body["widgets"]:
+            for line in widget["properties"].get("metrics", []):
+                if isinstance(line[0], dict):
+                    yield from _searched(line[0]["expression"])
+                    continue
+                namespace, name, *rest = [part for part in line if isinstance(part, str)]
+                dimensions = tuple(zip(rest[::2], rest[1::2], strict=True))
+                yield Metric(namespace, name, dimensions)
+
+    def _resource(self, value: object) -> str:
+        if isinstance(value, str):
+            return value
+        name = reference(value)
+        return self.pipeline.exports().get(name, name)
+
+    def _text(self, dashboard: Properties) -> str:
+        _, parts = dashboard["DashboardBody"]["Fn::Join"]
+        return "".join(map(self._resource, parts))
+
+
+def _searched(expression: str) -> Iterator[Metric]:
+    found = re.search(r'{"(.+)",service,reason} service="(\w+)" MetricName="(\w+)"', expression)
+    assert found, expression
+    namespace, service, name = found.groups()
+    yield Metric(namespace, name, (("service", service),))
+
+
+@pytest.fixture(params=["cloud_assembly", "changed_assembly"])
+def watched(request: pytest.FixtureRequest) -> Watched:
+    """The app as it is shipped, and with every setting changed."""
+    assembly: Path = request.getfixturevalue(request.param)
+    (pipeline,) = assembly.glob("*-Pipeline.template.json")
+    (monitoring,) = assembly.glob("*-Monitoring.template.json")
+    return Watched(Template.read(pipeline), Template.read(monitoring))
+
+
+def services(watched: Watched) -> dict[str, tuple[str, str]]:
+    """Each function's namespace and service."""
+    variables = {
+        logical_id: function["Environment"]["Variables"]
+        for logical_id, function in watched.pipeline.of_type(FUNCTION).items()
+    }
+    return {
+        logical_id: (of["POWERTOOLS_METRICS_NAMESPACE"], of["POWERTOOLS_SERVICE_NAME"])
+        for logical_id, of in variables.items()
+    }
+
+
+def dead_letter_queues(watched: Watched) -> set[str]:
+    return {
+        reference(queue["RedrivePolicy"]["deadLetterTargetArn"])
+        for queue in watched.pipeline.of_type(QUEUE).values()
+        if "RedrivePolicy" in queue
+    }
+
+
+def test_what_is_watched_and_shown_is_what_the_functions_emit(watched: Watched) -> None:
+    known = {service: emitted(service[1]) for service in services(watched).values()}
+    in_alarms = map(watched.metric, watched.alarms.values())
+    own = [
+        metric
+        for metric in [*in_alarms, *watched.shown()]
+        if not metric.namespace.startswith("AWS/")
+    ]
+    assert own
+    wrong = [
+        metric
+        for metric in own
+        if metric.name not in known.get((metric.namespace, metric.get("service")), ())
+    ]
+    assert wrong == []
+
+
+def test_the_first_message_of_each_dead_letter_queue_raises_an_alarm(watched: Watched) -> None:
+    alarms = watched.on("AWS/SQS", "ApproximateNumberOfMessagesVisible")
+    assert alarms.keys() == dead_letter_queues(watched)
+    assert all(alarm["Threshold"] == alarm["EvaluationPeriods"] == 1 for alarm in alarms.values())
+
+
+def test_a_queue_that_nobody_takes_from_raises_an_alarm(watched: Watched) -> None:
+    consumed = watched.pipeline.of_type(QUEUE).keys() - dead_letter_queues(watched)
+    assert watched.on("AWS/SQS", "ApproximateAgeOfOldestMessage").keys() == consumed
+
+
+@pytest.mark.parametrize("name", ["Errors", "Throttles", "Duration"])
+def test_each_function_is_watched(watched: Watched, name: str) -> None:
+    assert watched.on("AWS/Lambda", name).keys() == watched.pipeline.of_type(FUNCTION).keys()
+
+
+def test_a_function_is_slow_before_its_time_is_out(watched: Watched) -> None:
+    functions = watched.pipeline.of_type(FUNCTION)
+    for logical_id, alarm in watched.on("AWS/Lambda", "Duration").items():
+        milliseconds = 1000 * functions[logical_id]["Timeout"]
+        assert 0.8 * milliseconds <= alarm["Threshold"] < milliseconds
+
+
+def test_server_errors_of_each_api_raise_an_alarm(watched: Watched) -> None:
+    apis = watched.pipeline.of_type("AWS::ApiGatewayV2::Api")
+    assert watched.on("AWS/ApiGateway", "5xx").keys() == apis.keys()
+
+
+def test_an_alarm_lasts_until_the_next_try_of_what_raised_it(watched: Watched) -> None:
+    """What is only known when a message comes again is looked for as far back as it can be away."""
+    seldom = {"UnfinishedSeconds", "CredentialsRefused"}
+    periods = {
+        (metric.name, metric.get("service")): alarm["Period"]
+        for alarm in watched.alarms.values()
+        if (metric := watched.metric(alarm)).name in seldom
+    }
+    assert periods.keys() == {(name, of) for name in seldom for of in ("submitter", "downloader")}
+    assert min(periods.values()) >= MAX_DELAY_SECONDS
+
+
+def test_silence_of_a_queue_changes_nothing_and_other_silence_is_good(watched: Watched) -> None:
+    """SQS tells nothing of a queue that was long untouched; the others only tell what happened."""
+    for alarm in watched.alarms.values():
+        of_queue = alarm.get("Namespace") == "AWS/SQS"
+        assert alarm["TreatMissingData"] == ("ignore" if of_queue else "notBreaching")
+
+
+def test_no_webhook_is_an_alarm_only_while_one_is_due(watched: Watched) -> None:
+    """One that comes in the period after its job's is not missing."""
+    alarm = watched.alarms["WebhooksMissing"]
+    assert watched.metric(alarm).name == "WebhooksReceived"
+    assert alarm["ComparisonOperator"] == "LessThanThreshold"
+    assert (alarm["Statistic"], alarm["Threshold"]) == ("Sum", 1)
+    assert alarm["EvaluationPeriods"] > 1
+
+
+def test_each_alarm_is_heard_of_when_it_begins_and_when_it_ends(watched: Watched) -> None:
+    (topic,) = watched.monitoring.of_type("AWS::SNS::Topic")
+    for alarm in watched.alarms.values():
+        assert [reference(action) for action in alarm["AlarmActions"]] == [topic]
+        assert [reference(action) for action in alarm["OKActions"]] == [topic]
+
+
+def test_each_alarm_has_its_page_and_says_what_to_look_at_first(watched: Watched) -> None:
+    page = (REPOSITORY / "docs" / "operations.md").read_text()
+    headings = re.findall(r"^### (.+)$", page, flags=re.MULTILINE)
+    assert {name for heading in headings for name in heading.split(", ")} == watched.alarms.keys()
+    for name, alarm in watched.alarms.items():
+        assert "Look first at" in alarm["AlarmDescription"]
+        assert alarm["AlarmDescription"].endswith(f"docs/operations.md, {name}")
+        assert len(alarm["AlarmDescription"]) <= 1024
+
+
+def test_the_dashboard_opens_with_all_alarms(watched: Watched) -> None:
+    body = watched.monitoring.one("AWS::CloudWatch::Dashboard")["DashboardBody"]["Fn::Join"][1]
+    until = next(
+        index for index, part in enumerate(body) if part == '"],"' or "sortBy" in str(part)
+    )
+    shown = {reference(part) for part in body[:until] if not isinstance(part, str)}
+    assert shown == watched.monitoring.of_type(ALARM).keys()
+
+
+def test_the_dashboard_shows_what_every_alarm_counts(watched: Watched) -> None:
+    """From an alarm one goes to its line on the dashboard."""
+    shown = {(metric.namespace, metric.name) for metric in watched.shown()}
+    own = {
+        (metric.namespace, metric.name)
+        for metric in map(watched.metric, watched.alarms.values())
+        if metric.namespace != "AWS/ApiGateway"
+    }
+    assert own <= shown
+
+
+def test_only_the_accounts_alarms_reach_the_topic_and_never_in_the_clear(watched: Watched) -> None:
+    topic = watched.monitoring.one("AWS::SNS::Topic")
+    key = watched.monitoring.of_type("AWS::KMS::Key")[reference(topic["KmsMasterKeyId"])]
+    statements = watched.monitoring.one("AWS::SNS::TopicPolicy")["PolicyDocument"]["Statement"]
+    (allowed,) = (each for each in statements if each["Effect"] == "Allow")
+    (denied,) = (each for each in statements if each["Effect"] == "Deny")
+    cloudwatch = {"Service": "cloudwatch.amazonaws.com"}
+    assert allowed["Principal"] == cloudwatch
+    assert allowed["Condition"] == {
+        "StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+    }
+    assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert key["EnableKeyRotation"] is True
+    assert any(
+        each["Principal"] == cloudwatch
+        and {"kms:Decrypt", "kms:GenerateDataKey"} == set(each["Action"])
+        for each in key["KeyPolicy"]["Statement"]
+    )
+
+
+def test_deployments_side_by_side_share_neither_metrics_nor_alarms(
+    cloud_assembly: Path, changed_assembly: Path
+) -> None:
+    def names(assembly: Path) -> tuple[set[str], set[str]]:
+        (path,) = assembly.glob("*-Monitoring.template.json")
+        document = Template.read(path)
+        text = json.dumps(document.document)
+        return (
+            {alarm["AlarmName"] for alarm in document.of_type(ALARM).values()}
+            | {document.one("AWS::CloudWatch::Dashboard")["DashboardName"]},
+            set(re.findall(r'"Namespace": "([^"]+)"', text))
+            - {"AWS/SQS", "AWS/Lambda", "AWS/ApiGateway"},
+        )
+
+    for ours, theirs in zip(names(cloud_assembly), names(changed_assembly), strict=True):
+        assert ours
+        assert ours.isdisjoint(theirs)

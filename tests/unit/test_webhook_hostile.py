@@ -1,0 +1,301 @@
+"""Requests of which nothing may come: no file, no exception, and not much work."""
+
+import gc
+import json
+import time
+import tracemalloc
+from base64 import b64encode
+from typing import Any
+
+import msgspec
+import pytest
+
+from reportflow.messages import CompletedFile, document_digest
+from reportflow.secret import Secret
+from reportflow.webhook import (
+    MAX_BODY_BYTES,
+    Expected,
+    Refusal,
+    Refused,
+    Request,
+    request_of,
+    verify,
+)
+from tests.unit.samples import DESIGN_ID, TOKEN, webhook_body
+from tests.unit.test_signature import SECRET as SIGNING_SECRET
+from tests.unit.test_signature import headers
+from tests.unit.webhook_events import event, sent
+
+SECRET = Secret("", "", (TOKEN,))
+
+
+def verified(request: Request) -> list[CompletedFile]:
+    return verify(request, SECRET, Expected("acme"), 0.0)
+
+
+def refusal(given: dict[str, Any]) -> Refusal:
+    with pytest.raises(Refused) as refused:
+        verified(request_of(given))
+    return refused.value.reason
+
+
+def outcome(given: dict[str, Any]) -> list[str] | Refusal:
+    """The files' ids, or why there are none."""
+    try:
+        return [file.file_id for file in verified(request_of(given))]
+    except Refused as refused:
+        return refused.reason
+
+
+def with_params(params: str) -> str:
+    """A webhook whose params are this very text."""
+    file = {"fileId": "f", "uuid": "u", "params": "@"}
+    return json.dumps(webhook_body(files=[file])).replace('"@"', params)
+
+
+GOOD = json.dumps(webhook_body(files=[{"fileId": "f", "uuid": "u"}]))
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/plain", "image/png", None])
+def test_a_body_is_the_same_in_base64_and_as_text(kind: str | None) -> None:
+    body = json.dumps(webhook_body(), ensure_ascii=False).encode()
+    given = sent(body, content_type=kind)
+
+    assert request_of(given).body == body
+    assert verified(request_of(given))
+
+
+def test_names_of_headers_are_in_lower_case_and_repeated_ones_are_joined() -> None:
+    joined = request_of(sent(b"{}", ("Webhook-ID", "a"), ("WEBHOOK-id", "b"))).headers
+
+    assert joined["webhook-id"] == "a,b"
+    assert request_of({**event(), "headers": {"Webhook-ID": "a"}}).headers == {"webhook-id": "a"}
+
+
+@pytest.mark.parametrize("odd", [None, 7, [], {}, ["a"], "\ud800", "\x00", ""], ids=ascii)
+@pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
+def test_a_header_that_is_no_text_is_no_signature(name: str, odd: object) -> None:
+    given = {**event(), "headers": {**headers(), name: odd}}
+    expected = Expected("acme", signed=True)
+    secret = Secret("", "", (TOKEN,), (SIGNING_SECRET,))
+
+    with pytest.raises(Refused) as refused:
+        verify(request_of(given), secret, expected, time.time())
+    assert refused.value.reason in {Refusal.SIGNATURE_MISSING, Refusal.SIGNATURE_MALFORMED}
+
+
+ODD = [None, 7, True, 1.5, [], {}, "", "text", [None], {"a": None}, "\ud800", "\x00"]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=ascii)
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("requestContext",),
+        ("requestContext", "http"),
+        ("requestContext", "http", "method"),
+        ("pathParameters",),
+        ("pathParameters", "token"),
+        ("headers",),
+        ("headers", "webhook-id"),
+        ("body",),
+        ("isBase64Encoded",),
+    ],
+    ids=".".join,
+)
+def test_whatever_stands_in_a_requests_place_is_refused_or_read(
+    path: tuple[str, ...], odd: object
+) -> None:
+    given: dict[str, Any] = {**sent(GOOD.encode()), "headers": {"webhook-id": "x"}}
+    place = given
+    for name in path[:-1]:
+        place = place[name]
+    place[path[-1]] = odd
+
+    assert outcome(given) in (["f"], *Refusal)
+
+    del place[path[-1]]
+    assert outcome(given) in (["f"], *Refusal)
+
+
+def test_an_empty_token_opens_nothing_even_where_it_is_stored() -> None:
+    with pytest.raises(Refused) as refused:
+        verify(request_of(event(token="")), Secret("", "", ("", TOKEN)), Expected("acme"), 0.0)
+    assert refused.value.reason is Refusal.UNKNOWN_CALLER
+
+
+def test_an_empty_request_is_refused() -> None:
+    assert refusal({}) is Refusal.WRONG_METHOD
+
+
+@pytest.mark.parametrize(
+    "body", ["%%%", "e30", "e3%0=", "é", "\ud800", " ", b64encode(b"\xff").decode()], ids=ascii
+)
+def test_a_body_that_is_not_what_its_encoding_says_is_refused_after_the_token(body: str) -> None:
+    given = {**event(body), "isBase64Encoded": True}
+
+    assert refusal(given) is Refusal.NOT_JSON
+    assert refusal({**given, "pathParameters": {"token": "x"}}) is Refusal.UNKNOWN_CALLER
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b" ",
+        b"{",
+        b"null x",
+        b"\xff\xfe",
+        GOOD.encode("utf-16"),
+        b"\xef\xbb\xbf" + GOOD.encode(),
+        GOOD.encode() + b"x",
+        GOOD.encode() + b"\x00",
+        GOOD.encode() + GOOD.encode(),
+        b'{"event":"file.completed","x":NaN}',
+        b'{"event":"other","x":Infinity}',
+        b'{"event":"other","x":-Infinity}',
+        b'{"event":"other","x":01}',
+        b'{"event":"other","x":"\xff"}',
+        b'{"event":"other","x":"\\ud800"}',
+        b'{"event":"other","x":"\\udc00\\ud800"}',
+        b'{"event":"other","\\ud800":1}',
+        b'{"event":"other","x":"\x01"}',
+        b'{"event":"other","x":"\\x"}',
+        b'{"event":"other",}',
+        b"{'event':'other'}",
+        b'{"event":"\xc0\xae"}',
+        b'{"event":"\xed\xa0\x80"}',
+        b'{"x":' + b"[" * 200_000,
+        b'{"x":' + b'{"a":' * 200_000,
+        b"[" * MAX_BODY_BYTES,
+        b'{"event":"file.completed","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        *(
+            with_params(params).encode()
+            for params in (
+                "NaN",
+                '{"a":"\\ud800"}',
+                '{"a":' + "[" * 100_000 + "]" * 100_000 + "}",
+                "9" * 100_000,
+                "-" + "9" * 100_000,
+            )
+        ),
+    ],
+    ids=lambda body: ascii(body[-40:]),
+)
+def test_what_is_not_json_is_refused(body: bytes) -> None:
+    assert refusal(sent(body)) is Refusal.NOT_JSON
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"event":"other","event":"file.completed"}',
+        '{"event":"file.completed","\\u0065vent":"other"}',
+        GOOD.replace('"workspaceId"', '"workspaceId":"x","workspaceId"'),
+        GOOD.replace('"fileId"', '"fileId":"x","fileId"'),
+        GOOD.replace('"files"', '"files":[],"files"'),
+        GOOD.replace('"event"', '"other":{"a":[{"b":1,"b":1}]},"event"'),
+        with_params('{"amount":1,"amount":1000000}'),
+        with_params('{"":1,"":1}'),
+    ],
+    ids=lambda body: body[-60:],
+)
+def test_a_name_that_stands_twice_is_refused(body: str) -> None:
+    """Of such an object the relay in front may have read another half than we would."""
+    assert refusal(event(body)) is Refusal.REPEATED_NAME
+
+
+@pytest.mark.parametrize(
+    "id_",
+    [
+        "..",
+        "../x",
+        "a/../../b",
+        "..%2f..%2fx",
+        "a%2e%2e",
+        "a%00",
+        "a\x00",
+        "a\\b",
+        "a?b=c",
+        "a#b",
+        "a@evil.example",
+        "//evil.example",
+        "http://evil.example",
+        "a\r\nHost: evil.example",
+        "a\n",
+        "a b",
+        "",
+        " a",
+        "-a",
+        "_a",
+        ".a",
+        "é",
+        "ａ",
+        "a\u202e",
+        "#fileId",
+        ":v",
+        "a = b OR a",
+        "a" * 129,
+        7,
+        None,
+        True,
+        [],
+        {},
+        1e400,
+    ],
+    ids=ascii,
+)
+@pytest.mark.parametrize("field", ["fileId", "uuid", "designId"])
+def test_an_id_beyond_its_alphabet_goes_nowhere(field: str, id_: object) -> None:
+    changes = {"fileId": "f", "uuid": "u", field: id_}
+    design = {"designId": changes.pop("designId")} if "designId" in changes else {}
+    body = json.dumps(webhook_body(files=[changes], **design)).replace("Infinity", "1e400")
+
+    assert refusal(event(body)) is Refusal.WRONG_SHAPE
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["1e400", "-1e-400", "1e999999999", "1e" + "9" * 30, "-0e-" + "9" * 30, "0." + "9" * 50_000],
+    ids=lambda number: number[:20],
+)
+def test_no_number_of_a_customer_stops_a_webhook(number: str) -> None:
+    assert verified(request_of(event(with_params(f'{{"a":{number}}}'))))
+
+
+@pytest.mark.parametrize(
+    "unit", ["1e400", "1e-400", "1e40", "1e-40", "1e999999999", "[]", "{}", '{"a":1}', "9" * 4000]
+)
+def test_what_a_body_takes_in_memory_is_bounded_by_its_size(unit: str) -> None:
+    params = f"[{','.join([unit] * (60_000 // len(unit)))}]".encode()
+    request = request_of(event(with_params(params.decode())))
+    gc.collect()
+    tracemalloc.start()
+    try:
+        verified(request)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 50 * len(params)
+
+
+def test_a_hundred_thousand_files_are_refused() -> None:
+    files = [{"fileId": f"f{n}", "uuid": "u"} for n in range(100_000)]
+
+    assert refusal(event(webhook_body(files=files))) is Refusal.WRONG_SHAPE
+
+
+def test_the_same_file_under_two_uuids_is_kept_twice() -> None:
+    """One of them is right, and the downloader finds out which."""
+    files = [{"fileId": "f", "uuid": uuid} for uuid in ("u1", "u2", "u1")]
+
+    assert [f.uuid for f in verified(request_of(event(webhook_body(files=files))))] == ["u1", "u2"]
+
+
+def test_the_digest_of_an_endless_exponent_is_one() -> None:
+    def digest(number: str) -> str:
+        return document_digest(DESIGN_ID, 1, "a", msgspec.Raw(f"[{number}]".encode()))
+
+    assert digest("1e" + "9" * 30) == digest("1e" + "9" * 30)
+    assert digest("1e" + "9" * 30) != digest("1e" + "9" * 31)
