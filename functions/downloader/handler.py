@@ -11,6 +11,7 @@ from reportflow import aws, settings
 from reportflow.archive import S3Archive
 from reportflow.archiving import Archiving, ArchivingPolicy
 from reportflow.consumer import Context, Invocation, PartialBatchResponse, Patience, consume
+from reportflow.events import Announcer, EventBridgeBus
 from reportflow.jobs_table import JobsTable
 from reportflow.queues import SqsQueue, records
 from reportflow.secret import SecretStore
@@ -26,9 +27,11 @@ def handler(event: dict[str, Any], context: Context) -> PartialBatchResponse:
 def _consumer() -> Callable[..., PartialBatchResponse]:
     clock = partial(datetime.now, UTC)
     environment = settings.load(settings.DownloaderSettings, os.environ)
+    jobs = JobsTable(aws.dynamodb(), environment.jobs_table, ttl_days=environment.status_ttl_days)
+    bus = EventBridgeBus(aws.events, environment.event_bus)
     queue = SqsQueue(aws.sqs(), environment.download_queue_url, environment.download_dlq_url)
     archiving = Archiving(
-        JobsTable(aws.dynamodb(), environment.jobs_table, ttl_days=environment.status_ttl_days),
+        jobs,
         ReportFlow(
             environment.reportflow_url,
             environment.reportflow_files_url,
@@ -37,6 +40,7 @@ def _consumer() -> Callable[..., PartialBatchResponse]:
         ),
         S3Archive(aws.s3(), environment.archive_bucket),
         queue,
+        Announcer(jobs, bus, clock=clock).announce,
         policy=ArchivingPolicy(
             max_file_bytes=environment.max_file_bytes,
             max_attempts=environment.max_attempts,

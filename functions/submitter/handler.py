@@ -9,6 +9,7 @@ from typing import Any
 
 from reportflow import aws, settings
 from reportflow.consumer import Context, Invocation, PartialBatchResponse, Patience, consume
+from reportflow.events import Announcer, EventBridgeBus
 from reportflow.jobs_table import JobsTable
 from reportflow.payloads import Payloads
 from reportflow.queues import Downloads, SqsQueue, records
@@ -26,9 +27,11 @@ def handler(event: dict[str, Any], context: Context) -> PartialBatchResponse:
 def _consumer() -> Callable[..., PartialBatchResponse]:
     clock = partial(datetime.now, UTC)
     environment = settings.load(settings.SubmitterSettings, os.environ)
+    jobs = JobsTable(aws.dynamodb(), environment.jobs_table, ttl_days=environment.status_ttl_days)
+    bus = EventBridgeBus(aws.events, environment.event_bus)
     queue = SqsQueue(aws.sqs(), environment.request_queue_url, environment.request_dlq_url)
     submission = Submission(
-        JobsTable(aws.dynamodb(), environment.jobs_table, ttl_days=environment.status_ttl_days),
+        jobs,
         ReportFlow(
             environment.reportflow_url,
             environment.reportflow_files_url,
@@ -42,6 +45,7 @@ def _consumer() -> Callable[..., PartialBatchResponse]:
             environment.download_queue_url,
             check_delay_seconds=environment.check_delay_seconds,
         ),
+        Announcer(jobs, bus, clock=clock).announce,
         policy=SubmissionPolicy(
             max_attempts=environment.max_attempts,
             patience=Patience(

@@ -6,6 +6,7 @@ from typing import Any
 from local.executor import (
     cloudwatch,
     dynamodb,
+    events,
     functions,
     http_api,
     iam,
@@ -19,7 +20,7 @@ from local.executor import (
 from local.executor.resource import ResourceType
 
 _SERVICES = (
-    *(cloudwatch, dynamodb, functions, http_api, iam, kms),
+    *(cloudwatch, dynamodb, events, functions, http_api, iam, kms),
     *(logs, s3, secretsmanager, sns, sqs),
 )
 

@@ -76,8 +76,15 @@ class NoncurrentVersionExpiration(Properties):
     newer_noncurrent_versions: int | None = None
 
 
+class Transition(Properties):
+    """When objects move to another storage class."""
+
+    storage_class: str
+    transition_in_days: int
+
+
 class LifecycleRule(Properties):
-    """A rule about what is removed, and when."""
+    """A rule about what is moved or removed, and when."""
 
     status: Literal["Enabled", "Disabled"]
     id: str | None = None
@@ -86,12 +93,33 @@ class LifecycleRule(Properties):
     expired_object_delete_marker: bool | None = None
     abort_incomplete_multipart_upload: AbortIncompleteMultipartUpload | None = None
     noncurrent_version_expiration: NoncurrentVersionExpiration | None = None
+    transitions: tuple[Transition, ...] | None = None
 
 
 class LifecycleConfiguration(Properties):
     """The bucket's lifecycle rules."""
 
     rules: tuple[LifecycleRule, ...]
+
+
+class DefaultRetention(Properties):
+    """How long each new object is locked."""
+
+    mode: Literal["COMPLIANCE", "GOVERNANCE"]
+    days: int
+
+
+class ObjectLockRule(Properties):
+    """The lock of objects that say nothing themselves."""
+
+    default_retention: DefaultRetention
+
+
+class ObjectLockConfiguration(Properties):
+    """Whether objects can be locked, and how they are."""
+
+    object_lock_enabled: Literal["Enabled"]
+    rule: ObjectLockRule | None = None
 
 
 class Bucket(Properties):
@@ -103,6 +131,8 @@ class Bucket(Properties):
     public_access_block_configuration: PublicAccessBlock | None = None
     ownership_controls: OwnershipControls | None = None
     lifecycle_configuration: LifecycleConfiguration | None = None
+    object_lock_enabled: bool = False
+    object_lock_configuration: ObjectLockConfiguration | None = None
 
 
 class BucketPolicy(Properties):
@@ -119,6 +149,7 @@ def create_bucket(properties: Bucket, context: Context) -> Created:
     s3.create_bucket(
         Bucket=bucket,
         CreateBucketConfiguration=cast("Any", {"LocationConstraint": context.backend.region}),
+        ObjectLockEnabledForBucket=properties.object_lock_enabled,
     )
     if encryption := properties.bucket_encryption:
         s3.put_bucket_encryption(
@@ -151,6 +182,10 @@ def create_bucket(properties: Bucket, context: Context) -> Created:
             Bucket=bucket,
             LifecycleConfiguration={"Rules": [_lifecycle_rule(rule) for rule in lifecycle.rules]},
         )
+    if lock := properties.object_lock_configuration:
+        s3.put_object_lock_configuration(
+            Bucket=bucket, ObjectLockConfiguration=cast("Any", to_api(lock))
+        )
     domain = f"{bucket}.s3.{context.backend.region}.amazonaws.com"
     return Created(bucket, {"Arn": f"arn:aws:s3:::{bucket}", "RegionalDomainName": domain})
 
@@ -161,6 +196,8 @@ def _lifecycle_rule(rule: LifecycleRule) -> Any:  # noqa: ANN401  (a TypedDict o
     made["Filter"] = {"Prefix": made.pop("Prefix")}
     if "Id" in made:
         made["ID"] = made.pop("Id")
+    for transition in made.get("Transitions", ()):
+        transition["Days"] = transition.pop("TransitionInDays")
     expiration = {
         "Days": made.pop("ExpirationInDays", None),
         "ExpiredObjectDeleteMarker": made.pop("ExpiredObjectDeleteMarker", None),

@@ -14,6 +14,8 @@ from local.system import Options, System, run
 from tests.pipeline.aws_proxy import RandomFailures, no_mischief
 from tests.pipeline.driver import Driver, new_id, until
 from tests.pipeline.faulty import FaultySystem, Patience, on, run_faulty
+from tests.properties.canary import APP_KEY, SECRET_KEY
+from tests.properties.leaks import leaks, secrets_of
 
 PAYLOAD_BUCKET = "upstream-payloads"
 
@@ -58,8 +60,12 @@ SEED_VARIABLE = "FAULT_SEED"
 
 @pytest.fixture(scope="session", params=list(BackendKind))
 def system(request: pytest.FixtureRequest) -> Iterator[System]:
-    with run(Options(backend=request.param, settings=SETTINGS), print) as running:
+    options = Options(
+        backend=request.param, settings=SETTINGS, app_key=APP_KEY, secret_key=SECRET_KEY
+    )
+    with run(options, print) as running:
         yield running
+        assert leaks(running, secrets_of(running)) == []
 
 
 @pytest.fixture(scope="session")
@@ -91,6 +97,7 @@ def log_text(system: System) -> Callable[[], str]:
 def faulty_system() -> Iterator[FaultySystem]:
     with run_faulty(FAULT_SETTINGS) as running:
         yield running
+        assert leaks(running.system, secrets_of(running.system)) == []
 
 
 @pytest.fixture(scope="session")
@@ -132,6 +139,7 @@ def stormy(seed: int) -> Iterator[FaultySystem]:
     """A system whose messages come back soon after their function was killed."""
     with run_faulty(STORM_SETTINGS, seed) as running:
         yield running
+        assert leaks(running.system, secrets_of(running.system)) == []
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import boto3
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import MessageTypeDef
@@ -51,8 +52,9 @@ class Driver:
         self.sqs: SQSClient = self._client("sqs")
         self.s3: S3Client = self._client("s3")
         self.dynamodb: DynamoDBClient = self._client("dynamodb")
+        self.events: EventBridgeClient = self._client("events")
 
-    def _client(self, service: Literal["sqs", "s3", "dynamodb"]) -> Any:
+    def _client(self, service: Literal["sqs", "s3", "dynamodb", "events"]) -> Any:
         return boto3.client(
             service,
             endpoint_url=self.state["aws_endpoint_url"],
@@ -62,7 +64,7 @@ class Driver:
         )
 
     def close(self) -> None:
-        for client in (self.sqs, self.s3, self.dynamodb):
+        for client in (self.sqs, self.s3, self.dynamodb, self.events):
             client.close()
 
     def send(self, message: Mapping[str, Any] | str) -> str:

@@ -1,8 +1,9 @@
 """What must be true: at every write, and when everything has come to rest."""
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from reportflow.jobs import TRANSITIONS, JobStatus
 from tests.simulation.expressions import Value
@@ -75,6 +76,8 @@ class Checker:
         new = JobStatus(after["status"]["S"])
         if self._world.narrator.listening:
             self._tell(job_id, old, new, before, after)
+        if _is_announcement(before, after):
+            return
         if (old is not new or old in _ENDED) and new not in TRANSITIONS[old]:
             self._violated(f"{job_id} went from {old} to {new}")
         if old is JobStatus.FAILED and new is JobStatus.SUBMITTING:
@@ -119,6 +122,7 @@ class Checker:
         self._check_dead_letters()
         self._check_jobs()
         self._check_bills()
+        self._check_events()
 
     def _check_dead_letters(self) -> None:
         world = self._world
@@ -244,6 +248,31 @@ class Checker:
             if refused > budget[content] + uncounted:
                 self._violated(f"{refused} times ReportFlow refused {content}")
 
+    def _check_events(self) -> None:
+        """Each end is told, as the record has it, and the same end under the same id."""
+        told: dict[str, Mapping[str, Any]] = {}
+        for event in self._world.events:
+            detail = json.loads(event["Detail"])
+            known = told.setdefault(detail["eventId"], {**event, "Detail": detail})
+            if known != {**event, "Detail": detail}:
+                self._violated(f"two events of {detail['jobId']} have the same id")
+        ends = {
+            (event["DetailType"], event["Detail"]["jobId"], _end_of(event["Detail"]))
+            for event in told.values()
+        }
+        for job_id, item in self._world.table.items.items():
+            if "unannouncedAt" in item:
+                self._violated(f"{job_id} still has its end to tell")
+            status = JobStatus(item["status"]["S"])
+            if status is JobStatus.ARCHIVED:
+                end = ("PDF Archived", job_id, item["archiveKey"]["S"])
+            elif status is JobStatus.FAILED:
+                end = ("PDF Failed", job_id, item["errorCode"]["S"])
+            else:
+                continue
+            if end not in ends:
+                self._violated(f"nobody was told that {job_id} ended as {end[0]}")
+
     def _tell(
         self,
         job_id: str,
@@ -262,3 +291,13 @@ class Checker:
     def _violated(self, what: str) -> None:
         self.violations.append(what)
         self._world.narrator.tell(f"*** VIOLATION: {what}")
+
+
+def _is_announcement(before: Written, after: Written) -> bool:
+    """Whether nothing was written but that the job's end has been announced."""
+    kept = {name: value for name, value in before.items() if name != "unannouncedAt"}
+    return "unannouncedAt" in before and kept | {"updatedAt": after["updatedAt"]} == after
+
+
+def _end_of(detail: Mapping[str, Any]) -> str:
+    return str(detail.get("key") or detail.get("errorCode"))

@@ -17,7 +17,7 @@ class Fault(StrEnum):
     AWS_FAILED = "AWS failed"
     AWS_ANSWER_LOST = "AWS did it, answer lost"
     AWS_REPEATED = "AWS did it twice (SDK's retry)"
-    AWS_BATCH_PARTIAL = "SQS took part of a batch"
+    AWS_BATCH_PARTIAL = "AWS took part of a batch"
     DELIVERED_TWICE = "message delivered twice at once"
     DELETED_IN_VAIN = "deleted message came again"
     DELETE_LOST = "message not deleted"

@@ -1,4 +1,4 @@
-"""S3 and Secrets Manager in memory, and DynamoDB's client of one process."""
+"""S3, Secrets Manager and EventBridge in memory, and DynamoDB's client of one process."""
 
 import hashlib
 import json
@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from botocore.exceptions import ClientError
 
 from tests.simulation.dynamodb import DynamoDB
+from tests.simulation.faults import Fault
 from tests.simulation.process import Process
 
 
@@ -119,6 +120,26 @@ class SecretsClient:
         return self._process.aws(
             "GetSecretValue", lambda: {"SecretString": json.dumps(self._vault.values)}
         )
+
+
+class EventsClient:
+    """`boto3`'s client of EventBridge as far as the functions use it, in one process."""
+
+    def __init__(self, process: Process, bus: list[Mapping[str, Any]]) -> None:
+        self._process = process
+        self._bus = bus
+
+    def put_events(self, **call: Any) -> dict[str, Any]:
+        """PutEvents of one event, which may be refused in an answer that is none."""
+
+        def put() -> dict[str, Any]:
+            (event,) = call["Entries"]
+            if self._process.chaos.strikes(Fault.AWS_BATCH_PARTIAL):
+                return {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailure"}]}
+            self._bus.append(event)
+            return {"FailedEntryCount": 0, "Entries": [{"EventId": "e"}]}
+
+        return self._process.aws("PutEvents", put)
 
 
 class Way(Protocol):

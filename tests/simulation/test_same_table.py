@@ -36,7 +36,7 @@ STEPS = 80
 JOB_IDS = ("job-1", "job-2", "job-3")
 FILE_IDS = ("file_1", "file_2")
 DOCUMENTS = tuple(parse_request(one_job("job", subject).body.encode()) for subject in (1, 2))
-ARCHIVED = ArchivedFile("file_1", "d/2026/03/31/job-1/a.pdf", "v1", 123, "ab" * 32)
+ARCHIVED = ArchivedFile("file_1", "archive", "d/2026/03/31/job-1/a.pdf", "v1", 123, "ab" * 32)
 ERROR = Permanent("HTTP_404", "デザインがありません")
 
 

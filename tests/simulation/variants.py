@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -12,9 +12,11 @@ from reportflow import pdf, service, submission
 from reportflow.archiving import Archiving
 from reportflow.consumer import Outcome, Patience
 from reportflow.errors import Held, Permanent, PipelineError, Retryable
-from reportflow.jobs import Job, Step
+from reportflow.events import EventBridgeBus
+from reportflow.jobs import Job, JobStatus, Step
 from reportflow.jobs_table import JobsTable
 from reportflow.queues import Downloads, Record, SqsQueue
+from reportflow.submission import Submission
 from tests.simulation.storage import S3Client
 from tests.simulation.world import World
 
@@ -145,6 +147,20 @@ def _refusal_as(kind: type[PipelineError], statuses: frozenset[int]) -> Break:
     return _wrapped(service, "translate_status", make)
 
 
+def _silent(self: Submission, job: Job) -> Outcome:
+    if job.status is JobStatus.SUBMITTED:
+        self._checks.order(job.job_id)
+    return Outcome.DUPLICATE
+
+
+def _sent_anyway(original: Any) -> Any:
+    def send(self: EventBridgeBus, ending: Any) -> None:
+        with suppress(Retryable):
+            original(self, ending)
+
+    return send
+
+
 def _patient(*_: Any) -> None:
     """However often it came, it may come again."""
 
@@ -200,6 +216,16 @@ VARIANTS = (
         "a file without a job is nobody's at once",
         lambda: patch.object(Archiving, "_orphan", _nobodys),
         20,
+    ),
+    Variant(
+        "a repeated delivery announces nothing",
+        lambda: patch.object(Submission, "_duplicate", _silent),
+        300,
+    ),
+    Variant(
+        "a refused event counts as sent",
+        _wrapped(EventBridgeBus, "send", _sent_anyway),
+        50,
     ),
     Variant("a message is never given up", lambda: patch.object(Patience, "ends", _patient), 50),
     Variant("retries are not counted", _wrapped(JobsTable, "give_back", _uncounted_retry), 50),

@@ -16,6 +16,8 @@ from reportflow.archive import S3Archive
 from reportflow.archiving import Archiving, ArchivingPolicy
 from reportflow.consumer import Invocation, Patience, consume
 from reportflow.errors import Retryable
+from reportflow.events import Announcer, EventBridgeBus
+from reportflow.jobs import Announce
 from reportflow.jobs_table import JobsTable
 from reportflow.payloads import Payloads
 from reportflow.queues import Downloads, Record, SqsQueue
@@ -40,7 +42,14 @@ from tests.simulation.reportflow_service import (
 from tests.simulation.scheduler import Lock, Scheduler
 from tests.simulation.session import Session
 from tests.simulation.sqs import EventSource, Message, Queue, SqsClient
-from tests.simulation.storage import Bucket, DynamoDBClient, S3Client, SecretsClient, Vault
+from tests.simulation.storage import (
+    Bucket,
+    DynamoDBClient,
+    EventsClient,
+    S3Client,
+    SecretsClient,
+    Vault,
+)
 from tests.simulation.upstream import PAYLOAD_BUCKET, Sending
 
 TOKEN: Final = "t0kenT0kenT0kenT0kenT0ken"
@@ -83,6 +92,7 @@ class World:
         )
         self.bucket = Bucket()
         self.payloads: dict[str, bytes] = {}
+        self.events: list[Mapping[str, Any]] = []
         self.vault = Vault(
             appKey="app-1", secretKey="secret-1", webhookToken=TOKEN, previousWebhookToken=""
         )
@@ -218,6 +228,11 @@ class World:
         client = cast("Any", DynamoDBClient(process.aws, self.table))
         return JobsTable(client, "jobs", ttl_days=self.settings.status_ttl_days)
 
+    def _announcer(self, process: Process) -> Announce:
+        client = cast("Any", EventsClient(process, self.events))
+        bus = EventBridgeBus(lambda: client, "bus")
+        return Announcer(self._jobs(process), bus, clock=self.scheduler.clock).announce
+
     def _submitter(self, process: Process) -> Handler:
         """As `functions/submitter/handler.py` does."""
         settings = self.settings
@@ -230,6 +245,7 @@ class World:
             Payloads(lambda: s3, (PAYLOAD_BUCKET,)),
             queue,
             Downloads(sqs, "downloads", check_delay_seconds=settings.check_delay_seconds),
+            self._announcer(process),
             policy=SubmissionPolicy(
                 max_attempts=settings.max_attempts,
                 patience=self._patience(),
@@ -250,6 +266,7 @@ class World:
             self._reportflow(process),
             S3Archive(s3, "archive"),
             queue,
+            self._announcer(process),
             policy=ArchivingPolicy(
                 max_file_bytes=settings.max_file_mb * 1024 * 1024,
                 max_attempts=settings.max_attempts,

@@ -8,7 +8,7 @@ from tests.stacks.template import Template
 
 @pytest.fixture(scope="session")
 def cloud_assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `python app.py` makes of cdk.json as it is shipped."""
+    """What `python app.py` makes of the settings' defaults."""
     return synthesize(tmp_path_factory.mktemp("synthesis") / "cdk.out")
 
 

@@ -9,10 +9,15 @@ from pathlib import Path
 
 from stacks.packaging import REPOSITORY
 
+DEFAULTS = {"environment": "", "workspace_id": "your-workspace-id"}
+"""No environment, and the one setting that has no default."""
+
 CHANGED = {
+    "environment": "prod",
     "workspace_id": "acme",
     "reportflow_url": "http://127.0.0.1:9000/v1/",
     "reportflow_files_url": "http://127.0.0.1:9001/files/",
+    "tags": "cost-center=42, team=billing",
     "stack_prefix": "Invoices",
     "removal_policy": "destroy",
     "payload_buckets": "acme-payloads, acme-more-payloads",
@@ -36,6 +41,12 @@ CHANGED = {
     "check_delay_seconds": "79",
     "completion_deadline_seconds": "3900",
     "status_ttl_days": "99",
+    "archive_transition_days": "40",
+    "archive_transition_class": "STANDARD_IA",
+    "archive_expiry_days": "4000",
+    "archive_noncurrent_days": "41",
+    "archive_lock_mode": "governance",
+    "archive_lock_days": "3650",
     "alarm_email": "night-shift@example.com",
     "unfinished_alarm_seconds": "1234",
     "refused_webhooks_alarm": "11",
@@ -47,22 +58,26 @@ CHANGED = {
 
 
 def run_app(
-    folder: Path, settings: Mapping[str, str] | None = None, **environment: str
+    folder: Path, settings: Mapping[str, str] = DEFAULTS, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run `python app.py` on a machine without node, Docker or anything else on its PATH."""
-    if settings is not None:
-        environment["CDK_CONTEXT_JSON"] = json.dumps(settings)
     return subprocess.run(
         [sys.executable, "app.py"],
         cwd=REPOSITORY,
-        env={**os.environ, "PATH": "", "CDK_OUTDIR": str(folder), **environment},
+        env={
+            **os.environ,
+            "PATH": "",
+            "CDK_OUTDIR": str(folder),
+            "CDK_CONTEXT_JSON": json.dumps(settings),
+            **environment,
+        },
         capture_output=True,
         text=True,
         check=False,
     )
 
 
-def synthesize(folder: Path, settings: Mapping[str, str] | None = None, **environment: str) -> Path:
+def synthesize(folder: Path, settings: Mapping[str, str] = DEFAULTS, **environment: str) -> Path:
     done = run_app(folder, settings, **environment)
     assert done.returncode == 0, done.stderr
     return folder

@@ -15,7 +15,7 @@ QUEUE = "AWS::SQS::Queue"
 ROLE = "AWS::IAM::Role"
 
 OUTPUTS = {
-    "storage": {"JobsTableName", "ArchiveBucketName", "SecretArn"},
+    "storage": {"JobsTableName", "ArchiveBucketName", "EventBusName", "SecretArn"},
     "pipeline": {
         "RequestQueueUrl",
         "RequestDeadLetterQueueUrl",

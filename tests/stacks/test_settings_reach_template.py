@@ -1,13 +1,26 @@
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from stacks.settings import DeploymentSettings
-from tests.stacks.synthesis import CHANGED
+from tests.stacks.synthesis import CHANGED, DEFAULTS
 from tests.stacks.template import Properties, Template, reference
 
 MIB = 1024 * 1024
 DAY = 24 * 60 * 60
+
+
+def tags_of(assembly: Path) -> dict[str, str]:
+    """The tags that all stacks of an assembly have in common, which is all they have."""
+    manifest = json.loads((assembly / "manifest.json").read_text())
+    tags: list[dict[str, str]] = [
+        artifact["properties"]["tags"]
+        for artifact in manifest["artifacts"].values()
+        if artifact["type"] == "aws:cloudformation:stack"
+    ]
+    assert all(each == tags[0] for each in tags)
+    return tags[0]
 
 
 def found(assembly: Path, storage: Template, pipeline: Template) -> dict[str, Any]:
@@ -34,7 +47,26 @@ def found(assembly: Path, storage: Template, pipeline: Template) -> dict[str, An
         alarm["AlarmName"].removeprefix(f"{prefix}-"): alarm["Threshold"]
         for alarm in monitoring.of_type("AWS::CloudWatch::Alarm").values()
     }
+    bucket = storage.one("AWS::S3::Bucket")
+    lifecycle = {rule["Id"]: rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
+    (moved,) = lifecycle["Move"]["Transitions"]
+    lock = bucket["ObjectLockConfiguration"]["Rule"]["DefaultRetention"]
+    tags = tags_of(assembly)
     return {
+        "environment": tags.pop("environment"),
+        "tags": tuple(
+            f"{key}={value}"
+            for key, value in tags.items()
+            if key not in {"application", "deployment"}
+        ),
+        "archive_transition_days": moved["TransitionInDays"],
+        "archive_transition_class": moved["StorageClass"],
+        "archive_expiry_days": lifecycle["Expire"]["ExpirationInDays"],
+        "archive_noncurrent_days": lifecycle["Forget"]["NoncurrentVersionExpiration"][
+            "NoncurrentDays"
+        ],
+        "archive_lock_mode": lock["Mode"].lower(),
+        "archive_lock_days": lock["Days"],
         "workspace_id": environment["webhook"]["WORKSPACE_ID"],
         "reportflow_url": environment["submitter"]["REPORTFLOW_URL"],
         "reportflow_files_url": environment["downloader"]["REPORTFLOW_FILES_URL"],
@@ -73,7 +105,7 @@ def found(assembly: Path, storage: Template, pipeline: Template) -> dict[str, An
 def test_every_setting_has_its_effect(
     changed_assembly: Path, changed_storage: Template, changed_pipeline: Template
 ) -> None:
-    default = asdict(DeploymentSettings.from_context({"workspace_id": "your-workspace-id"}))
+    default = asdict(DeploymentSettings.from_context(DEFAULTS))
     changed = asdict(DeploymentSettings.from_context(CHANGED))
     assert not [name for name in default if default[name] == changed[name]]
     assert found(changed_assembly, changed_storage, changed_pipeline) == changed

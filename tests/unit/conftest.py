@@ -18,6 +18,7 @@ from reportflow import observability
 from reportflow.archive import S3Archive
 from reportflow.archiving import Archiving
 from reportflow.consumer import Invocation
+from reportflow.events import Announcer, EventBridgeBus
 from reportflow.jobs import Job, Lease
 from reportflow.jobs_table import JobsTable
 from reportflow.payloads import Payloads
@@ -148,6 +149,20 @@ def bucket(aws: Backend) -> str:
 
 
 @pytest.fixture
+def event_bus(aws: Backend) -> str:
+    """The name of a bus that nobody listens to yet."""
+    name = f"bus-{uuid4()}"
+    aws.client("events").create_event_bus(Name=name)
+    return name
+
+
+@pytest.fixture
+def announcer(aws: Backend, jobs: JobsTable, event_bus: str, clock: Clock) -> Announcer:
+    bus = EventBridgeBus(lambda: aws.client("events"), event_bus)
+    return Announcer(jobs, bus, clock=clock)
+
+
+@pytest.fixture
 def secret_arn(aws: Backend) -> str:
     value = {"appKey": APP_KEY, "secretKey": SECRET_KEY, "webhookToken": TOKEN}
     created = aws.client("secretsmanager").create_secret(
@@ -238,6 +253,7 @@ def submission_with(
     queues: QueuePair,
     ordered: QueuePair,
     bucket: str,
+    announcer: Announcer,
     clock: Clock,
 ) -> Callable[..., Submission]:
     """Makes submissions with another `service`, or other `bodies` or `checks`, than the real."""
@@ -247,6 +263,7 @@ def submission_with(
             "service": service,
             "bodies": Payloads(lambda: aws.client("s3"), (bucket,)),
             "checks": Downloads(ordered.client, ordered.url),
+            "announce": announcer.announce,
         }
         return Submission(
             jobs=jobs, queue=queues.queue, policy=SUBMISSION_POLICY, clock=clock, **usual | parts
@@ -275,6 +292,7 @@ def archiving(
     queues: QueuePair,
     peer: Peer,
     bucket: str,
+    announcer: Announcer,
     clock: Clock,
 ) -> Archiving:
     peer.respond = lambda _: answer(200, PDF, Content_Type="application/pdf")
@@ -283,6 +301,7 @@ def archiving(
         service,
         S3Archive(aws.client("s3"), bucket),
         queues.queue,
+        announcer.announce,
         policy=ARCHIVING_POLICY,
         clock=clock,
     )

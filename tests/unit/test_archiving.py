@@ -14,7 +14,13 @@ from reportflow.jobs import Job
 from reportflow.pdf import ReceivedPdf
 from reportflow.queues import Record
 from tests.unit.clock import Clock
-from tests.unit.deliveries import MAX_ATTEMPTS, MAX_RECEIVES, ORPHAN_GRACE, redelivered
+from tests.unit.deliveries import (
+    MAX_ATTEMPTS,
+    MAX_RECEIVES,
+    ORPHAN_GRACE,
+    next_invocation,
+    redelivered,
+)
 from tests.unit.peer import Peer, Received, answer
 from tests.unit.queue_pair import QueuePair
 from tests.unit.samples import (
@@ -165,6 +171,30 @@ def test_after_the_grace_time_it_is_nobodys_here(
     assert queues.dead_letters() == []
 
 
+def test_a_webhook_with_a_wrong_uuid_ends_no_job(
+    *,
+    archiving: Archiving,
+    peer: Peer,
+    queues: QueuePair,
+    job: Job,
+    record: Record,
+    item: Items,
+    clock: Clock,
+) -> None:
+    """Who has seen the token and a file's id could send one; the check still finds the PDF."""
+    peer.respond = lambda _: answer(404)
+    forged = replace(record, sent_at=clock())
+    before = item(job.job_id)
+
+    with pytest.raises(Held, match="FILE_UNKNOWN"):
+        archiving(forged, next_invocation(clock))
+    clock.advance(ORPHAN_GRACE.total_seconds())
+    assert archiving(forged, next_invocation(clock)) is Outcome.NOT_OURS
+
+    assert item(job.job_id) == before
+    assert queues.dead_letters() == []
+
+
 @pytest.mark.parametrize(
     "changes", [{"version": 2}, {"designId": DESIGN_ID.replace("5", "6")}], ids=str
 )
@@ -230,7 +260,7 @@ def test_a_late_webhook_archives_a_job_that_failed_in_the_archive_step(
     contents: Contents,
     invocation: Invocation,
 ) -> None:
-    peer.respond = lambda _: answer(404)
+    peer.respond = lambda _: answer(410)
     assert archiving(record, invocation) is Outcome.FAILED
     assert item(job.job_id)["status"] == "FAILED"
     peer.respond = lambda _: answer(200, PDF)

@@ -6,6 +6,7 @@ import pytest
 from reportflow.archiving import Archiving
 from reportflow.consumer import Invocation, Outcome
 from reportflow.errors import Held, Permanent
+from reportflow.events import Announcer
 from reportflow.jobs import Job, Lease, Step
 from reportflow.jobs_table import JobsTable
 from reportflow.queues import Record
@@ -199,6 +200,7 @@ def test_a_job_that_has_ended_is_not_checked(
     *,
     archiving: Archiving,
     jobs: JobsTable,
+    announcer: Announcer,
     queues: QueuePair,
     peer: Peer,
     job: Job,
@@ -213,6 +215,7 @@ def test_a_job_that_has_ended_is_not_checked(
         jobs.failed(job, Permanent("HTTP_404", "gone"), Step.ARCHIVE, clock())
     else:
         archiving(record, invocation)
+    announcer.announce(JOB_ID)
     before, asked = item(JOB_ID), len(peer.received)
     assert before["status"] == end
     clock.advance(2 * DEADLINE)

@@ -142,7 +142,7 @@ def test_a_page_in_place_of_the_file_can_be_gone_the_next_time(
         (lambda _: answer(200, b"PK\x03\x04 archive"), "NOT_A_PDF"),
         (lambda _: answer(200, PDF, Content_Length=str(MAX_FILE_BYTES + 1)), "FILE_TOO_LARGE"),
         (lambda _: [OPEN_ENDED, PDF, b"x" * MAX_FILE_BYTES], "FILE_TOO_LARGE"),
-        (lambda _: answer(404), "HTTP_404"),
+        (lambda _: answer(410), "HTTP_410"),
     ],
     ids=["HTML", "ZIP", "too long by its promise", "too long as it comes", "gone"],
 )

@@ -93,17 +93,36 @@ def test_an_empty_batch_is_done(queues: QueuePair, rng: random.Random) -> None:
     ("asked", "given"),
     [(0.0, 0), (7.0, 7), (900.0, 900), (10.0**9, MAX_DELAY_SECONDS)],
 )
-@pytest.mark.parametrize("kind", [Retryable, Throttled, Held, CredentialsRefused])
-def test_a_delay_that_was_asked_for_is_kept(
-    queues: QueuePair, rng: random.Random, kind: type[Retryable], asked: float, given: float
+def test_a_delay_of_our_own_is_kept(
+    queues: QueuePair, rng: random.Random, asked: float, given: float
 ) -> None:
     queues.send("{}")
-    error = kind("CODE", "message", delay_seconds=asked)
+    error = Held("CODE", "message", delay_seconds=asked)
 
     with queues.visibility_changes() as changes:
         consume(queues.receive(), fail(error), queues.queue, INVOCATION, rng=rng, clock=Clock())
 
     assert changes == [given]
+
+
+@pytest.mark.parametrize("kind", [Retryable, Throttled])
+def test_what_reportflow_asks_for_is_the_least_and_still_grows(
+    queues: QueuePair, rng: random.Random, kind: type[Retryable]
+) -> None:
+    """Told "in seven seconds" for days, a message comes less and less often all the same."""
+    record = queues.deliver("{}")
+    work = fail(kind("CODE", "message", delay_seconds=7.0))
+    longest = []
+    for receive_count in (1, 12):
+        again = replace(record, receive_count=receive_count)
+        with queues.visibility_changes() as changes:
+            for _ in range(12):
+                consume([again], work, queues.queue, INVOCATION, rng=rng, clock=Clock())
+        assert min(changes) >= 7
+        longest.append(max(changes))
+
+    assert longest[0] == 7
+    assert longest[1] > 64
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,21 @@ def test_lists_come_from_json_and_from_the_command_line(given: object) -> None:
     assert read(payload_buckets=given).payload_buckets == ("one-bucket", "two.buckets")
 
 
+@pytest.mark.parametrize("given", [{"team": "billing", "x:y": ""}, "team=billing, x:y="])
+def test_tags_come_from_json_and_from_the_command_line(given: object) -> None:
+    settings = read(tags=given, environment="prod", stack_prefix="Invoices")
+    assert settings.tags == ("team=billing", "x:y=")
+    assert (
+        settings.stack_tags.items()
+        >= {
+            "team": "billing",
+            "x:y": "",
+            "environment": "prod",
+            "deployment": "Invoices",
+        }.items()
+    )
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -141,6 +156,17 @@ def test_accepts(key: str, value: object) -> None:
         ("reportflow_files_url", "https://user:word@files.example.com"),
         ("message_retention_days", 15),
         ("log_level", "LOUD"),
+        ("environment", "Prod"),
+        ("tags", "team"),
+        ("tags", "=billing"),
+        ("tags", "aws:team=billing"),
+        ("tags", "team=billing,team=sales"),
+        ("tags", {"team": "a,b"}),
+        ("tags", "x" * 129 + "="),
+        ("tags", ["team"]),
+        ("archive_transition_class", "DEEP_ARCHIVE"),
+        ("archive_expiry_days", -1),
+        ("archive_lock_mode", "on"),
         ("log_retention_days", 8),
         ("log_retention_days", True),
     ],
@@ -219,6 +245,69 @@ def test_somebody_elses_webhook_raises_no_alarm() -> None:
     (mistake,) = mistakes(unfinished_alarm_seconds=1800, orphan_grace_seconds=1800)
     assert "must be more than orphan_grace_seconds = 1800" in mistake
     read(unfinished_alarm_seconds=1801, orphan_grace_seconds=1800)
+
+
+def test_nothing_that_was_archived_goes_by_itself() -> None:
+    settings = read()
+    assert settings.archive_expiry_days == settings.archive_noncurrent_days == 0
+    assert settings.removal_policy == "retain"
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "told"),
+    [
+        (
+            {"archive_transition_class": "STANDARD_IA", "archive_transition_days": 30},
+            {"archive_transition_days": 29},
+            "moves nothing to STANDARD_IA before 30 days",
+        ),
+        (
+            {
+                "archive_transition_days": 10,
+                "archive_expiry_days": 100,
+                "archive_noncurrent_days": 1,
+            },
+            {"archive_expiry_days": 99},
+            "must be at least archive_transition_days + 90 = 100",
+        ),
+        (
+            {"archive_expiry_days": 9, "archive_noncurrent_days": 1},
+            {"archive_noncurrent_days": 0},
+            "needs archive_noncurrent_days",
+        ),
+        (
+            {"archive_lock_mode": "governance", "archive_lock_days": 1},
+            {"archive_lock_days": 0},
+            "a lock has both a mode and days",
+        ),
+        (
+            {"archive_lock_mode": "governance", "archive_lock_days": 1},
+            {"archive_lock_mode": "off"},
+            "a lock has both a mode and days",
+        ),
+        (
+            {
+                "archive_lock_mode": "governance",
+                "archive_lock_days": 9,
+                "archive_expiry_days": 9,
+                "archive_noncurrent_days": 1,
+            },
+            {"archive_lock_days": 10},
+            "must be at least archive_lock_days = 10",
+        ),
+        (
+            {"archive_lock_mode": "compliance", "archive_lock_days": 9},
+            {"removal_policy": "destroy"},
+            "cannot be destroyed",
+        ),
+    ],
+)
+def test_retention_does_not_contradict_itself(
+    good: Mapping[str, object], bad: Mapping[str, object], told: str
+) -> None:
+    read(**good)
+    (mistake,) = mistakes(**{**good, **bad})
+    assert told in mistake
 
 
 def test_a_conflict_with_a_value_that_is_wrong_anyway_is_not_told() -> None:

@@ -1,3 +1,5 @@
+import base64
+import hashlib
 import json
 import string
 from collections.abc import Iterator
@@ -103,6 +105,55 @@ def test_a_queue_has_its_policy_and_still_takes_messages(backend: Backend) -> No
     (statement,) = json.loads(attributes["Attributes"]["Policy"])["Statement"]
     assert statement == {**deny, "Resource": outputs["Arn"]}
     assert sqs.send_message(QueueUrl=outputs["Url"], MessageBody="x")["MessageId"]
+
+
+def test_a_bucket_moves_expires_and_locks_what_the_template_says(backend: Backend) -> None:
+    _, outputs = deploy_resources(
+        backend,
+        {
+            "Bucket": bucket(
+                LifecycleConfiguration={
+                    "Rules": [
+                        {
+                            "Id": "move",
+                            "Status": "Enabled",
+                            "Transitions": [{"StorageClass": "GLACIER_IR", "TransitionInDays": 30}],
+                        },
+                        {"Id": "expire", "Status": "Enabled", "ExpirationInDays": 400},
+                    ]
+                },
+                ObjectLockEnabled=True,
+                ObjectLockConfiguration={
+                    "ObjectLockEnabled": "Enabled",
+                    "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 5}},
+                },
+                VersioningConfiguration={"Status": "Enabled"},
+            )
+        },
+        Name={"Ref": "Bucket"},
+    )
+    s3, name = backend.client("s3"), outputs["Name"]
+    rules = {
+        rule["ID"]: rule for rule in s3.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
+    }
+    (transition,) = rules["move"]["Transitions"]
+    assert transition == {"Days": 30, "StorageClass": "GLACIER_IR"}
+    assert rules["expire"]["Expiration"]["Days"] == 400
+    lock = s3.get_object_lock_configuration(Bucket=name)["ObjectLockConfiguration"]
+    retention = lock["Rule"]["DefaultRetention"]
+    assert (retention["Mode"], retention["Days"]) == ("GOVERNANCE", 5)
+    # As the downloader writes it: once, with its checksum.
+    checksum = base64.b64encode(hashlib.sha256(b"%PDF-").digest()).decode()
+    written = s3.put_object(
+        Bucket=name,
+        Key="a",
+        Body=b"%PDF-",
+        IfNoneMatch="*",
+        ChecksumAlgorithm="SHA256",
+        ChecksumSHA256=checksum,
+    )
+    with pytest.raises(ClientError):
+        s3.delete_object(Bucket=name, Key="a", VersionId=written["VersionId"])
 
 
 def test_a_bucket_is_as_private_and_safe_as_the_template_says(backend: Backend) -> None:

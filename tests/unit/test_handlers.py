@@ -20,8 +20,8 @@ from tests.unit.samples import APP_KEY, SECRET_KEY, TOKEN, webhook_body
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 BOTH = (
-    "JOBS_TABLE DOWNLOAD_QUEUE_URL SECRET_ARN REPORTFLOW_URL REPORTFLOW_FILES_URL STATUS_TTL_DAYS "
-    "MAX_ATTEMPTS MAX_RECEIVE_COUNT MAX_MESSAGE_AGE_SECONDS CHECK_DELAY_SECONDS"
+    "JOBS_TABLE EVENT_BUS DOWNLOAD_QUEUE_URL SECRET_ARN REPORTFLOW_URL REPORTFLOW_FILES_URL "
+    "STATUS_TTL_DAYS MAX_ATTEMPTS MAX_RECEIVE_COUNT MAX_MESSAGE_AGE_SECONDS CHECK_DELAY_SECONDS"
 )
 NEEDS = {
     "submitter": f"{BOTH} REQUEST_QUEUE_URL REQUEST_DLQ_URL PAYLOAD_BUCKETS OUTCOME_GRACE_SECONDS",
@@ -70,6 +70,7 @@ def _environment(
     _cold_clients: None,
     aws: Backend,
     table_name: str,
+    event_bus: str,
     queues: QueuePair,
     bucket: str,
     secret_arn: str,
@@ -80,6 +81,7 @@ def _environment(
     values = {
         **aws.environment,
         "JOBS_TABLE": table_name,
+        "EVENT_BUS": event_bus,
         "REQUEST_QUEUE_URL": queues.url,
         "REQUEST_DLQ_URL": queues.dlq_url,
         "DOWNLOAD_QUEUE_URL": queues.url,

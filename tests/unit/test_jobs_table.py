@@ -15,7 +15,7 @@ type Items = Callable[[str], dict[str, str]]
 JOB_ID = "job-1"
 FILE_ID = "file_abc123"
 ERROR = Permanent("HTTP_404", "デザインがありません")
-ARCHIVED = ArchivedFile(FILE_ID, "d/2026/03/31/job-1/a.pdf", "v1", 123, "ab" * 32)
+ARCHIVED = ArchivedFile(FILE_ID, "archive", "d/2026/03/31/job-1/a.pdf", "v1", 123, "ab" * 32)
 
 
 @dataclass
@@ -338,7 +338,7 @@ def test_an_archived_job_says_where_the_file_is(story: Story, item: Items) -> No
     story.leave_at(JobStatus.ARCHIVED)
 
     record = item(JOB_ID)
-    names = ("fileId", "archiveKey", "archiveVersionId", "size", "sha256")
+    names = ("fileId", "archiveBucket", "archiveKey", "archiveVersionId", "size", "sha256")
     kept = [record[name] for name in names]
     assert kept == [str(value) for value in astuple(ARCHIVED)]
     assert record["url"] == "https://x/file"

@@ -310,7 +310,7 @@ def test_the_layers_hold_all_that_the_clients_need(native_vendor_layer: Path) ->
     told = run_isolated(
         path,
         "import json; from reportflow import aws\n"
-        "clients = [aws.dynamodb(), aws.s3(), aws.secretsmanager(), aws.sqs()]\n"
+        "clients = [aws.dynamodb(), aws.events(), aws.s3(), aws.secretsmanager(), aws.sqs()]\n"
         "print(json.dumps([client.meta.service_model.service_name for client in clients]))",
     )
     assert set(json.loads(told)) == packaging.BOTOCORE_SERVICES

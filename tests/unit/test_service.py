@@ -11,6 +11,7 @@ import pytest
 from local.emulator import Emulator
 from reportflow.errors import (
     CredentialsRefused,
+    FileMissing,
     OutcomeUnknown,
     Permanent,
     PipelineError,
@@ -185,7 +186,7 @@ def test_a_download_asks_for_the_file_as_it_is(service: ReportFlow, peer: Peer) 
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (404, Permanent),
+        (404, FileMissing),
         (401, CredentialsRefused),
         (429, Throttled),
         (500, Retryable),

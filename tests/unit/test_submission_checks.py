@@ -79,7 +79,9 @@ def test_whoever_finds_a_job_archived_orders_no_check(
     ordered.receive()
     job = jobs.get(JOB_ID)
     assert job is not None
-    assert jobs.archived(job, ArchivedFile(job.file_id or "", "k", "v", 1, "00"), clock())
+    assert jobs.archived(
+        job, ArchivedFile(job.file_id or "", "archive", "k", "v", 1, "00"), clock()
+    )
 
     assert submission(redelivered(record), invocation) is Outcome.DUPLICATE
     assert checks_in(ordered) == []

@@ -67,6 +67,7 @@ class S3Archive:
             return None
         return ArchivedFile(
             metadata.get("file-id", ""),
+            self._bucket,
             key,
             found.get("VersionId", ""),
             found["ContentLength"],
@@ -97,7 +98,8 @@ class S3Archive:
                 if aws.code_of(error) in _ALREADY_THERE:
                     raise FileExistsError(key) from error
                 raise
-        return ArchivedFile(file_id, key, answer.get("VersionId", ""), pdf.size, pdf.sha256.hex())
+        version = answer.get("VersionId", "")
+        return ArchivedFile(file_id, self._bucket, key, version, pdf.size, pdf.sha256.hex())
 
     def _head(self, key: str) -> "HeadObjectOutputTypeDef":
         with aws.translated("s3:HeadObject"):

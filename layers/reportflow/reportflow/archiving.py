@@ -14,6 +14,7 @@ from urllib3.exceptions import HTTPError
 from reportflow import pdf
 from reportflow.consumer import Invocation, Outcome, Patience
 from reportflow.errors import (
+    FileMissing,
     Held,
     OutOfTime,
     Permanent,
@@ -22,7 +23,7 @@ from reportflow.errors import (
     Throttled,
     Unavailable,
 )
-from reportflow.jobs import ArchivedFile, Job, Jobs, JobStatus, Step
+from reportflow.jobs import Announce, ArchivedFile, Job, Jobs, JobStatus, Step
 from reportflow.messages import Check, CompletedFile, parse_download
 from reportflow.observability import count, logger, measure
 from reportflow.queues import Queue, Record
@@ -89,6 +90,7 @@ class Archiving:
         files: Files,
         archive: Archive,
         queue: Queue,
+        announce: Announce,
         *,
         policy: ArchivingPolicy,
         clock: Callable[[], datetime],
@@ -97,6 +99,7 @@ class Archiving:
         self._files = files
         self._archive = archive
         self._queue = queue
+        self._announce = announce
         self._policy = policy
         self._clock = clock
 
@@ -116,7 +119,7 @@ class Archiving:
         if job is None:
             return self._orphan(record, file)
         if job.status is JobStatus.ARCHIVED:
-            return _duplicate(job)
+            return self._finished(job)
         if (file.design_id.lower(), file.version) != (job.design_id.lower(), job.version):
             mismatch = Permanent(
                 "FILE_MISMATCH", "the webhook names another design or version than the job has"
@@ -125,9 +128,17 @@ class Archiving:
             return self._dead_letter(record, job.job_id, mismatch)
         try:
             download = partial(self._files.download, file.uuid, file.file_id)
-            return self._archive_file(record, job, download, invocation)
+            outcome = self._archive_file(record, job, download, invocation)
+        except FileMissing:
+            archived = self._archive.find(job)
+            if archived is None:
+                # Whoever knows the token could name any uuid; the job's check decides.
+                return self._orphan(record, file)
+            outcome = self._record(job, archived)
         except Retryable as error:
-            return self._try_again(record, job, error)
+            outcome = self._try_again(record, job, error)
+        self._announce(job.job_id)
+        return outcome
 
     def _adopt(self, record: Record, file: CompletedFile) -> Job | None:
         """The job whose submission was never answered, and whose document this file is.
@@ -147,10 +158,10 @@ class Archiving:
         return replace(job, status=JobStatus.SUBMITTED, file_id=file.file_id, lease=None)
 
     def _orphan(self, record: Record, file: CompletedFile) -> Outcome:
-        """A file without a job: its 202 may still be on the way, or nobody here asked for it."""
+        """A file that no job has, or not there: either may come, or nobody here asked for it."""
         age = self._clock() - record.sent_at
         if age < self._policy.orphan_grace:
-            raise Held("FILE_UNKNOWN", "no job has this file yet")
+            raise Held("FILE_UNKNOWN", "no job has this file yet, or ReportFlow has not")
         logger().info("not ours", extra={"file_id": file.file_id})
         return Outcome.NOT_OURS
 
@@ -164,26 +175,27 @@ class Archiving:
         if job.status is not JobStatus.SUBMITTED and not (
             redriven and job.status is JobStatus.FAILED and job.file_id
         ):
-            return _duplicate(job)
+            return self._finished(job)
         submitted_at = record.sent_at if redriven else job.submitted_at or record.sent_at
         remaining = submitted_at + self._policy.completion_deadline - self._clock()
         try:
             outcome = self._archive_file(record, job, self._download(job), invocation)
+            count(LostWebhooks=int(outcome is Outcome.ARCHIVED))
         except (Unavailable, Throttled, OutOfTime) as error:
-            return self._try_again(record, job, error)
+            outcome = self._try_again(record, job, error)
         except Retryable as error:
-            if remaining <= timedelta():
-                late = Permanent(
-                    "NO_COMPLETION",
-                    "ReportFlow never said that the PDF is done, and has none under the job's URL "
-                    f"({error.code}): ask its support for the file, then redrive the message",
-                )
-                return self._fail(record, job, late)
-            wait = min(self._policy.check_interval, remaining)
-            held = Held(error.code, error.message, delay_seconds=wait.total_seconds())
-            held.job_id = job.job_id
-            raise held from error
-        count(LostWebhooks=int(outcome is Outcome.ARCHIVED))
+            if remaining > timedelta():
+                wait = min(self._policy.check_interval, remaining)
+                held = Held(error.code, error.message, delay_seconds=wait.total_seconds())
+                held.job_id = job.job_id
+                raise held from error
+            late = Permanent(
+                "NO_COMPLETION",
+                "ReportFlow never said that the PDF is done, and has none under the job's URL "
+                f"({error.code}): ask its support for the file, then redrive the message",
+            )
+            outcome = self._fail(record, job, late)
+        self._announce(job.job_id)
         return outcome
 
     def _download(self, job: Job) -> Download:
@@ -266,6 +278,12 @@ class Archiving:
         outcome = self._dead_letter(record, job.job_id, error)
         self._jobs.failed(job, error, Step.ARCHIVE, self._clock())
         return outcome
+
+    def _finished(self, job: Job) -> Outcome:
+        """The message's work was done before, all but the announcement perhaps."""
+        if not job.announced:
+            self._announce(job.job_id)
+        return _duplicate(job)
 
     def _dead_letter(self, record: Record, job_id: str, error: PipelineError) -> Outcome:
         self._queue.dead_letter(record, error, Step.ARCHIVE, job_id)

@@ -13,6 +13,7 @@ from reportflow.once import once
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
@@ -52,6 +53,12 @@ _THROTTLING: Final = frozenset(
 def dynamodb() -> "DynamoDBClient":
     """The process's DynamoDB client."""
     return _session().client("dynamodb", config=_CONFIG)
+
+
+@once
+def events() -> "EventBridgeClient":
+    """The process's EventBridge client."""
+    return _session().client("events", config=_CONFIG)
 
 
 @once

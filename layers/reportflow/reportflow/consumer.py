@@ -11,7 +11,14 @@ from typing import Final, Protocol, Self, TypedDict
 
 from reportflow import observability
 from reportflow.backoff import full_jitter
-from reportflow.errors import CredentialsRefused, OutOfTime, Permanent, PipelineError, Retryable
+from reportflow.errors import (
+    CredentialsRefused,
+    Held,
+    OutOfTime,
+    Permanent,
+    PipelineError,
+    Retryable,
+)
 from reportflow.queues import Queue, Record
 
 MAX_DELAY_SECONDS: Final = 3600.0
@@ -161,8 +168,10 @@ def put_back(record: Record, error: BaseException, queue: Queue, rng: random.Ran
         log.error("unexpected failure", exc_info=error, extra=about)
         return
     delay = error.delay_seconds
-    if delay is None:
-        delay = _backoff(error, record, rng)
+    if delay is None or not isinstance(error, (Held, OutOfTime)):
+        # However soon `Retry-After` says: a crowd that is told "in a second" for hours would use
+        # its receives up.
+        delay = max(delay or 0.0, _backoff(error, record, rng))
     delay = min(delay, MAX_DELAY_SECONDS)
     log.warning(
         "will be tried again",

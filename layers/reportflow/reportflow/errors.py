@@ -5,6 +5,7 @@
     │   ├── Unavailable       AWS refused or did not answer
     │   ├── Throttled         asked to slow down: costs no retry
     │   ├── Held              waits for something that is not this job's doing: costs no retry
+    │   ├── FileMissing       ReportFlow has no such file, or not yet: costs no retry
     │   ├── OutOfTime         the invocation ends before the work could: costs no retry
     │   └── CredentialsRefused  the keys are wrong or missing: an outage, costs no retry
     ├── OutcomeUnknown        the request may have been taken: neither success nor failure
@@ -62,6 +63,15 @@ class Throttled(Retryable):
 
 class Held(Retryable):
     """Waits for another delivery or event, not for a repair: no retry is used up."""
+
+    costs_retry = False
+
+
+class FileMissing(Retryable):
+    """ReportFlow has no file under this path: not yet, not any more, or a webhook named it wrong.
+
+    A webhook's word alone ends no job.
+    """
 
     costs_retry = False
 

@@ -53,7 +53,8 @@ class Lease:
 class Job:
     """A job's record as far as decisions need it.
 
-    `message_id` is the message that began it last. `failed_attempts` counts towards the retry
+    `message_id` is the message that began it last; `announced` is false while nobody outside has
+    been told of its end. `failed_attempts` counts towards the retry
     budget of the state it is in. A file has the `url` of its 202 or, where that was lost, the
     `uuid` of its webhook.
     """
@@ -73,6 +74,7 @@ class Job:
     lease: Lease | None = None
     failed_attempts: int = 0
     possible_duplicates: int = 0
+    announced: bool = True
 
     def archive_key(self) -> str:
         """`designId/yyyy/mm/dd/jobId/fileName`, by the UTC day of the job's first claim.
@@ -91,10 +93,40 @@ class ArchivedFile:
     """
 
     file_id: str
+    bucket: str
     key: str
     version_id: str
     size: int
     sha256: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a job failed, and in which function."""
+
+    code: str
+    message: str
+    step: str
+
+
+@dataclass(frozen=True)
+class Ending:
+    """A job's end that nobody outside has been told of yet; `metadata` is upstream's, as JSON.
+
+    A job that is sent again can end several times, each at its own time.
+    """
+
+    job: Job
+    ended_at: datetime
+    metadata: str
+    result: ArchivedFile | Failure
+
+
+class Announce(Protocol):
+    """Tells the outside of a job's end."""
+
+    def __call__(self, job_id: str, /) -> None:
+        """Announce the job's end, unless that was done. Raises `Retryable`."""
 
 
 class Jobs(Protocol):
@@ -166,3 +198,9 @@ class Jobs(Protocol):
 
         False: it is no longer in the state, or under the lease, that was read.
         """
+
+    def unannounced(self, job_id: str) -> Ending | None:
+        """The job's end, if it has one that was not announced."""
+
+    def announced(self, ending: Ending, now: datetime) -> None:
+        """Record that the end was announced; nothing if the job has ended anew since."""

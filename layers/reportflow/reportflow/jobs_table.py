@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from reportflow import aws
 from reportflow.errors import PipelineError
-from reportflow.jobs import ArchivedFile, Job, JobStatus, Lease, Step
+from reportflow.jobs import ArchivedFile, Ending, Failure, Job, JobStatus, Lease, Step
 from reportflow.messages import GenerationRequest
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class JobsTable:
                 " fileName = :file, requestDigest = :digest, metadata = :metadata,"
                 " messageId = :message, leaseOwner = :owner, leaseExpiresAt = :lease,"
                 " createdAt = if_not_exists(createdAt, :now), submittingAt = :now"
-                " REMOVE errorCode, errorMessage, failedStep, failedAt, expiresAt,"
+                " REMOVE errorCode, errorMessage, failedStep, failedAt, expiresAt, unannouncedAt,"
                 " fileId, #url, #uuid, submittedAt",
                 "attribute_not_exists(jobId)"
                 " OR (#status = :failed"
@@ -154,11 +154,14 @@ class JobsTable:
 
     def get(self, job_id: str) -> Job | None:
         """See `Jobs.get`."""
+        item = self._get(job_id)
+        return None if item is None else _job(item)
+
+    def _get(self, job_id: str) -> Item | None:
         with aws.translated("dynamodb:GetItem"):
-            item = self._client.get_item(
+            return self._client.get_item(
                 TableName=self._table, Key={"jobId": {"S": job_id}}, ConsistentRead=True
             ).get("Item")
-        return None if item is None else _job(item)
 
     def find_unanswered(self, request_digest: str, now: datetime) -> Job | None:
         """See `Jobs.find_unanswered`.
@@ -241,14 +244,15 @@ class JobsTable:
         return self._try_update(
             job.job_id,
             now,
-            "SET #status = :archived, archiveKey = :key, archiveVersionId = :version,"
-            " #size = :size, sha256 = :sha256, archivedAt = :now, expiresAt = :expires,"
-            " fileId = :stored"
+            "SET #status = :archived, archiveBucket = :bucket, archiveKey = :key,"
+            " archiveVersionId = :version, #size = :size, sha256 = :sha256, archivedAt = :now,"
+            " unannouncedAt = :now, expiresAt = :expires, fileId = :stored"
             " REMOVE failedAttempts, errorCode, errorMessage, failedStep, failedAt",
             _WITH_FILE,
             {
                 **_with_file(job),
                 ":archived": JobStatus.ARCHIVED,
+                ":bucket": file.bucket,
                 ":key": file.key,
                 ":version": file.version_id,
                 ":size": file.size,
@@ -273,6 +277,21 @@ class JobsTable:
             job.job_id, error, step, now, _UNLEASED, {":submitting": JobStatus.SUBMITTING}
         )
 
+    def unannounced(self, job_id: str) -> Ending | None:
+        """See `Jobs.unannounced`."""
+        item = self._get(job_id)
+        return _ending(item) if item is not None and "unannouncedAt" in item else None
+
+    def announced(self, ending: Ending, now: datetime) -> None:
+        """See `Jobs.announced`."""
+        self._try_update(
+            ending.job.job_id,
+            now,
+            "REMOVE unannouncedAt",
+            "#status = :status AND unannouncedAt = :ended",
+            {":status": ending.job.status, ":ended": _text(ending.ended_at)},
+        )
+
     def _fail(
         self,
         job_id: str,
@@ -286,7 +305,7 @@ class JobsTable:
             job_id,
             now,
             "SET #status = :failed, errorCode = :code, errorMessage = :message,"
-            " failedStep = :step, failedAt = :now, expiresAt = :expires,"
+            " failedStep = :step, failedAt = :now, unannouncedAt = :now, expiresAt = :expires,"
             f" createdAt = if_not_exists(createdAt, :now) REMOVE failedAttempts, {_LEASE}",
             condition,
             {
@@ -377,31 +396,55 @@ def _text(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def _string(item: Item, name: str) -> str:
+    return str(item.get(name, {}).get("S", ""))
+
+
+def _number(item: Item, name: str) -> int:
+    return int(item.get(name, {}).get("N", 0))
+
+
+def _moment(item: Item, name: str) -> datetime:
+    return datetime.fromisoformat(_string(item, name))
+
+
 def _job(item: Item) -> Job:
-    def text(name: str) -> str:
-        return str(item.get(name, {}).get("S", ""))
-
-    def number(name: str) -> int:
-        return int(item.get(name, {}).get("N", 0))
-
-    def moment(name: str) -> datetime | None:
-        return datetime.fromisoformat(text(name)) if text(name) else None
-
-    owner = text("leaseOwner")
+    owner = _string(item, "leaseOwner")
     return Job(
-        job_id=text("jobId"),
-        status=JobStatus(text("status")),
-        created_at=datetime.fromisoformat(text("createdAt")),
-        message_id=text("messageId"),
-        design_id=text("designId"),
-        version=number("version"),
-        file_name=text("fileName"),
-        request_digest=text("requestDigest"),
-        file_id=text("fileId") or None,
-        url=text("url"),
-        uuid=text("uuid"),
-        submitted_at=moment("submittedAt"),
-        lease=Lease(owner, datetime.fromisoformat(text("leaseExpiresAt"))) if owner else None,
-        failed_attempts=number("failedAttempts"),
-        possible_duplicates=number("possibleDuplicates"),
+        job_id=_string(item, "jobId"),
+        status=JobStatus(_string(item, "status")),
+        created_at=_moment(item, "createdAt"),
+        message_id=_string(item, "messageId"),
+        design_id=_string(item, "designId"),
+        version=_number(item, "version"),
+        file_name=_string(item, "fileName"),
+        request_digest=_string(item, "requestDigest"),
+        file_id=_string(item, "fileId") or None,
+        url=_string(item, "url"),
+        uuid=_string(item, "uuid"),
+        submitted_at=_moment(item, "submittedAt") if "submittedAt" in item else None,
+        lease=Lease(owner, _moment(item, "leaseExpiresAt")) if owner else None,
+        failed_attempts=_number(item, "failedAttempts"),
+        possible_duplicates=_number(item, "possibleDuplicates"),
+        announced="unannouncedAt" not in item,
     )
+
+
+def _ending(item: Item) -> Ending:
+    job = _job(item)
+    result: ArchivedFile | Failure
+    if job.status is JobStatus.ARCHIVED:
+        result = ArchivedFile(
+            job.file_id or "",
+            _string(item, "archiveBucket"),
+            _string(item, "archiveKey"),
+            _string(item, "archiveVersionId"),
+            _number(item, "size"),
+            _string(item, "sha256"),
+        )
+    else:
+        result = Failure(
+            _string(item, "errorCode"), _string(item, "errorMessage"), _string(item, "failedStep")
+        )
+    metadata = _string(item, "metadata") or "{}"
+    return Ending(job, _moment(item, "unannouncedAt"), metadata, result)

@@ -29,6 +29,7 @@ JobId = Annotated[str, msgspec.Meta(pattern=_JOB_ID)]
 DesignId = Annotated[str, msgspec.Meta(pattern=_UUID)]
 Version = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 FileName = Annotated[str, msgspec.Meta(pattern=_FILE_NAME)]
+JsonObject = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
 OpaqueId = Annotated[str, msgspec.Meta(pattern=_OPAQUE_ID)]
 
 _ALLOWED: Final = {
@@ -46,7 +47,7 @@ class Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="c
     """
 
     file_name: FileName
-    params: msgspec.Raw
+    params: JsonObject
 
 
 class GenerationRequest(

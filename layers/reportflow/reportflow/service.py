@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Final, Protocol
+from typing import Annotated, Final, Protocol
 
 import msgspec
 import requests
@@ -13,6 +13,7 @@ from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnection
 
 from reportflow.errors import (
     CredentialsRefused,
+    FileMissing,
     Held,
     OutcomeUnknown,
     OutOfTime,
@@ -32,6 +33,9 @@ SHORTEST_SECONDS: Final = 0.5
 
 MAX_RETRY_AFTER_SECONDS: Final = 3600.0
 
+MAX_ANSWER_BYTES: Final = 64 * 1024
+
+NOT_FOUND: Final = 404
 GATEWAY_TIMEOUT: Final = 504
 
 _REFUSED_KEYS: Final = frozenset({401, 403, 412})
@@ -58,7 +62,7 @@ class Keys(Protocol):
 
 class _Acceptance(msgspec.Struct, rename="camel"):
     file_id: OpaqueId
-    url: str
+    url: Annotated[str, msgspec.Meta(max_length=2048)]
 
 
 class _ErrorBody(msgspec.Struct):
@@ -106,7 +110,7 @@ class ReportFlow:
             if not 200 <= response.status_code < 300:
                 raise self._refusal(response)
             try:
-                accepted = msgspec.json.decode(response.content, type=_Acceptance)
+                accepted = msgspec.json.decode(_start(response), type=_Acceptance)
             except (msgspec.DecodeError, UnicodeDecodeError, requests.RequestException) as error:
                 raise OutcomeUnknown(
                     "UNREADABLE_ANSWER",
@@ -120,6 +124,7 @@ class ReportFlow:
         """Open a finished file by `deadline`; the body is not read yet and not compressed.
 
         Raises:
+            FileMissing: there is none under these ids, or not yet.
             Retryable, Permanent: the file is not to be had, now or at all.
         """
         try:
@@ -129,6 +134,8 @@ class ReportFlow:
                 headers={"Accept": "application/pdf", "Accept-Encoding": "identity"},
                 deadline=deadline,
             ) as response:
+                if response.status_code == NOT_FOUND:
+                    raise FileMissing("HTTP_404", "ReportFlow has no file under the webhook's uuid")
                 if response.status_code != 200:
                     raise self._refusal(response)
                 yield response
@@ -283,6 +290,16 @@ def _usable(keys: Secret) -> bool:
     return all(
         key and key.isascii() and key.isprintable() for key in (keys.app_key, keys.secret_key)
     )
+
+
+def _start(response: requests.Response) -> bytes:
+    """The body, or the first `MAX_ANSWER_BYTES` of it and a little more."""
+    start = b""
+    for part in response.iter_content(8192):
+        start += part
+        if len(start) > MAX_ANSWER_BYTES:
+            break
+    return start
 
 
 def _message(response: requests.Response) -> str:

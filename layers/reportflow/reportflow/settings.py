@@ -15,6 +15,7 @@ class SubmitterSettings:
     """Environment of the submitter."""
 
     jobs_table: str
+    event_bus: str
     request_queue_url: str
     request_dlq_url: str
     download_queue_url: str
@@ -45,6 +46,7 @@ class DownloaderSettings:
     """Environment of the downloader."""
 
     jobs_table: str
+    event_bus: str
     download_queue_url: str
     download_dlq_url: str
     secret_arn: str

@@ -15,7 +15,7 @@ from reportflow.errors import (
     PipelineError,
     Retryable,
 )
-from reportflow.jobs import Job, Jobs, JobStatus, Lease, Step
+from reportflow.jobs import Announce, Job, Jobs, JobStatus, Lease, Step
 from reportflow.messages import GenerationRequest, is_job_id, parse_request, salvage_job_id
 from reportflow.observability import count, expect_webhook, logger
 from reportflow.queues import Queue, Record
@@ -78,6 +78,7 @@ class Submission:
         bodies: Bodies,
         queue: Queue,
         checks: Checks,
+        announce: Announce,
         *,
         policy: SubmissionPolicy,
         clock: Callable[[], datetime],
@@ -87,6 +88,7 @@ class Submission:
         self._bodies = bodies
         self._queue = queue
         self._checks = checks
+        self._announce = announce
         self._policy = policy
         self._clock = clock
 
@@ -131,6 +133,8 @@ class Submission:
         if job.status is JobStatus.SUBMITTED:
             # Whoever submitted it may have died before ordering the check.
             self._checks.order(job.job_id)
+        if not job.announced:
+            self._announce(job.job_id)
         logger().info("duplicate", extra={"job_id": job.job_id, "status": job.status})
         return Outcome.DUPLICATE
 
@@ -203,6 +207,7 @@ class Submission:
             return self._fail(record, job, error)
         self._queue.dead_letter(record, error, Step.SUBMIT, job_id)
         self._jobs.rejected(job_id, error, self._clock())
+        self._announce(job_id)
         return _log_failure(job_id, error)
 
     def _begun_by(self, record: Record, job_id: str) -> Job | None:
@@ -233,6 +238,7 @@ class Submission:
             self._jobs.give_back(job, self._clock(), costs_retry=False)
             raise
         self._jobs.failed(job, error, Step.SUBMIT, self._clock())
+        self._announce(job.job_id)
         return _log_failure(job.job_id, error)
 
 

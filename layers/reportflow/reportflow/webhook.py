@@ -28,8 +28,8 @@ from reportflow.signature import Flaw, InvalidSignature, check_signature, signin
 MAX_BODY_BYTES: Final = 6 * 1024 * 1024
 """Lambda's own limit for what API Gateway may hand over."""
 
-MAX_FILES: Final = 1000
-"""ReportFlow makes at most 100 files a request; nothing honest is ten times as long."""
+MAX_FILES: Final = 100
+"""ReportFlow makes at most so many files a request."""
 
 COMPLETED: Final = "file.completed"
 

@@ -1,0 +1,291 @@
+"""What `doctor` looks at. Each check yields what is wrong; none changes anything."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from http import HTTPStatus
+from itertools import islice
+from typing import Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from cli import rotation
+from cli.failures import CliError, explain
+from cli.letters import Letter, dead_letters, depth
+from cli.metrics import Metrics
+from cli.output import age, duration
+from cli.probe import probe
+from cli.reasons import explain as explain_reason
+from cli.records import Records, moment
+from cli.target import Target
+from reportflow.jobs import JobStatus
+
+MAX_JOBS: Final = 1000
+"""Of unfinished jobs that are looked at one by one."""
+
+MAX_BATCHES: Final = 100
+"""Of ten dead letters in each queue."""
+
+FORGOTTEN: Final = timedelta(days=1)
+"""A rotation that takes longer was not finished."""
+
+WRONG_TOKEN: Final = "0" * 43
+FEW_REFUSALS: Final = 10
+"""Webhooks that anybody who scans the internet causes, and every `doctor` one."""
+
+
+class Severity(StrEnum):
+    """How bad it is; `UNKNOWN` is what could not be looked at."""
+
+    CRITICAL = "critical"
+    WARNING = "warning"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong, and the command or act that ends it."""
+
+    severity: Severity
+    check: str
+    what: str
+    remedy: str
+
+    def as_json(self) -> dict[str, str]:
+        """For programs."""
+        return {name: str(value) for name, value in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How far back metrics are read, and from what age on an unfinished job is told."""
+
+    window: timedelta
+    unfinished: timedelta
+
+
+type Result = Iterator[tuple[Severity, str, str]]
+type Check = Callable[[Target, Plan], Result]
+
+
+def findings(check: Check, target: Target, plan: Plan) -> list[Finding]:
+    """What a check finds; what stops it from looking is a finding too."""
+    name = check.__name__.replace("_", "-")
+    try:
+        return [Finding(severity, name, what, how) for severity, what, how in check(target, plan)]
+    except (ClientError, BotoCoreError, CliError) as error:
+        what = f"{name} could not be looked at: {explain(error)}"
+        return [Finding(Severity.UNKNOWN, name, what, "allow it, or run doctor as somebody else")]
+
+
+def stacks(target: Target, _plan: Plan) -> Result:
+    """CloudFormation left the stacks whole."""
+    for name in target.stacks.values():
+        [stack] = target.cloudformation.describe_stacks(StackName=name)["Stacks"]
+        status = stack["StackStatus"]
+        if not status.endswith("COMPLETE") or "ROLLBACK" in status:
+            what = f"the stack {name} is {status}"
+            yield Severity.WARNING, what, "look at its events in CloudFormation, then deploy again"
+
+
+def functions(target: Target, _plan: Plan) -> Result:
+    """The functions are ready, and of one deployment."""
+    layers = {}
+    for role, name in target.functions.items():
+        told = target.lambda_.get_function_configuration(FunctionName=name)
+        layers[role] = tuple(layer.get("Arn", "") for layer in told.get("Layers", []))
+        if (told.get("State"), told.get("LastUpdateStatus")) != ("Active", "Successful"):
+            why = told.get("StateReason") or told.get("LastUpdateStatusReason") or "still changing"
+            yield Severity.CRITICAL, f"the {role} is not ready: {why}", "npx cdk deploy --all"
+    if len(set(layers.values())) > 1:
+        what = "the functions are of different versions: they have different layers"
+        yield Severity.WARNING, what, "npx cdk deploy --all"
+
+
+def event_sources(target: Target, _plan: Plan) -> Result:
+    """The queues feed their functions."""
+    for role in ("submitter", "downloader"):
+        if role not in target.functions:
+            continue
+        found = target.lambda_.list_event_source_mappings(FunctionName=target.functions[role])
+        for mapping in found["EventSourceMappings"]:
+            if mapping["State"] != "Enabled":
+                yield (
+                    Severity.CRITICAL,
+                    f"the {role}'s queue does not feed it: its event source is {mapping['State']}",
+                    f"aws lambda update-event-source-mapping --uuid {mapping['UUID']} --enabled",
+                )
+        if not found["EventSourceMappings"]:
+            yield Severity.CRITICAL, f"the {role} has no event source", "npx cdk deploy --all"
+
+
+def keys(target: Target, _plan: Plan) -> Result:
+    """The secret is filled in, and no rotation forgotten."""
+    stored = rotation.read(target.secretsmanager, target.secret_id)
+    if not stored.has_keys:
+        yield (
+            Severity.CRITICAL,
+            "the secret has no appKey or no secretKey: every job waits",
+            "fill them in as the README says",
+        )
+    if stored.is_rotating and stored.age > FORGOTTEN:
+        since = duration(stored.age)
+        what = f"the webhook's previous token is still good, {since} after its rotation"
+        yield Severity.WARNING, what, "python -m cli rotate-webhook-secret --finish"
+
+
+def webhook(target: Target, _plan: Plan) -> Result:
+    """The webhook lets the right token in and no other."""
+    token = rotation.read(target.secretsmanager, target.secret_id).token
+    right = probe(target.webhook_base_url, token)
+    if right != HTTPStatus.OK:
+        yield (
+            Severity.CRITICAL,
+            f"the webhook answers {right or 'nothing'} to an event with the right token",
+            "look in the webhook's log and the API's access log; deploy again",
+        )
+    wrong = probe(target.webhook_base_url, WRONG_TOKEN)
+    if right is not None and wrong != HTTPStatus.NOT_FOUND:
+        yield (
+            Severity.CRITICAL,
+            f"the webhook answers {wrong or 'nothing'} to a wrong token, and not 404",
+            "look in the webhook's log; close the route until you know why",
+        )
+
+
+def queues(target: Target, plan: Plan) -> Result:
+    """No queue is stuck."""
+    metrics = Metrics(target, plan.window)
+    for name, url, role in (
+        ("request", target.request_queue_url, "submitter"),
+        ("download", target.download_queue_url, "downloader"),
+    ):
+        oldest = timedelta(seconds=metrics.queue_age(url))
+        if oldest >= plan.unfinished:
+            waiting = depth(target.sqs, url).total
+            what = (
+                f"the {name} queue's oldest message waits {duration(oldest)}, with {waiting} in all"
+            )
+            yield Severity.WARNING, what, f"look in the {role}'s log for what keeps it"
+
+
+def dead_letter_queues(target: Target, _plan: Plan) -> Result:
+    """Nothing was given up."""
+    for queue in dead_letters(target).values():
+        by_reason: dict[str, list[Letter]] = defaultdict(list)
+        with queue.look() as batches:
+            for batch in islice(batches, MAX_BATCHES):
+                for letter in batch:
+                    by_reason[letter.reason].append(letter)
+        for code, letters in by_reason.items():
+            oldest = min(letters, key=lambda letter: letter.sent_at)
+            what = (
+                f"{len(letters)} dead letters of {queue.name} say {code}, the oldest for "
+                f"{age(oldest.sent_at)}, of job {oldest.job_id}"
+            )
+            remedy = explain_reason(code).remedy
+            yield Severity.CRITICAL, what, f"{remedy} (python -m cli dlq explain {code})"
+        if hidden := queue.depth().hidden:
+            what = (
+                f"{hidden} dead letters of {queue.name} are hidden: another command looks at them"
+            )
+            yield Severity.UNKNOWN, what, "run doctor again in a minute"
+
+
+def unfinished_jobs(target: Target, plan: Plan) -> Result:
+    """Every job comes to its end in time."""
+    table = Records(target.dynamodb, target.jobs_table)
+    advice = {
+        JobStatus.SUBMITTING: "look in the submitter's log for the job",
+        JobStatus.SUBMITTED: "ask ReportFlow for the file, or see the downloader's log",
+    }
+    now = datetime.now(UTC)
+    for status, remedy in advice.items():
+        jobs = list(table.detailed(islice(table.in_state(status), MAX_JOBS)))
+        late = [job for job in jobs if now - moment(job, "createdAt") >= plan.unfinished]
+        if late:
+            oldest = min(late, key=lambda job: moment(job, "createdAt"))
+            since = age(moment(oldest, "createdAt"), now)
+            what = f"{len(late)} jobs are late in {status}, {oldest['jobId']} the longest: {since}"
+            yield Severity.WARNING, what, f"{remedy} (python -m cli status {oldest['jobId']})"
+
+
+def payload_buckets(target: Target, _plan: Plan) -> Result:
+    """The buckets of large messages are there."""
+    configured = target.environment("submitter").get("PAYLOAD_BUCKETS", "")
+    for bucket in filter(None, configured.split(",")):
+        try:
+            target.s3.head_bucket(Bucket=bucket)
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") != "404":
+                raise
+            what = f"the payload bucket {bucket} does not exist"
+            yield Severity.CRITICAL, what, "make it, or take it out of payload_buckets and deploy"
+
+
+def counters(target: Target, plan: Plan) -> Result:
+    """What the functions counted, and what Lambda counted of them."""
+    counted = Metrics(target, plan.window).own()
+    span = f"in the last {duration(plan.window)}"
+    yield from _refusals(counted, span)
+    if counted["Submitted"] and not counted["WebhooksReceived"]:
+        yield (
+            Severity.CRITICAL,
+            f"{counted['Submitted']} jobs were submitted {span} and no webhook came",
+            "put the URL of `python -m cli webhook-url` into ReportFlow's settings",
+        )
+    elif counted["LostWebhooks"]:
+        what = f"{counted['LostWebhooks']} PDFs were found by the check, without a webhook, {span}"
+        yield Severity.WARNING, what, "compare the URL in ReportFlow's settings with `webhook-url`"
+    if counted["WebhooksNotStored"]:
+        what = f"{counted['WebhooksNotStored']} webhooks could not be queued {span}"
+        yield Severity.WARNING, what, "look in the webhook's log for the error code"
+    if counted["PossibleDuplicates"]:
+        yield (
+            Severity.WARNING,
+            f"{counted['PossibleDuplicates']} jobs were submitted again after a lost answer {span}",
+            (
+                "compare ReportFlow's list of files with the jobs that say possibleDuplicates: "
+                "python -m cli list --newer-than 1d --json"
+            ),
+        )
+    for role, name in target.functions.items():
+        for metric in ("Errors", "Throttles"):
+            if count := Metrics(target, plan.window).of_function(name, metric):
+                what = f"the {role} had {count} {metric.lower()} {span}"
+                yield Severity.WARNING, what, f"look in the {role}'s log"
+
+
+def _refusals(counted: Mapping[str, int], span: str) -> Result:
+    if counted["CredentialsRefused"]:
+        yield (
+            Severity.CRITICAL,
+            f"ReportFlow refused the keys {counted['CredentialsRefused']} times {span}; jobs wait",
+            "put good keys into the secret as the README says",
+        )
+    if counted["WebhooksRefused"] >= FEW_REFUSALS:
+        yield (
+            Severity.WARNING,
+            f"{counted['WebhooksRefused']} webhooks were refused {span}",
+            (
+                "look in the webhook's log for the reason; did the URL leak? "
+                "python -m cli rotate-webhook-secret"
+            ),
+        )
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    stacks,
+    functions,
+    event_sources,
+    keys,
+    # Before the webhook's own check, which would count as a webhook.
+    counters,
+    webhook,
+    queues,
+    dead_letter_queues,
+    unfinished_jobs,
+    payload_buckets,
+)

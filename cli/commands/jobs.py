@@ -1,0 +1,204 @@
+"""`status`, `watch`, `list` and `fetch`."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.commands.options import JobIds, Json, OlderThan, duration, job_ids_of, target_of
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from cli.records import Record
+
+
+def status(context: typer.Context, jobs: JobIds, as_json: Json = False) -> None:
+    """Show where jobs stand.
+
+    Status 1: one of them has no record. A job gets one when its message is first taken.
+    """
+    from cli import output, records
+
+    job_ids = job_ids_of(jobs)
+    target = target_of(context)
+    found = records.Records(target.dynamodb, target.jobs_table).get(job_ids)
+    if as_json:
+        for job_id in job_ids:
+            output.json_line(found.get(job_id) or {"jobId": job_id, "status": None})
+    else:
+        output.out().print(_table(job_ids, found))
+    if len(found) < len(job_ids):
+        raise typer.Exit(1)
+
+
+def watch(
+    context: typer.Context,
+    jobs: JobIds,
+    timeout: Annotated[
+        timedelta | None,
+        typer.Option(parser=duration, metavar="TIME", help="Give up after so long."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Follow jobs until each has ended; on a terminal live, else a line for each change.
+
+    Status 1: one of them failed, or had not ended in time.
+    """
+    from rich.live import Live
+
+    from cli import output, records
+
+    job_ids = job_ids_of(jobs)
+    target = target_of(context)
+    table = records.Records(target.dynamodb, target.jobs_table)
+    known: dict[str, Record] = {}
+    seen: dict[str, str] = {}
+    console = output.out()
+    live = (
+        Live(console=console, auto_refresh=False) if console.is_terminal and not as_json else None
+    )
+    if live is not None:
+        live.start()
+    try:
+        interval = 0.5 if target.is_local else 2.0
+        for known in table.follow(job_ids, interval=interval, timeout=timeout):
+            if live is not None:
+                live.update(_table(job_ids, known), refresh=True)
+                continue
+            for job_id, record in known.items():
+                if seen.get(job_id) == record["status"]:
+                    continue
+                seen[job_id] = record["status"]
+                if as_json:
+                    output.json_line(record)
+                else:
+                    typer.echo(f"{job_id} {record['status']} {records.reason(record)}".rstrip())
+    finally:
+        if live is not None:
+            live.stop()
+    archived = sum(record["status"] == "ARCHIVED" for record in known.values())
+    failed = sum(record["status"] == "FAILED" for record in known.values())
+    if archived < len(job_ids):
+        unended = len(job_ids) - archived - failed
+        late = f", {unended} not ended in time" if unended else ""
+        output.tell(f"{archived} archived, {failed} failed{late}.")
+        raise typer.Exit(1)
+
+
+def list_jobs(
+    context: typer.Context,
+    state: Annotated[
+        list[str],
+        typer.Option(help="SUBMITTING, SUBMITTED, ARCHIVED or FAILED; several. Default: all."),
+    ] = [],  # noqa: B006  (typer copies it)
+    older_than: OlderThan = None,
+    newer_than: Annotated[
+        timedelta | None,
+        typer.Option(parser=duration, metavar="AGE", help="At most so old."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=0, help="Of jobs in all; 0 for no limit.")] = 1000,
+    as_json: Json = False,
+) -> None:
+    """List jobs, longest unchanged first in each state. The age is that of the last step.
+
+    The index that is read lags behind the table by less than a second.
+    """
+    from datetime import UTC, datetime
+    from itertools import chain, islice
+
+    from cli import output, records
+    from reportflow.jobs import JobStatus
+
+    states = _states(state, list(JobStatus))
+    target = target_of(context)
+    table = records.Records(target.dynamodb, target.jobs_table)
+    now = datetime.now(UTC)
+    listed = chain.from_iterable(
+        table.in_state(
+            one,
+            changed_before=now - older_than if older_than else None,
+            changed_after=now - newer_than if newer_than else None,
+        )
+        for one in states
+    )
+    found = table.detailed(islice(listed, limit or None))
+    if as_json:
+        for record in found:
+            output.json_line(record)
+    else:
+        by_id = {record["jobId"]: record for record in found}
+        output.out().print(_table(list(by_id), by_id))
+    if limit and next(listed, None) is not None:
+        output.tell(f"There are more than {limit}: --limit 0 lists all.")
+
+
+def fetch(
+    context: typer.Context,
+    jobs: JobIds,
+    output_folder: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Gets JOB.pdf of each job.")
+    ] = Path(),
+    as_json: Json = False,
+) -> None:
+    """Fetch archived PDFs, each verified against the SHA-256 on its job's record.
+
+    A file that is there is never changed. Status 1: one of the PDFs could not be fetched.
+    """
+    from cli import fetching, output, records
+
+    job_ids = job_ids_of(jobs)
+    target = target_of(context)
+    found = records.Records(target.dynamodb, target.jobs_table).get(job_ids)
+    fetching.make_folder(output_folder)
+    failed = 0
+    with output.progress() as progress:
+        for job_id in progress.track(job_ids, description="fetch"):
+            try:
+                got = fetching.fetch(
+                    target.s3, target.archive_bucket, found.get(job_id), output_folder
+                )
+            except fetching.NotFetched as error:
+                failed += 1
+                output.tell(f"{job_id}: {error}", style="red")
+                continue
+            if as_json:
+                output.json_line(
+                    {
+                        "jobId": job_id,
+                        "path": str(got.path),
+                        "size": got.size,
+                        "sha256": found[job_id]["sha256"],
+                        "fresh": got.fresh,
+                    }
+                )
+            else:
+                typer.echo(f"{got.path}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _states(wanted: list[str], known: list[Any]) -> list[Any]:
+    """The states that were named, or all."""
+    chosen = [one.upper() for one in wanted]
+    for one in chosen:
+        if one not in known:
+            raise typer.BadParameter(f"{one!r} is no state; there are {', '.join(known)}")
+    return [one for one in known if one in chosen or not chosen]
+
+
+def _table(job_ids: list[str], found: "dict[str, Record]") -> "Table":
+    from cli import output, records
+
+    rows = []
+    for job_id in job_ids:
+        record = found.get(job_id)
+        if record is None:
+            rows.append((job_id, "(no record yet)", "", "", ""))
+            continue
+        size = f"{record['size']:,} bytes" if "size" in record else ""
+        changed = records.moment(record)
+        told = records.reason(record) or size
+        rows.append((job_id, record["status"], output.age(changed), record["updatedAt"], told))
+    return output.table(("job", "status", "since", "last step", ""), rows)

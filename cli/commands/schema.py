@@ -1,0 +1,21 @@
+"""`schema`: what goes in and comes out, as JSON Schema."""
+
+import json
+from enum import StrEnum
+
+import typer
+
+
+class Name(StrEnum):
+    """What there is a schema of."""
+
+    REQUEST = "request"
+    PDF_ARCHIVED = "pdf-archived"
+    PDF_FAILED = "pdf-failed"
+
+
+def show(name: Name) -> None:
+    """Print the JSON Schema of a message or an event."""
+    from cli.schemas import schema
+
+    typer.echo(json.dumps(schema(name), indent=2, ensure_ascii=False))

@@ -1,0 +1,107 @@
+"""`submit`: documents become messages, once each."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.commands.options import Json, target_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cli.documents import Document
+    from cli.target import Target
+
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE...",
+        help="Files, folders with files, or - for standard input. A .json file is one document, "
+        ".jsonl and .ndjson have one a line.",
+    ),
+]
+
+
+def submit(
+    context: typer.Context,
+    sources: Sources,
+    keep_going: Annotated[
+        bool,
+        typer.Option("--keep-going", help="Send the good ones, though there are mistakes."),
+    ] = False,
+    job_id_from_file_name: Annotated[
+        bool,
+        typer.Option("--job-id-from-file-name", help="invoice-7.json is the job invoice-7."),
+    ] = False,
+    generate_job_ids: Annotated[
+        bool,
+        typer.Option(
+            "--generate-job-ids",
+            help="Make a missing jobId of the document's digest: the same document is the same "
+            "job, today and at every repetition.",
+        ),
+    ] = False,
+    payload_bucket: Annotated[
+        str | None,
+        typer.Option(
+            help="Where bodies above SQS's 1 MiB go. Default: the deployment's first.",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check, and send nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Check documents as the functions do, send them, and print their job ids.
+
+    With one mistake nothing is sent, unless --keep-going is given. Running it again after an
+    interruption does no harm: a job that is known makes no second PDF.
+
+    Status 1: there were mistakes, or SQS did not take all messages.
+    """
+    from cli import documents, output
+    from cli.failures import ExitCode
+
+    naming = documents.Naming(by_file_name=job_id_from_file_name, by_digest=generate_job_ids)
+    reading = documents.read(sources, naming)
+    for mistake in reading.mistakes:
+        output.tell(f"{mistake.place}: {mistake.text}", style="red")
+    if reading.repeated:
+        output.tell(f"{reading.repeated} stand there more than once and are sent once.")
+    failed = len(reading.mistakes)
+    good = reading.documents
+    if dry_run or not good or (failed and not keep_going):
+        output.tell(f"{len(good)} good documents, {failed} mistakes: nothing was sent.")
+    else:
+        failed += _send(target_of(context), good, payload_bucket, as_json=as_json)
+    if failed or not good:
+        raise typer.Exit(ExitCode.FINDINGS)
+
+
+def _send(
+    target: "Target", documents: "Sequence[Document]", bucket: str | None, *, as_json: bool
+) -> int:
+    """Send them all, telling each; how many SQS did not take."""
+    from cli import output, sending
+
+    large = [document for document in documents if sending.is_large(document)]
+    if large and bucket is None:
+        configured = target.environment("submitter").get("PAYLOAD_BUCKETS", "")
+        bucket = configured.partition(",")[0] or None
+    payloads = sending.Payloads(target.s3, bucket)
+    for document in large:
+        payloads.store(document)
+    places = {document.job_id: document.place for document in documents}
+    failed = 0
+    with output.progress() as progress:
+        bar = progress.add_task("send", total=len(documents))
+        prepared = map(payloads.outgoing, documents)
+        for sent in sending.send(target.sqs, target.request_queue_url, prepared):
+            progress.advance(bar)
+            if sent.refused is not None:
+                failed += 1
+                output.tell(f"{places[sent.key]}: not sent: {sent.refused}", style="red")
+            elif as_json:
+                output.json_line({"jobId": sent.key, "place": places[sent.key]})
+            else:
+                typer.echo(sent.key)
+    return failed

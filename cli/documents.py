@@ -1,0 +1,188 @@
+"""What upstream has to send, read from files and checked by the functions' own code."""
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from cli.failures import CliError
+from reportflow.errors import Permanent
+from reportflow.messages import MAX_REQUEST_BYTES, GenerationRequest, is_job_id, parse_request
+
+LINES: Final = (".jsonl", ".ndjson")
+DOCUMENT: Final = ".json"
+STDIN: Final = "-"
+
+_BOM: Final = b"\xef\xbb\xbf"
+_NOT_TAKEN: Final = re.compile("[\ufffe\uffff]")
+"""All that JSON may hold unescaped and SQS refuses."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """One message to send: `body` names its job."""
+
+    job_id: str
+    body: str
+    digest: str
+    place: str
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """What keeps a message from being sent: where it stands, and the field with what is wrong."""
+
+    place: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Naming:
+    """Where a job's id comes from when the document has none."""
+
+    by_file_name: bool = False
+    by_digest: bool = False
+
+
+@dataclass
+class Reading:
+    """What was read: documents to send, each job once, and all mistakes.
+
+    `repeated` counts documents that stand there once more.
+    """
+
+    documents: list[Document] = field(default_factory=list)
+    mistakes: list[Mistake] = field(default_factory=list)
+    repeated: int = 0
+
+
+def read(sources: Sequence[str], naming: Naming) -> Reading:
+    """Read and check files, folders and, for `-`, standard input.
+
+    A folder gives its `.json`, `.jsonl` and `.ndjson` files. The last two and standard input hold
+    one document a line; a `.json` file, or standard input that does not begin with a whole
+    document, holds one.
+
+    Raises:
+        CliError: a file cannot be read.
+    """
+    reading = Reading()
+    seen: dict[str, Document] = {}
+    for place, stem, body in _bodies(sources):
+        try:
+            document = _document(body, place, stem, naming)
+        except Permanent as error:
+            reading.mistakes.append(Mistake(place, _with_line(error.message, body)))
+            continue
+        former = seen.setdefault(document.job_id, document)
+        if former is document:
+            reading.documents.append(document)
+        elif former.digest == document.digest:
+            reading.repeated += 1
+        else:
+            text = f"jobId: {former.place} has the same {document.job_id!r} for another document"
+            reading.mistakes.append(Mistake(place, text))
+    return reading
+
+
+def _document(body: bytes, place: str, stem: str | None, naming: Naming) -> Document:
+    """Check a body, and give it the id of its job.
+
+    Raises:
+        Permanent: as the functions would refuse it.
+    """
+    request = parse_request(body)
+    if len(request.service_body()) > MAX_REQUEST_BYTES:
+        raise Permanent("PAYLOAD_TOO_LARGE", f"above ReportFlow's {MAX_REQUEST_BYTES} bytes")
+    job_id = _job_id(request, stem, naming)
+    if request.job_id is msgspec.UNSET:
+        body = b'{"jobId":"%s",%s' % (job_id.encode(), body.lstrip()[1:])
+    text = _NOT_TAKEN.sub(lambda found: f"\\u{ord(found[0]):04x}", body.decode())
+    return Document(job_id, text, request.digest, place)
+
+
+def _job_id(request: GenerationRequest, stem: str | None, naming: Naming) -> str:
+    own = request.job_id or None
+    if naming.by_file_name and stem is not None:
+        if not is_job_id(stem):
+            raise Permanent("INVALID_MESSAGE", f"jobId: the file's name {stem!r} cannot be one")
+        if own not in {None, stem}:
+            raise Permanent("INVALID_MESSAGE", f"jobId: {own!r} is not the file's name")
+        return stem
+    if own is not None:
+        return own
+    if naming.by_digest:
+        return f"doc-{request.digest}"
+    raise Permanent(
+        "INVALID_MESSAGE",
+        "jobId: missing, and without it a repetition would make a second PDF; give it one, or "
+        "take --generate-job-ids (from the document) or --job-id-from-file-name",
+    )
+
+
+def _bodies(sources: Sequence[str]) -> Iterator[tuple[str, str | None, bytes]]:
+    """Each body with its place and, where it is alone in its file, the file's name."""
+    for source in sources:
+        if source == STDIN:
+            content = sys.stdin.buffer.read().removeprefix(_BOM)
+            if _begins_with_a_document(content):
+                yield from _lines("stdin", content)
+            elif content.strip():
+                yield "stdin", None, content
+            continue
+        for path in _files(Path(source)):
+            content = _content(path)
+            if path.suffix.lower() in LINES:
+                yield from _lines(str(path), content)
+            else:
+                yield str(path), path.stem, content
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    found = sorted(
+        each
+        for each in path.iterdir()
+        if each.is_file() and each.suffix.lower() in {DOCUMENT, *LINES} and each.name[0] != "."
+    )
+    if not found:
+        raise CliError(f"{path} holds no .json, .jsonl or .ndjson file.")
+    return found
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes().removeprefix(_BOM)
+    except OSError as error:
+        raise CliError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _lines(name: str, content: bytes) -> Iterator[tuple[str, None, bytes]]:
+    for number, line in enumerate(content.split(b"\n"), 1):
+        if line.strip():
+            yield f"{name}:{number}", None, line
+
+
+def _begins_with_a_document(content: bytes) -> bool:
+    first, _, rest = content.lstrip().partition(b"\n")
+    if not rest.strip():
+        return True
+    try:
+        msgspec.json.decode(first, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+def _with_line(message: str, body: bytes) -> str:
+    """The line in place of the byte that the decoder counts, in a body of several."""
+    match = re.search(r"\(byte (\d+)\)", message)
+    if match is None or b"\n" not in body.strip():
+        return message
+    line = body.count(b"\n", 0, int(match[1])) + 1
+    return message.replace(match[0], f"(line {line})")

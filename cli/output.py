@@ -1,0 +1,104 @@
+"""Tables for people, JSON lines for programs; what is said beside them goes to standard error."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, override
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+LOG_WIDTH: Final = 200
+"""Of a table in a pipe or a file, where a row is better long than folded."""
+
+COLOURS: Final[Mapping[str, str]] = {
+    "ARCHIVED": "green",
+    "FAILED": "red",
+    "SUBMITTED": "cyan",
+    "SUBMITTING": "yellow",
+    "critical": "bold red",
+    "warning": "yellow",
+    "info": "dim",
+}
+
+
+class _Result(Console):
+    @override
+    def on_broken_pipe(self) -> None:
+        """Leave it to the root of all commands; rich would end the program itself."""
+        raise BrokenPipeError
+
+
+def out() -> Console:
+    """Where a command's result goes."""
+    width = None if sys.stdout.isatty() else LOG_WIDTH
+    return _Result(highlight=False, soft_wrap=not sys.stdout.isatty(), width=width)
+
+
+def err() -> Console:
+    """Where everything else goes."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def tell(text: str, style: str | None = None) -> None:
+    """Say something to a person, beside the result."""
+    err().print(text, style=style, markup=False)
+
+
+def json_line(value: Mapping[str, Any]) -> None:
+    """One line of a program's result, out at once."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """A table of text; cells that name a state or severity have its colour."""
+    made = Table(box=None, header_style="bold", pad_edge=False)
+    for name in columns:
+        made.add_column(name, overflow="fold")
+    for row in rows:
+        made.add_row(*(_cell(str(cell)) for cell in row))
+    return made
+
+
+def _cell(text: str) -> str:
+    colour = COLOURS.get(text)
+    return f"[{colour}]{text}[/]" if colour else escape(text)
+
+
+def progress() -> Progress:
+    """A progress bar on standard error, on a terminal only."""
+    console = err()
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+def age(since: datetime, now: datetime | None = None) -> str:
+    """How long ago, in the two largest units: `3d 4h`."""
+    return duration((now or datetime.now(UTC)) - since)
+
+
+def duration(span: timedelta) -> str:
+    """A span in its two largest units: `3d 4h`."""
+    seconds = max(0, int(span.total_seconds()))
+    parts = [
+        f"{amount}{unit}"
+        for amount, unit in (
+            (seconds // 86_400, "d"),
+            (seconds // 3600 % 24, "h"),
+            (seconds // 60 % 60, "m"),
+            (seconds % 60, "s"),
+        )
+        if amount
+    ]
+    return " ".join(parts[:2]) or "0s"

@@ -1,0 +1,51 @@
+"""What a dead letter's reason means and what to do about it, as `docs/errors.md` has it."""
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+from cli import REPOSITORY
+from cli.letters import NO_REASON
+
+PAGE: Final = REPOSITORY / "docs" / "errors.md"
+HEADING: Final = "What a dead letter says, and what to do"
+
+_HTTP: Final = re.compile(r"HTTP_4\d\d")
+_ANY_HTTP: Final = "HTTP_4xx"
+_ANY_RETRYABLE: Final = "Retryable"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A row of the table."""
+
+    meaning: str
+    remedy: str
+
+
+_MOVED_BY_SQS: Final = Reason(
+    "SQS itself moved it, after its receives were used up: the function never came to an end",
+    "look in the function's log for what stopped it each time, mend that, then redrive",
+)
+
+
+def explain(code: str) -> Reason:
+    """The row for an error code. A code without its own is a `Retryable`'s."""
+    if code == NO_REASON:
+        return _MOVED_BY_SQS
+    rows = _rows()
+    general = _ANY_HTTP if _HTTP.fullmatch(code) else _ANY_RETRYABLE
+    return rows.get(code, rows[general])
+
+
+@cache
+def _rows() -> dict[str, Reason]:
+    """The page's table by the codes in its first column."""
+    section = PAGE.read_text().partition(f"\n## {HEADING}\n")[2].partition("\n## ")[0]
+    rows: dict[str, Reason] = {}
+    for line in re.findall(r"^\|(.*)\|$", section, re.MULTILINE)[2:]:
+        codes, meaning, remedy = (cell.strip() for cell in line.split("|"))
+        for code in re.findall(r"`(\w+)`", codes):
+            rows[code] = Reason(meaning.replace("`", ""), remedy.replace("`", ""))
+    return rows

@@ -1,0 +1,180 @@
+"""The token in the webhook's URL: shown, and changed with no event refused.
+
+Secrets Manager has no conditional write, but moving a label is one: `AWSCURRENT` moves from the
+version that was read, or not at all.
+
+A function looks for an unknown token in the secret at most every `REREAD_SECONDS`. Right after a
+change there may be one that has just looked, and would refuse the new token. So the new URL is not
+shown before every function has to look again.
+"""
+
+import json
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+from botocore.exceptions import ClientError
+
+from cli.failures import CliError, ExitCode
+from cli.probe import probe
+from cli.target import Target, clock_of
+from reportflow.secret import REREAD_SECONDS
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+TOKEN_BYTES: Final = 32
+SETTLED_SECONDS: Final = REREAD_SECONDS + 5
+"""From a change until no function can still refuse the new token; the rest is for a read that was
+under way, and for clocks."""
+
+PROBE_SECONDS: Final = 20.0
+
+_CURRENT: Final = "AWSCURRENT"
+_PENDING: Final = "AWSPENDING"
+_TOKEN: Final = "webhookToken"  # noqa: S105  (a field's name)
+_PREVIOUS: Final = "previousWebhookToken"
+
+
+@dataclass(frozen=True)
+class StoredSecret:
+    """The secret's value, the version that it is, and how long it is. Never shown."""
+
+    value: dict[str, Any] = field(repr=False)
+    version_id: str
+    age: timedelta
+
+    @property
+    def token(self) -> str:
+        """The token in the webhook's URL."""
+        return str(self.value[_TOKEN])
+
+    @property
+    def is_rotating(self) -> bool:
+        """Whether the previous token is still accepted."""
+        return bool(self.value.get(_PREVIOUS))
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether somebody has filled in the account's keys."""
+        return all(str(self.value.get(name, "")).strip() for name in ("appKey", "secretKey"))
+
+
+def read(client: "SecretsManagerClient", secret_id: str) -> StoredSecret:
+    """The secret as it stands.
+
+    Raises:
+        CliError: its value is not what the functions can read; nothing of it is quoted.
+    """
+    answer = client.get_secret_value(SecretId=secret_id, VersionStage=_CURRENT)
+    try:
+        value = json.loads(answer.get("SecretString", ""))
+    except ValueError:
+        value = None
+    if not isinstance(value, dict) or not isinstance(value.get(_TOKEN), str):
+        raise CliError(
+            "The secret is malformed: it must be a JSON object with appKey, secretKey, "
+            "webhookToken and previousWebhookToken, all of them text.",
+            ExitCode.FINDINGS,
+        )
+    return StoredSecret(value, answer["VersionId"], clock_of(answer) - answer["CreatedDate"])
+
+
+def rotate(target: Target, *, force: bool = False) -> None:
+    """Make a new token; the present one stays good as the previous one.
+
+    Raises:
+        CliError: a rotation is under way, or somebody else changed the secret meanwhile.
+    """
+    stored = read(target.secretsmanager, target.secret_id)
+    if stored.is_rotating and not force:
+        raise CliError(
+            "A rotation is under way: put the URL that `webhook-url` shows into ReportFlow's "
+            "settings, then `rotate-webhook-secret --finish`. A second one now would cut off who "
+            "still uses the first token; --force does it all the same.",
+            ExitCode.FINDINGS,
+        )
+    new = {_TOKEN: secrets.token_urlsafe(TOKEN_BYTES), _PREVIOUS: stored.token}
+    _replace(target, stored, stored.value | new)
+
+
+def fill_in(target: Target, *, app_key: str, secret_key: str) -> None:
+    """Put the account's keys into the secret, and leave its tokens as they are.
+
+    Raises:
+        CliError: somebody else changed the secret meanwhile.
+    """
+    stored = read(target.secretsmanager, target.secret_id)
+    _replace(target, stored, stored.value | {"appKey": app_key, "secretKey": secret_key})
+
+
+def finish(target: Target) -> bool:
+    """Accept the previous token no longer. False: there was none.
+
+    Raises:
+        CliError: the new token is not accepted, or somebody else changed the secret meanwhile.
+    """
+    stored = read(target.secretsmanager, target.secret_id)
+    if not stored.is_rotating:
+        return False
+    settled_url(target)
+    _replace(target, stored, stored.value | {_PREVIOUS: ""})
+    return True
+
+
+def settled_url(target: Target, sleep: Callable[[float], None] = time.sleep) -> str:
+    """The webhook's URL, once every function accepts it.
+
+    Raises:
+        CliError: the webhook does not accept it.
+    """
+    stored = read(target.secretsmanager, target.secret_id)
+    unsettled = SETTLED_SECONDS - stored.age.total_seconds()
+    if stored.is_rotating and unsettled > 0:
+        sleep(unsettled)
+    deadline = time.monotonic() + PROBE_SECONDS
+    while (status := probe(target.webhook_base_url, stored.token)) != HTTPStatus.OK:
+        if time.monotonic() > deadline:
+            raise CliError(
+                f"The webhook answers {status or 'nothing'} to its own URL: see `doctor`. Change "
+                "nothing in ReportFlow's settings: the token that it has is still good.",
+                ExitCode.FINDINGS,
+            )
+        sleep(1)
+    return f"{target.webhook_base_url}/{stored.token}"
+
+
+def _replace(target: Target, stored: StoredSecret, value: dict[str, Any]) -> None:
+    """Make `value` the current version if the one that was read still is."""
+    client = target.secretsmanager
+    version_id = str(uuid4())
+    client.put_secret_value(
+        SecretId=target.secret_id,
+        ClientRequestToken=version_id,
+        SecretString=json.dumps(value),
+        VersionStages=[_PENDING],
+    )
+    try:
+        client.update_secret_version_stage(
+            SecretId=target.secret_id,
+            VersionStage=_CURRENT,
+            MoveToVersionId=version_id,
+            RemoveFromVersionId=stored.version_id,
+        )
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") != "InvalidParameterException":
+            raise
+        raise CliError(
+            "Somebody else changed the secret at the same time, and nothing was done here: run it "
+            "again.",
+            ExitCode.FINDINGS,
+        ) from None
+    finally:
+        client.update_secret_version_stage(
+            SecretId=target.secret_id, VersionStage=_PENDING, RemoveFromVersionId=version_id
+        )

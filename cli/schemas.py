@@ -1,0 +1,55 @@
+"""JSON Schemas of what goes in and comes out, made from the types that the functions use."""
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+from reportflow.events import DETAIL_TYPES, SOURCE, PdfArchived, PdfFailed
+from reportflow.messages import GenerationRequest
+
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+
+TYPES: Final[dict[str, type[msgspec.Struct]]] = {
+    "request": GenerationRequest,
+    "pdf-archived": PdfArchived,
+    "pdf-failed": PdfFailed,
+}
+
+
+def schema(name: str) -> dict[str, Any]:
+    """The schema of a request queue's message, or of a whole event as a rule's target gets it."""
+    described = TYPES[name]
+    made = _in_camel_case(msgspec.json.schema(described))
+    if described not in DETAIL_TYPES:
+        return {"$schema": DIALECT, **made}
+    return {
+        "$schema": DIALECT,
+        "title": DETAIL_TYPES[described],
+        "type": "object",
+        "properties": {
+            "source": {"const": SOURCE},
+            "detail-type": {"const": DETAIL_TYPES[described]},
+            "detail": {"$ref": made["$ref"]},
+        },
+        "required": ["source", "detail-type", "detail"],
+        "$defs": made["$defs"],
+    }
+
+
+def _in_camel_case(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Names of fields in the descriptions as they stand in the JSON."""
+    if isinstance(value, dict):
+        return {
+            key: _rename(part) if key == "description" else _in_camel_case(part)
+            for key, part in value.items()
+        }
+    return [_in_camel_case(part) for part in value] if isinstance(value, list) else value
+
+
+def _rename(text: str) -> str:
+    def camel(name: re.Match[str]) -> str:
+        first, *others = name[1].split("_")
+        return "`" + first + "".join(map(str.capitalize, others)) + "`"
+
+    return re.sub(r"`([a-z]+(?:_[a-z]+)+)`", camel, text)

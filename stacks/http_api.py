@@ -1,0 +1,70 @@
+"""The HTTP API that ReportFlow's webhooks come in by."""
+
+import json
+
+from aws_cdk import Stack
+from aws_cdk import aws_apigatewayv2 as apigateway
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
+
+from stacks.nag import acknowledge
+
+WEBHOOK_REQUESTS_PER_SECOND = 10
+"""ReportFlow makes at most a hundred PDFs a minute; whoever sends more only costs money."""
+
+WEBHOOK_BURST = 100
+"""A minute's webhooks at once, as after an outage of ReportFlow's."""
+
+ACCESS_LOG = {
+    "requestId": "$context.requestId",
+    "routeKey": "$context.routeKey",
+    "status": "$context.status",
+    "responseLatency": "$context.responseLatency",
+    "sourceIp": "$context.identity.sourceIp",
+    "error": "$context.error.responseType",
+    "integrationError": "$context.integrationErrorMessage",
+}
+"""Without the path: the webhook's secret stands in it. Nor API Gateway's message, which is free to
+quote one."""
+
+
+def http_api(
+    stack: Stack, *, webhook: lambda_.Function, access_logs: logs.LogGroup
+) -> apigateway.HttpApi:
+    """Make the API of one stack; its URL is `/webhooks/{token}` and nothing else."""
+    api = apigateway.HttpApi(
+        stack,
+        "Api",
+        api_name=stack.stack_name,
+        description="Receives ReportFlow's webhooks",
+        create_default_stage=False,
+    )
+    (route,) = api.add_routes(
+        path="/webhooks/{token}",
+        methods=[apigateway.HttpMethod.POST],
+        integration=HttpLambdaIntegration("Webhook", webhook),
+    )
+    acknowledge(
+        route,
+        "APIG4",
+        "ReportFlow can be told a URL and nothing else: its last segment is the secret, which "
+        "the function checks before it reads on.",
+    )
+    # The construct for stages takes an access log only from an implementation in JavaScript.
+    apigateway.CfnStage(
+        stack,
+        "Stage",
+        api_id=api.api_id,
+        stage_name="$default",
+        auto_deploy=True,
+        default_route_settings=apigateway.CfnStage.RouteSettingsProperty(
+            throttling_rate_limit=WEBHOOK_REQUESTS_PER_SECOND,
+            throttling_burst_limit=WEBHOOK_BURST,
+        ),
+        access_log_settings=apigateway.CfnStage.AccessLogSettingsProperty(
+            destination_arn=access_logs.log_group_ref.log_group_arn,
+            format=json.dumps(ACCESS_LOG),
+        ),
+    )
+    return api

@@ -1,0 +1,78 @@
+"""Secrets and customers' data are where they belong, after jobs that ended well and badly."""
+
+import json
+
+import requests
+
+from local.system import System
+from tests.pipeline.driver import INVOICE, Driver, body, new_id
+from tests.properties.canary import APP_KEY, PARAMS, SECRET_KEY
+from tests.properties.leaks import leaks, secrets_of
+
+TIMEOUT_SECONDS = 30
+
+
+def _event(**changes: object) -> dict[str, object]:
+    file = {"fileId": new_id("file"), "uuid": "u1", "fileName": "a.pdf", "params": {"a": PARAMS}}
+    return {
+        "event": "file.completed",
+        "workspaceId": "local-workspace",
+        "designId": INVOICE,
+        "version": 1,
+        "files": [file],
+        **changes,
+    }
+
+
+def test_no_canary_is_where_it_does_not_belong(system: System, driver: Driver) -> None:
+    url = driver.state["webhook_url"]
+    params = {"customerName": PARAMS, "amount": 10}
+    good, refused = new_id("canary"), new_id("canary")
+    driver.send(body(good, content={"fileName": "a.pdf", "params": params}))
+    driver.send(body(refused, version=99, content={"fileName": "a.pdf", "params": params}))
+    driver.send(json.dumps({"params": PARAMS}))
+    for sent in (_event(), _event(workspaceId="other"), _event(files=PARAMS), PARAMS):
+        requests.post(url, json=sent, timeout=TIMEOUT_SECONDS)
+        requests.post(url[:-1], json=sent, timeout=TIMEOUT_SECONDS)
+        requests.get(url, timeout=TIMEOUT_SECONDS)
+    assert driver.ended(good)["status"] == "ARCHIVED"
+    assert driver.ended(refused)["status"] == "FAILED"
+
+    secrets = secrets_of(system)
+    assert {APP_KEY, SECRET_KEY, url.rsplit("/", 1)[1]} <= set(secrets.values())
+    assert leaks(system, secrets) == []
+    # A dead letter holds the body unchanged, and the PDF shows what it was asked to.
+    assert leaks(system, {"params": PARAMS}, without=("dead letters: body", "pdf")) == []
+
+
+def test_what_is_written_anywhere_is_found(system: System, driver: Driver) -> None:
+    mark, job_id = new_id("mark"), new_id("canary")
+    table, bucket = driver.state["jobs_table"], driver.state["archive_bucket"]
+    driver.dynamodb.put_item(
+        TableName=table, Item={"jobId": {"S": job_id}, "errorMessage": {"S": mark}}
+    )
+    key = f"{INVOICE}/2026/02/15/{job_id}/a.pdf"
+    driver.s3.put_object(Bucket=bucket, Key=key, Metadata={"mark": mark})
+    reason = dict.fromkeys(("jobId", "errorCode", "failedStep", "errorMessage"), mark)
+    driver.sqs.send_message(
+        QueueUrl=driver.state["download_dlq_url"],
+        MessageBody="{}",
+        MessageAttributes={
+            name: {"DataType": "String", "StringValue": value} for name, value in reason.items()
+        },
+    )
+    pool = next(iter(system.pools.values()))
+    with pool.log_path.open("a") as log:
+        log.write(f"{mark}\n")
+    try:
+        found = leaks(system, {"mark": mark})
+    finally:
+        driver.dynamodb.delete_item(TableName=table, Key={"jobId": {"S": job_id}})
+        driver.s3.delete_object(Bucket=bucket, Key=key)
+
+    assert found == [
+        "mark in archive: headers",
+        "mark in download dead letters: attributes",
+        f'mark in item {{"S": "{job_id}"}}',
+        f"mark in log {pool.function.name}",
+    ]

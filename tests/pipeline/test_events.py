@@ -1,0 +1,74 @@
+"""A consumer hears of each end of a job: by a rule of its own, on a queue of its own."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from tests.pipeline.driver import Driver, body, new_id, until
+
+SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
+
+type Heard = Callable[[str], dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def heard(driver: Driver) -> Heard:
+    """Waits for the event of a job, and keeps those of others."""
+    url = driver.sqs.create_queue(QueueName=new_id("finished-pdfs"))["QueueUrl"]
+    attributes = driver.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+    rule, bus = new_id("pdfs"), driver.state["event_bus"]
+    pattern = {"source": ["reportflow"], "detail-type": ["PDF Archived", "PDF Failed"]}
+    driver.events.put_rule(Name=rule, EventBusName=bus, EventPattern=json.dumps(pattern))
+    driver.events.put_targets(
+        Rule=rule,
+        EventBusName=bus,
+        Targets=[{"Id": "queue", "Arn": attributes["Attributes"]["QueueArn"]}],
+    )
+    events: dict[str, dict[str, Any]] = {}
+
+    def wait_for(job_id: str) -> dict[str, Any]:
+        def look() -> dict[str, Any] | None:
+            received = driver.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)
+            for record in received.get("Messages", []):
+                event = json.loads(record["Body"])
+                events[event["detail"]["jobId"]] = event
+                driver.sqs.delete_message(QueueUrl=url, ReceiptHandle=record["ReceiptHandle"])
+            return events.get(job_id)
+
+        return until(look, 20, f"the event of {job_id}")
+
+    return wait_for
+
+
+def assert_is_as_published(event: dict[str, Any], name: str) -> None:
+    schema = json.loads((SCHEMAS / f"{name}.json").read_text())
+    Draft202012Validator(schema).validate(event)
+
+
+def test_an_archived_pdf_is_announced(driver: Driver, heard: Heard) -> None:
+    job_id = new_id("announced")
+    driver.send(body(job_id, metadata={"tenant": "acme"}))
+
+    event = heard(job_id)
+
+    assert_is_as_published(event, "pdf-archived")
+    detail, job = event["detail"], driver.ended(job_id)
+    assert detail["metadata"] == {"tenant": "acme"}
+    assert (detail["bucket"], detail["key"]) == (driver.state["archive_bucket"], job["archiveKey"])
+    assert detail["sha256"] == job["sha256"]
+    assert driver.objects(job_id) == [detail["key"]]
+
+
+def test_a_failed_job_is_announced_with_its_reason(driver: Driver, heard: Heard) -> None:
+    job_id = new_id("announced-failure")
+    driver.send(body(job_id, version=999))
+
+    event = heard(job_id)
+
+    assert_is_as_published(event, "pdf-failed")
+    job = driver.ended(job_id)
+    assert event["detail"]["errorCode"] == job["errorCode"] == "HTTP_404"

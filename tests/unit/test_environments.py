@@ -1,0 +1,102 @@
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from stacks.environments import with_environment
+from stacks.packaging import REPOSITORY
+from stacks.settings import DeploymentSettings, InvalidSettings
+
+SHIPPED: Mapping[str, Any] = json.loads((REPOSITORY / "cdk.json").read_text())["context"]
+
+SHARED: Mapping[str, object] = {
+    "max_file_mb": 20,
+    "environments": {
+        "dev": {"workspace_id": "acme-dev", "log_level": "DEBUG"},
+        "prod": {"workspace_id": "acme", "log_level": "WARNING"},
+    },
+}
+
+
+def given(**options: object) -> Mapping[str, object]:
+    """What the app is given: cdk.json, and `-c` over it."""
+    return with_environment({**SHARED, **options}, shared=SHARED)
+
+
+def mistakes(shared: Mapping[str, object], **options: object) -> list[str]:
+    with pytest.raises(InvalidSettings) as refused:
+        with_environment({**shared, **options}, shared=shared)
+    return [line.strip() for line in str(refused.value).splitlines()[1:]]
+
+
+@pytest.mark.parametrize("name", SHIPPED["environments"])
+def test_every_shipped_environment_is_without_mistake(name: str) -> None:
+    context = with_environment({**SHIPPED, "environment": name}, shared=SHIPPED)
+    settings = DeploymentSettings.from_context(context)
+    assert settings.environment == name
+
+
+def test_production_keeps_what_the_other_may_lose() -> None:
+    dev, prod = (
+        DeploymentSettings.from_context(
+            with_environment({**SHIPPED, "environment": name}, shared=SHIPPED)
+        )
+        for name in ("dev", "prod")
+    )
+    assert (dev.removal_policy, prod.removal_policy) == ("destroy", "retain")
+    assert prod.archive_expiry_days == 0
+    assert dev.log_retention_days < prod.log_retention_days
+    assert dev.stack_prefix != prod.stack_prefix
+    assert SHIPPED["environment"] == "dev"
+
+
+def test_an_environment_brings_its_settings_beside_the_shared_ones() -> None:
+    assert given(environment="prod") == {
+        "environment": "prod",
+        "workspace_id": "acme",
+        "log_level": "WARNING",
+        "max_file_mb": 20,
+    }
+
+
+def test_the_command_line_has_the_last_word() -> None:
+    assert given(environment="prod", log_level="DEBUG")["log_level"] == "DEBUG"
+    assert given(environment="prod", max_file_mb="7")["max_file_mb"] == "7"
+
+
+def test_without_an_environment_none_of_their_settings_count() -> None:
+    assert given(environment="") == {"environment": "", "max_file_mb": 20}
+    assert given() == {"max_file_mb": 20}
+
+
+def test_an_unknown_environment_is_told_with_the_known() -> None:
+    assert mistakes(SHARED, environment="stage") == [
+        "environment = 'stage': must be one of dev, prod"
+    ]
+
+
+def test_a_setting_that_stands_twice_is_told() -> None:
+    (mistake,) = mistakes(
+        {**SHARED, "log_level": "INFO", "environments": {"dev": {"log_level": 1}}}
+    )
+    assert mistake == "log_level stands in environments.dev and beside environments: keep one"
+
+
+def test_two_environments_do_not_share_a_workspace() -> None:
+    same = {"a": {"workspace_id": "acme"}, "b": {"workspace_id": "acme"}}
+    (mistake,) = mistakes({"environments": same}, environment="a")
+    assert "workspace_id = 'acme' in a, b" in mistake
+
+
+@pytest.mark.parametrize("environments", ["dev", {"dev": "quick"}])
+def test_environments_of_another_shape_are_told(environments: object) -> None:
+    (mistake,) = mistakes({"environments": environments})
+    assert mistake.startswith("environments: must hold")
+
+
+def test_an_unknown_setting_of_an_environment_is_told() -> None:
+    shared = {"environments": {"dev": {"workspace_id": "acme", "log_lvel": "INFO"}}}
+    context = with_environment({**shared, "environment": "dev"}, shared=shared)
+    with pytest.raises(InvalidSettings, match="did you mean log_level"):
+        DeploymentSettings.from_context(context)

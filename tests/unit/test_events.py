@@ -1,0 +1,226 @@
+"""What the outside is told of a job's end: by a rule and a queue, as a consumer would hear it."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+from botocore.stub import ANY, Stubber
+
+from local.backend import Backend
+from reportflow.archiving import Archiving
+from reportflow.consumer import Invocation, Outcome
+from reportflow.errors import Permanent, Retryable, Unavailable
+from reportflow.events import Announcer, EventBridgeBus
+from reportflow.jobs import Job, JobStatus, Step
+from reportflow.jobs_table import JobsTable
+from reportflow.queues import Record
+from reportflow.submission import Submission
+from tests.unit.clock import Clock
+from tests.unit.deliveries import next_invocation, redelivered
+from tests.unit.peer import Peer, answer
+from tests.unit.queue_pair import QueuePair
+from tests.unit.samples import PDF, message_body
+
+type Items = Callable[[str], dict[str, str]]
+type Heard = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def heard(aws: Backend, event_bus: str) -> Heard:
+    """The events that came since the last look."""
+    queue = QueuePair.made_with(aws.client("sqs"))
+    arn = aws.client("sqs").get_queue_attributes(QueueUrl=queue.url, AttributeNames=["QueueArn"])
+    events = aws.client("events")
+    pattern = {"source": ["reportflow"], "detail-type": ["PDF Archived", "PDF Failed"]}
+    events.put_rule(Name="pdfs", EventBusName=event_bus, EventPattern=json.dumps(pattern))
+    events.put_targets(
+        Rule="pdfs",
+        EventBusName=event_bus,
+        Targets=[{"Id": "queue", "Arn": arn["Attributes"]["QueueArn"]}],
+    )
+    return lambda: [json.loads(record.body) for record in queue.receive()]
+
+
+def test_an_archived_pdf_is_announced_with_all_that_is_needed_to_fetch_it(
+    *,
+    archiving: Archiving,
+    heard: Heard,
+    aws: Backend,
+    job: Job,
+    record: Record,
+    item: Items,
+    invocation: Invocation,
+) -> None:
+    assert archiving(record, invocation) is Outcome.ARCHIVED
+
+    (event,) = heard()
+    detail = event["detail"]
+    assert (event["source"], event["detail-type"]) == ("reportflow", "PDF Archived")
+    assert (detail["jobId"], detail["designId"]) == (job.job_id, job.design_id)
+    stored = aws.client("s3").get_object(
+        Bucket=detail["bucket"], Key=detail["key"], VersionId=detail["versionId"]
+    )
+    assert stored["Body"].read() == PDF
+    kept = item(job.job_id)
+    assert (detail["size"], detail["sha256"]) == (len(PDF), kept["sha256"])
+    assert datetime.fromisoformat(detail["archivedAt"]) == datetime.fromisoformat(
+        kept["archivedAt"]
+    )
+    assert "unannouncedAt" not in kept
+
+
+def test_metadata_comes_back_and_params_do_not(
+    submission: Submission, queues: QueuePair, peer: Peer, heard: Heard, clock: Clock
+) -> None:
+    peer.respond = lambda _: answer(404)
+    body = message_body(
+        metadata={"tenant": "acme", "n": 1.50},
+        content={"fileName": "a.pdf", "params": {"name": "秘密"}},
+    )
+
+    submission(queues.deliver(body), next_invocation(clock))
+
+    (event,) = heard()
+    assert event["detail-type"] == "PDF Failed"
+    assert event["detail"]["metadata"] == {"tenant": "acme", "n": 1.5}
+    assert (event["detail"]["errorCode"], event["detail"]["failedStep"]) == ("HTTP_404", "submit")
+    assert "秘密" not in json.dumps(event, ensure_ascii=False)
+
+
+def test_a_message_that_never_was_a_job_is_announced_too(
+    submission: Submission, queues: QueuePair, heard: Heard, clock: Clock
+) -> None:
+    record = queues.deliver("{")
+
+    submission(record, next_invocation(clock))
+
+    (event,) = heard()
+    assert event["detail"]["jobId"] == record.message_id
+    assert event["detail"]["errorCode"] == "INVALID_MESSAGE"
+    assert event["detail"]["metadata"] == {}
+
+
+class Unwell:
+    """A bus that does not answer the first times."""
+
+    def __init__(self, real: EventBridgeBus, failures: int) -> None:
+        self._real = real
+        self._failures = failures
+
+    def send(self, ending: Any) -> None:
+        self._failures -= 1
+        if self._failures >= 0:
+            raise Unavailable("AWS_InternalException", "events:PutEvents was refused")
+        self._real.send(ending)
+
+
+@pytest.fixture
+def unwell(announcer: Announcer) -> Announcer:
+    """The announcer's bus fails once."""
+    announcer._bus = Unwell(announcer._bus, failures=1)  # type: ignore[arg-type]
+    return announcer
+
+
+def test_a_message_is_not_acknowledged_before_its_end_is_announced(
+    *,
+    archiving: Archiving,
+    unwell: Announcer,
+    heard: Heard,
+    job: Job,
+    record: Record,
+    item: Items,
+    clock: Clock,
+) -> None:
+    with pytest.raises(Unavailable):
+        archiving(record, next_invocation(clock))
+    assert item(job.job_id)["status"] == "ARCHIVED"
+    assert heard() == []
+
+    assert archiving(redelivered(record), next_invocation(clock)) is Outcome.DUPLICATE
+
+    (event,) = heard()
+    assert event["detail-type"] == "PDF Archived"
+    assert "unannouncedAt" not in item(job.job_id)
+
+
+def test_a_failure_is_announced_by_the_next_delivery_if_not_by_the_first(
+    *,
+    submission: Submission,
+    unwell: Announcer,
+    queues: QueuePair,
+    peer: Peer,
+    heard: Heard,
+    clock: Clock,
+) -> None:
+    peer.respond = lambda _: answer(404)
+    record = queues.deliver(message_body())
+    with pytest.raises(Unavailable):
+        submission(record, next_invocation(clock))
+
+    submission(redelivered(record), next_invocation(clock))
+
+    assert [event["detail"]["errorCode"] for event in heard()] == ["HTTP_404"]
+    assert len(queues.dead_letters()) == 1
+
+
+def test_an_end_is_announced_once_where_nothing_fails(
+    archiving: Archiving, heard: Heard, job: Job, record: Record, clock: Clock
+) -> None:
+    for delivery in (record, redelivered(record), redelivered(record)):
+        archiving(delivery, next_invocation(clock))
+
+    assert [event["detail"]["jobId"] for event in heard()] == [job.job_id]
+
+
+def test_the_same_end_has_the_same_id_and_another_end_another(
+    jobs: JobsTable, announcer: Announcer, heard: Heard, job: Job, clock: Clock
+) -> None:
+    error = Permanent("CODE", "message")
+    jobs.failed(job, error, Step.ARCHIVE, clock())
+    ending = jobs.unannounced(job.job_id)
+    assert ending is not None
+    for _ in range(2):  # As where the announcement's own record is lost.
+        announcer._bus.send(ending)
+    announcer.announce(job.job_id)
+    clock.advance(1)
+    failed = jobs.get(job.job_id)
+    assert failed is not None
+    assert failed.status is JobStatus.FAILED
+    jobs.failed(failed, error, Step.ARCHIVE, clock())
+    announcer.announce(job.job_id)
+
+    ids = [event["detail"]["eventId"] for event in heard()]
+    assert len(ids) == 4
+    assert len(set(ids[:3])) == 1
+    assert ids[3] != ids[0]
+
+
+def test_an_end_that_was_followed_by_another_is_still_to_be_announced(
+    jobs: JobsTable, job: Job, item: Items, clock: Clock
+) -> None:
+    error = Permanent("CODE", "message")
+    jobs.failed(job, error, Step.ARCHIVE, clock())
+    first = jobs.unannounced(job.job_id)
+    assert first is not None
+    clock.advance(1)
+    jobs.failed(first.job, error, Step.ARCHIVE, clock())
+
+    jobs.announced(first, clock())
+
+    assert "unannouncedAt" in item(job.job_id)
+
+
+def test_a_bus_that_takes_the_call_and_not_the_event_is_tried_again(
+    aws: Backend, jobs: JobsTable, job: Job, clock: Clock
+) -> None:
+    jobs.failed(job, Permanent("CODE", "message"), Step.ARCHIVE, clock())
+    ending = jobs.unannounced(job.job_id)
+    assert ending is not None
+    client = aws.client("events")
+    refused = {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "ThrottlingException"}]}
+    with Stubber(client) as stubbed:
+        stubbed.add_response("put_events", refused, {"Entries": ANY})
+        with pytest.raises(Retryable, match="AWS_ThrottlingException"):
+            EventBridgeBus(lambda: client, "bus").send(ending)

@@ -1,0 +1,69 @@
+"""The published JSON Schemas say what the code takes and tells."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from jsonschema import Draft202012Validator
+
+from cli.schemas import TYPES, schema
+from reportflow.errors import Permanent
+from reportflow.events import PdfFailed
+from reportflow.messages import parse_request
+from tests.unit.samples import message
+
+PUBLISHED = Path(__file__).parents[2] / "docs" / "schemas"
+
+
+def published(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((PUBLISHED / f"{name}.json").read_text())
+    return found
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_what_is_published_is_made_of_the_code(name: str) -> None:
+    """Renew it with `make schemas`."""
+    assert published(name) == schema(name)
+    Draft202012Validator.check_schema(published(name))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"jobId": "x" * 128, "metadata": {"a": [1, None]}},
+        {"content": {"fileName": "請求書.pdf", "params": {}}},
+        {"jobId": "../x"},
+        {"jobId": None},
+        {"jobId": "x" * 129},
+        {"designId": "x"},
+        {"version": 0},
+        {"version": 1.5},
+        {"version": "1"},
+        {"metadata": []},
+        {"content": {"fileName": "a/b.pdf", "params": {}}},
+        {"content": {"fileName": "a.pdf", "params": []}},
+        {"content": {"fileName": "a.pdf"}},
+        {"content": {"fileName": "a.pdf", "params": {}, "shareType": "03"}},
+        {"unknown": 1},
+    ],
+    ids=json.dumps,
+)
+def test_the_schema_takes_what_the_submitter_takes(changes: dict[str, Any]) -> None:
+    body = message(**changes)
+    try:
+        parse_request(json.dumps(body).encode())
+        taken = True
+    except Permanent:
+        taken = False
+
+    assert Draft202012Validator(published("request")).is_valid(body) is taken
+
+
+def test_an_event_says_nothing_that_is_not_described() -> None:
+    described = published("pdf-failed")["$defs"]["PdfFailed"]["properties"]
+
+    assert described.keys() == {field.encode_name for field in msgspec.structs.fields(PdfFailed)}
+    assert described["failedAt"]["format"] == "date-time"
