@@ -226,7 +226,6 @@ def _on_this_machine(path: Path) -> Target:
         raise CliError(f"The local system of {path} runs no longer: {again}.") from error
     # Blind to this machine's AWS settings: what is meant for the laptop cannot reach an account.
     clients = cast("Clients", Backend(BackendKind.MOTO, state["aws_endpoint_url"]))
-    secret, *_ = clients.client("secretsmanager").list_secrets()["SecretList"]
     return Target(
         name=f"the local system of {path}",
         is_local=True,
@@ -236,7 +235,7 @@ def _on_this_machine(path: Path) -> Target:
         download_dlq_url=state["download_dlq_url"],
         jobs_table=state["jobs_table"],
         archive_bucket=state["archive_bucket"],
-        secret_id=secret["ARN"],
+        secret_id=state["secret_arn"],
         webhook_base_url=webhook_base_url,
         clients=clients,
     )

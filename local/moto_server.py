@@ -14,13 +14,14 @@ import sys
 import time
 from collections.abc import Iterable
 from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from moto.moto_server.werkzeug_app import (
     DomainDispatcherApplication,
     MotoRequestHandler,
     create_backend_app,
 )
+from moto.secretsmanager.models import FakeSecret, SecretsManagerBackend
 from werkzeug.serving import run_simple
 from werkzeug.wrappers import Response
 
@@ -32,6 +33,9 @@ RECEIVE: Final = "AmazonSQS.ReceiveMessage"
 POLL_SECONDS: Final = 0.05
 
 _SERVICE = re.compile(r"Credential=[^/]+/\d+/[^/]+/([a-z0-9-]+)/aws4_request")
+
+
+_move_label = SecretsManagerBackend.update_secret_version_stage
 
 
 class OneAtATime:
@@ -73,8 +77,26 @@ def _with_body(environ: "WSGIEnvironment", body: bytes) -> "WSGIEnvironment":
     return {**environ, "wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
 
 
+def _move_current(
+    backend: SecretsManagerBackend,
+    secret_id: str,
+    version_stage: str,
+    remove_from_version_id: str,
+    move_to_version_id: str,
+) -> tuple[str, str]:
+    """Move AWSCURRENT as moto does, and with it what is read where no label is named."""
+    answer = _move_label(
+        backend, secret_id, version_stage, remove_from_version_id, move_to_version_id
+    )
+    if version_stage == "AWSCURRENT" and move_to_version_id:
+        secret = cast("FakeSecret", backend.secrets[secret_id])
+        secret.set_default_version_id(move_to_version_id)
+    return answer
+
+
 def main() -> None:
     """Serve on 127.0.0.1 until the process is ended."""
+    SecretsManagerBackend.update_secret_version_stage = _move_current  # type: ignore[assignment,method-assign]
     run_simple(
         "127.0.0.1",
         int(sys.argv[1]),

@@ -72,6 +72,7 @@ class State:
     jobs_table: str
     archive_bucket: str
     event_bus: str
+    secret_arn: str
     webhook_url: str = field(repr=False)
     reportflow_url: str
 
@@ -157,6 +158,7 @@ def run(
                 jobs_table=outputs["JobsTableName"],
                 archive_bucket=outputs["ArchiveBucketName"],
                 event_bus=outputs["EventBusName"],
+                secret_arn=outputs["SecretArn"],
                 webhook_url=webhook_url,
                 reportflow_url=reportflow_url,
             ),

@@ -32,7 +32,8 @@ def handler(event: dict[str, Any], context: "Context") -> dict[str, Any]:
         count(error.code, WebhooksNotStored=1)
         return _answer(HTTPStatus.SERVICE_UNAVAILABLE)
     logger().info("webhook stored", extra={"file_ids": [file.file_id for file in files]})
-    count(WebhooksReceived=1)
+    # An event about no file brings no PDF, and does not show that webhooks come.
+    count(WebhooksReceived=int(bool(files)))
     return _answer(HTTPStatus.OK, received=True)
 
 

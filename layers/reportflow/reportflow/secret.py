@@ -74,8 +74,10 @@ class SecretStore:
 
     def _no_older_than(self, seconds: float) -> Secret:
         with self._lock:
-            if self._cached is None or self._clock() - self._cached[1] >= seconds:
-                self._cached = (self._read(), self._clock())
+            now = self._clock()
+            if self._cached is None or now - self._cached[1] >= seconds:
+                # As old as the question: the answer may have been on its way for long.
+                self._cached = (self._read(), now)
             return self._cached[0]
 
     def _read(self) -> Secret:

@@ -1,0 +1,117 @@
+"""The commands against a running system, and against queues that no function consumes."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cli.__main__ import app
+from cli.letters import DeadLetters, QueueName
+from cli.target import Choice, Target
+from local.backend import Backend
+from local.system import Options, System, run
+from tests.pipeline.driver import Driver
+
+SETTINGS = {
+    "submitter_timeout_seconds": "4",
+    "downloader_timeout_seconds": "4",
+    "outcome_grace_seconds": "5",
+    "check_delay_seconds": "3",
+    "completion_deadline_seconds": "600",
+    "payload_buckets": "cli-payloads",
+}
+
+QUEUES = ("request_queue_url", "request_dlq_url", "download_queue_url", "download_dlq_url")
+
+
+@dataclass(frozen=True)
+class Cli:
+    """Runs a command in this process, against one system."""
+
+    options: Sequence[str]
+    environment: dict[str, str | None]
+
+    def __call__(self, *arguments: str, stdin: str | bytes | None = None) -> Result:
+        return CliRunner().invoke(
+            app, [*self.options, *arguments], input=stdin, env=self.environment
+        )
+
+    def json(self, *arguments: str, stdin: str | bytes | None = None) -> list[dict[str, Any]]:
+        """The lines of `--json`, whatever the status."""
+        result = self(*arguments, "--json", stdin=stdin)
+        return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[System]:
+    with run(Options(settings=SETTINGS), print) as system:
+        yield system
+
+
+@pytest.fixture(scope="session")
+def state_file(running: System, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("cli") / "state.json"
+    running.state.write(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def cli(state_file: Path) -> Cli:
+    return Cli(["--state", str(state_file)], {})
+
+
+@pytest.fixture(scope="session")
+def target(state_file: Path) -> Target:
+    return Choice(local=True, state=state_file).find()
+
+
+@pytest.fixture(scope="session")
+def driver(running: System) -> Iterator[Driver]:
+    with closing(Driver(asdict(running.state))) as driver:
+        yield driver
+
+
+@pytest.fixture
+def still(target: Target) -> Iterator[Target]:
+    """The system with queues of its own that nobody consumes."""
+    urls: dict[str, Any] = {
+        name: target.sqs.create_queue(QueueName=f"{name}-{uuid4().hex[:8]}")["QueueUrl"]
+        for name in QUEUES
+    }
+    yield replace(target, **urls)
+    for url in urls.values():
+        target.sqs.delete_queue(QueueUrl=url)
+
+
+@pytest.fixture
+def still_cli(still: Target, state_file: Path, tmp_path: Path) -> Cli:
+    state = json.loads(state_file.read_text())
+    state |= {name: getattr(still, name) for name in QUEUES}
+    path = tmp_path / "state.json"
+    path.write_text(json.dumps(state))
+    return Cli(["--state", str(path)], {})
+
+
+@pytest.fixture
+def requests(still: Target) -> DeadLetters:
+    return DeadLetters(
+        still.sqs, QueueName.REQUESTS, still.request_dlq_url, still.request_queue_url
+    )
+
+
+@pytest.fixture(scope="session")
+def aws_environment(running: System) -> dict[str, str | None]:
+    """What points an AWS SDK at the emulated account."""
+    return {**running.backend.environment, "AWS_CONFIG_FILE": os.devnull}
+
+
+@pytest.fixture(scope="session")
+def backend(running: System) -> Backend:
+    return running.backend

@@ -1,0 +1,149 @@
+"""`doctor` finds what is wrong and says what ends it."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from cli import checks
+from cli.checks import Plan, Severity
+from cli.metrics import Metrics
+from cli.target import Target
+from tests.cli.conftest import Cli
+from tests.pipeline.driver import body, new_id, until
+
+PLAN = Plan(window=timedelta(hours=1), unfinished=timedelta(hours=1))
+
+
+def found(check: checks.Check, target: Target) -> list[checks.Finding]:
+    return checks.findings(check, target, PLAN)
+
+
+def counted(target: Target, **counts: int) -> Target:
+    """The system as if the functions had counted this, and nothing else."""
+    namespace = f"doctor-{uuid4().hex[:8]}"
+    service = {"Submitted": "submitter", "CredentialsRefused": "downloader"}
+    target.cloudwatch.put_metric_data(
+        Namespace=namespace,
+        MetricData=[
+            {
+                "MetricName": name,
+                "Value": value,
+                "Timestamp": datetime.now(UTC) - timedelta(minutes=20),
+                "Dimensions": [{"Name": "service", "Value": service.get(name, "webhook")}],
+            }
+            for name, value in counts.items()
+        ],
+    )
+    return replace(target, namespace=namespace)
+
+
+def test_a_healthy_system_has_no_finding(still_cli: Cli) -> None:
+    result = still_cli("doctor", "--unfinished", "9d")
+
+    serious = [line for line in result.stdout.splitlines() if line.startswith("critical")]
+    assert not serious, result.stdout
+
+
+def test_a_dead_letter_is_told_with_its_remedy(still: Target, still_cli: Cli) -> None:
+    still.sqs.send_message(
+        QueueUrl=still.download_dlq_url,
+        MessageBody="{}",
+        MessageAttributes={
+            name: {"DataType": "String", "StringValue": value}
+            for name, value in {"jobId": "a", "errorCode": "NO_COMPLETION"}.items()
+        },
+    )
+
+    result = still_cli("doctor", "--json")
+
+    assert result.exit_code == 1
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    [letter] = [line for line in lines if line["check"] == "dead-letter-queues"]
+    assert "NO_COMPLETION" in letter["what"]
+    assert "ask ReportFlow" in letter["remedy"]
+    assert "dlq explain NO_COMPLETION" in letter["remedy"]
+
+
+def test_the_webhook_that_accepts_nothing_is_told(target: Target) -> None:
+    away = replace(target, webhook_base_url=f"{target.webhook_base_url}/elsewhere")
+
+    [finding] = found(checks.webhook, away)
+
+    assert finding.severity is Severity.CRITICAL
+    assert "404" in finding.what
+    assert not found(checks.webhook, target)
+
+
+def test_jobs_that_wait_for_too_long_are_told(target: Target) -> None:
+    job_id = new_id("stuck")
+    long_ago = (datetime.now(UTC) - timedelta(days=400)).isoformat(timespec="milliseconds")
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    # Each attempt changes the record, so its last change says nothing.
+    texts = {"jobId": job_id, "status": "SUBMITTING", "createdAt": long_ago, "updatedAt": now}
+    target.dynamodb.put_item(
+        TableName=target.jobs_table, Item={name: {"S": text} for name, text in texts.items()}
+    )
+    try:
+        [finding] = [one for one in found(checks.unfinished_jobs, target) if job_id in one.what]
+    finally:
+        target.dynamodb.delete_item(TableName=target.jobs_table, Key={"jobId": {"S": job_id}})
+    assert f"cli status {job_id}" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ({"Submitted": 3}, "no webhook came"),
+        ({"Submitted": 3, "WebhooksReceived": 3, "CredentialsRefused": 1}, "refused the keys"),
+        ({"WebhooksRefused": 50}, "50 webhooks were refused"),
+        ({"WebhooksNotStored": 1}, "could not be queued"),
+    ],
+)
+def test_what_the_functions_counted_is_told(
+    target: Target, counts: dict[str, int], words: str
+) -> None:
+    findings = found(checks.counters, counted(target, **counts))
+
+    assert [words in finding.what for finding in findings] == [True]
+
+
+@pytest.mark.parametrize(
+    "counts", [{}, {"Submitted": 3, "WebhooksReceived": 2}, {"WebhooksRefused": 1}]
+)
+def test_what_is_usual_is_not(target: Target, counts: dict[str, int]) -> None:
+    assert not found(checks.counters, counted(target, **counts))
+
+
+def test_the_functions_own_numbers_are_read(cli: Cli, target: Target) -> None:
+    job_id = new_id("counted")
+    before = Metrics(target, PLAN.window).own()["Submitted"]
+    assert cli("submit", "-", stdin=json.dumps(body(job_id))).exit_code == 0
+
+    def submitted() -> bool | None:
+        return Metrics(target, PLAN.window).own()["Submitted"] > before or None
+
+    until(submitted, 30, "the submitter's count reaches CloudWatch")
+
+
+def test_what_cannot_be_looked_at_is_neither_healthy_nor_hidden(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = replace(target, jobs_table="absent")
+
+    [finding] = found(checks.unfinished_jobs, away)
+
+    assert finding.severity is Severity.UNKNOWN
+    assert "ResourceNotFoundException" in finding.what
+
+
+def test_no_finding_holds_a_secret(cli: Cli, target: Target) -> None:
+    answer: Any = target.secretsmanager.get_secret_value(SecretId=target.secret_id)
+    secrets = [text for text in json.loads(answer["SecretString"]).values() if text]
+
+    shown = cli("doctor").output + cli("doctor", "--json").output
+
+    assert not [secret for secret in secrets if secret in shown]

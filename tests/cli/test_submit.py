@@ -1,0 +1,164 @@
+"""`submit`: what goes to the queue, and what becomes of it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.sending import MAX_BODY_BYTES, Outgoing, batches, send
+from cli.target import Target
+from reportflow.payloads import Payloads
+from reportflow.queues import MAX_BATCH, MAX_MESSAGE_BYTES
+from tests.cli.conftest import Cli
+from tests.pipeline.driver import Driver, body, new_id
+
+BUCKET = "cli-payloads"
+
+
+@pytest.fixture(scope="module")
+def payload_bucket(target: Target) -> str:
+    target.s3.create_bucket(
+        Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "ap-northeast-1"}
+    )
+    return BUCKET
+
+
+def documents(path: Path, *job_ids: str) -> Path:
+    path.write_text("\n".join(json.dumps(body(job_id)) for job_id in job_ids))
+    return path
+
+
+def queued(target: Target) -> Iterator[str]:
+    while received := target.sqs.receive_message(
+        QueueUrl=target.request_queue_url, MaxNumberOfMessages=10
+    ).get("Messages"):
+        yield from (message["Body"] for message in received)
+
+
+def test_documents_become_pdfs_and_a_repetition_makes_no_second(
+    cli: Cli, driver: Driver, tmp_path: Path
+) -> None:
+    job_ids = [new_id("cli") for _ in range(3)]
+    path = documents(tmp_path / "d.jsonl", *job_ids)
+
+    first = cli("submit", str(path))
+    assert first.exit_code == 0
+    assert first.stdout.split() == job_ids
+    watched = cli("watch", "-", "--timeout", "30s", stdin=first.stdout)
+    assert watched.exit_code == 0, watched.output
+    assert cli("submit", str(path)).exit_code == 0
+
+    fetched = cli("fetch", *job_ids, "-o", str(tmp_path / "pdfs"))
+    assert fetched.exit_code == 0
+    assert {Path(line).name for line in fetched.stdout.split()} == {f"{id_}.pdf" for id_ in job_ids}
+    for job_id in job_ids:
+        assert (tmp_path / "pdfs" / f"{job_id}.pdf").read_bytes().startswith(b"%PDF-")
+        assert len(driver.objects(job_id)) == 1
+
+
+def test_one_mistake_keeps_everything_back_unless_told_to_go_on(
+    still: Target, still_cli: Cli, tmp_path: Path
+) -> None:
+    path = documents(tmp_path / "d.jsonl", "good", "not good")
+
+    refused = still_cli("submit", str(path))
+    assert refused.exit_code == 1
+    assert f"{path}:2: jobId" in refused.stderr
+    assert not list(queued(still))
+
+    assert still_cli("submit", str(path), "--keep-going").exit_code == 1
+    assert [json.loads(text)["jobId"] for text in queued(still)] == ["good"]
+
+
+def test_a_dry_run_sends_nothing(still: Target, still_cli: Cli, tmp_path: Path) -> None:
+    result = still_cli("submit", str(documents(tmp_path / "d.jsonl", "a")), "--dry-run")
+
+    assert result.exit_code == 0
+    assert not list(queued(still))
+
+
+def test_a_large_body_goes_by_a_pointer_that_the_functions_follow(
+    still: Target, still_cli: Cli, payload_bucket: str, tmp_path: Path
+) -> None:
+    params = {"customerName": "Large", "amount": 1, "note": "x" * MAX_BODY_BYTES}
+    large = body("large", content={"fileName": "l.pdf", "params": params})
+    path = tmp_path / "large.json"
+    path.write_text(json.dumps(large))
+
+    without = still_cli("submit", str(path))
+    assert without.exit_code == 2
+    assert "payload_buckets" in without.stderr
+    assert not list(queued(still))
+    for _ in range(2):
+        sent = still_cli("submit", str(path), "--payload-bucket", payload_bucket)
+        assert sent.exit_code == 0, sent.output
+
+    first, second = queued(still)
+    assert first == second
+    payloads = Payloads(lambda: still.s3, (payload_bucket,))
+    assert json.loads(payloads.resolve(first)) == large
+
+
+def test_a_bucket_that_is_not_there_is_told_before_anything_is_sent(
+    still: Target, still_cli: Cli, tmp_path: Path
+) -> None:
+    large = body("b", content={"fileName": "l.pdf", "params": {"x": "x" * MAX_BODY_BYTES}})
+    path = tmp_path / "d.jsonl"
+    path.write_text(f"{json.dumps(body('a'))}\n{json.dumps(large)}")
+
+    result = still_cli("submit", str(path), "--payload-bucket", "absent-bucket")
+
+    assert result.exit_code == 2
+    assert "NoSuchBucket" in result.stderr
+    assert not list(queued(still))
+
+
+def test_batches_keep_the_order_and_what_sqs_takes() -> None:
+    sizes = [10] * 15 + [MAX_MESSAGE_BYTES // 2] * 3 + [MAX_MESSAGE_BYTES, 1]
+    messages = [Outgoing(str(n), "x" * size, {}) for n, size in enumerate(sizes)]
+
+    made = list(batches(messages))
+
+    assert [message for batch in made for message in batch] == messages
+    assert all(len(batch) <= MAX_BATCH for batch in made)
+    assert all(sum(message.size for message in batch) <= MAX_MESSAGE_BYTES for batch in made)
+
+
+def test_sqs_own_fault_is_tried_again_and_the_senders_is_told(still: Target) -> None:
+    messages = [Outgoing(name, json.dumps(name), {}) for name in ("good", "unlucky", "bad")]
+    calls: list[set[str]] = []
+
+    def refuse(params: dict[str, Any], **_: Any) -> None:
+        """Take what SQS shall not take out of the request."""
+        entries = {entry["MessageBody"]: entry for entry in params["Entries"]}
+        calls.append(set(entries))
+        kept = ['"good"'] if len(calls) == 1 else ['"unlucky"']
+        params["Entries"] = [entry for text, entry in entries.items() if text in kept]
+        refused[:] = [
+            {"Id": entry["Id"], "SenderFault": text == '"bad"', "Code": "Because"}
+            for text, entry in entries.items()
+            if text not in kept
+        ]
+
+    def answer(parsed: dict[str, Any], **_: Any) -> None:
+        parsed["Failed"] = list(refused)
+
+    refused: list[dict[str, Any]] = []
+    events = still.sqs.meta.events
+    events.register("provide-client-params.sqs.SendMessageBatch", refuse)
+    events.register("after-call.sqs.SendMessageBatch", answer)
+    try:
+        answers = {
+            sent.key: sent.refused for sent in send(still.sqs, still.request_queue_url, messages)
+        }
+    finally:
+        events.unregister("provide-client-params.sqs.SendMessageBatch", refuse)
+        events.unregister("after-call.sqs.SendMessageBatch", answer)
+
+    assert answers["good"] is None
+    assert answers["unlucky"] is None
+    assert "Because" in (answers["bad"] or "")
+    assert calls[1:] == [{'"unlucky"'}]
+    assert set(queued(still)) == {'"good"', '"unlucky"'}

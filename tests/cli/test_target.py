@@ -1,0 +1,196 @@
+"""The deployment on AWS, found by its stacks; and what a user can get wrong."""
+
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from cli.target import Target
+from local.system import System
+from tests.cli.conftest import Cli
+from tests.pipeline.driver import Driver, body, new_id
+
+PREFIX = "Acme"
+
+
+def template(outputs: Mapping[str, str]) -> str:
+    """A stack of nothing but its outputs."""
+    return json.dumps(
+        {
+            "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
+            "Outputs": {name: {"Value": value} for name, value in outputs.items()},
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def account(running: System) -> boto3.Session:
+    return boto3.Session(
+        aws_access_key_id="local",
+        aws_secret_access_key="local",
+        region_name=running.state.region,
+    )
+
+
+@pytest.fixture(scope="module")
+def functions(running: System, account: boto3.Session) -> Mapping[str, str]:
+    """Functions as Lambda knows them; nothing here runs them."""
+    endpoint = running.backend.endpoint_url
+    role = account.client("iam", endpoint_url=endpoint).create_role(
+        RoleName="cli-functions", AssumeRolePolicyDocument="{}"
+    )["Role"]["Arn"]
+    code = BytesIO()
+    with zipfile.ZipFile(code, "w") as archive:
+        archive.writestr("handler.py", "")
+    lambda_: Any = account.client("lambda", endpoint_url=endpoint)
+    for name in ("submitter", "webhook", "downloader"):
+        lambda_.create_function(
+            FunctionName=f"acme-{name}",
+            Runtime="python3.13",
+            Role=role,
+            Handler="handler.handler",
+            Code={"ZipFile": code.getvalue()},
+            Environment={"Variables": {"PAYLOAD_BUCKETS": "acme-payloads"}},
+        )
+    return {name: f"acme-{name}" for name in ("submitter", "webhook", "downloader")}
+
+
+@pytest.fixture(scope="module")
+def stacks(
+    running: System, target: Target, account: boto3.Session, functions: Mapping[str, str]
+) -> Iterator[None]:
+    """The running system's resources as a deployment's outputs."""
+    cloudformation: Any = account.client(
+        "cloudformation", endpoint_url=running.backend.endpoint_url
+    )
+    state = running.state
+    outputs = {
+        "Storage": {
+            "JobsTableName": state.jobs_table,
+            "ArchiveBucketName": state.archive_bucket,
+            "SecretArn": target.secret_id,
+        },
+        "Pipeline": {
+            "RequestQueueUrl": state.request_queue_url,
+            "RequestDeadLetterQueueUrl": state.request_dlq_url,
+            "DownloadQueueUrl": state.download_queue_url,
+            "DownloadDeadLetterQueueUrl": state.download_dlq_url,
+            "WebhookBaseUrl": target.webhook_base_url,
+            **{f"{role.capitalize()}FunctionName": name for role, name in functions.items()},
+        },
+    }
+    for part, values in outputs.items():
+        cloudformation.create_stack(StackName=f"{PREFIX}-{part}", TemplateBody=template(values))
+    yield
+    for part in outputs:
+        cloudformation.delete_stack(StackName=f"{PREFIX}-{part}")
+
+
+@pytest.fixture
+def on_aws(stacks: None, aws_environment: dict[str, str | None]) -> Cli:
+    return Cli(["--prefix", PREFIX], aws_environment)
+
+
+def test_a_deployment_is_found_by_its_prefix(on_aws: Cli, driver: Driver, tmp_path: Path) -> None:
+    job_id = new_id("aws")
+    (tmp_path / "a.json").write_text(json.dumps(body(job_id)))
+
+    assert on_aws("submit", str(tmp_path / "a.json")).exit_code == 0
+    assert on_aws("watch", job_id, "--timeout", "30s").exit_code == 0
+    assert on_aws("dlq", "explain", "HTTP_404").exit_code == 0
+    assert on_aws("webhook-url").stdout.strip().startswith("http://127.0.0.1:")
+
+
+def test_the_payload_bucket_is_the_deployments_own(on_aws: Cli, tmp_path: Path) -> None:
+    large = body("large", content={"fileName": "l.pdf", "params": {"x": "x" * 1_100_000}})
+    (tmp_path / "a.json").write_text(json.dumps(large))
+
+    result = on_aws("submit", str(tmp_path / "a.json"))
+
+    assert result.exit_code == 2
+    assert "acme-payloads" in result.stderr
+
+
+def test_doctor_looks_at_lambda_and_s3_too(on_aws: Cli) -> None:
+    """These functions have no event source, and their payload bucket was never made."""
+    result = on_aws("doctor", "--json")
+
+    found = {line["what"] for line in map(json.loads, result.stdout.splitlines())}
+    assert result.exit_code == 1
+    assert "the payload bucket acme-payloads does not exist" in found
+    assert {"the submitter has no event source", "the downloader has no event source"} <= found
+
+
+def test_a_deployment_that_is_not_there_is_named(aws_environment: dict[str, str | None]) -> None:
+    result = Cli(["--prefix", "Nowhere"], aws_environment)("list")
+
+    assert result.exit_code == 2
+    assert "Nowhere-Storage" in result.stderr
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"AWS_REGION": None, "AWS_DEFAULT_REGION": None}, "--region"),
+        ({"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}, "credentials"),
+        ({"AWS_PROFILE": "absent"}, "absent"),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "does not answer"),
+    ],
+)
+def test_what_is_wrong_with_the_way_to_aws_is_told(
+    aws_environment: dict[str, str | None], changes: dict[str, str | None], word: str
+) -> None:
+    environment = {**aws_environment, "AWS_MAX_ATTEMPTS": "1", **changes}
+    result = Cli(["--aws"], environment)("list")
+
+    assert result.exit_code == 2
+    assert word in result.stderr
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"aws_endpoint_url": "http://127.0.0.1:9"}'])
+def test_a_state_file_of_no_running_system_is_told(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "state.json"
+    path.write_text(text)
+
+    result = Cli(["--state", str(path)], {})("list")
+
+    assert result.exit_code == 2
+    assert "python -m local up" in result.stderr
+
+
+def test_the_system_on_this_machine_is_meant_where_its_state_file_is(
+    state_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "state.json").write_text(state_file.read_text())
+
+    result = Cli([], {})("list", "--limit", "1")
+
+    assert result.exit_code == 0
+    assert "local system" in result.stderr
+
+
+def test_aws_is_meant_where_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state_file: Path, aws_environment: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "state.json").write_text(state_file.read_text())
+
+    for options in (["--aws"], ["--region", "eu-west-1"], ["--prefix", "Nowhere"]):
+        result = Cli(options, aws_environment)("list")
+        assert result.exit_code == 2
+        assert "There is no stack" in result.stderr, options
+
+
+def test_help_needs_no_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for command in ([], ["submit"], ["dlq", "redrive"], ["doctor"]):
+        result = Cli([], {"AWS_REGION": None, "HOME": os.devnull})(*command, "--help")
+        assert result.exit_code == 0
