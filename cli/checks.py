@@ -128,7 +128,7 @@ def keys(target: Target, _plan: Plan) -> Result:
         yield (
             Severity.CRITICAL,
             "the secret has no appKey or no secretKey: every job waits",
-            "fill them in as the README says",
+            "python -m cli set-keys",
         )
     if stored.is_rotating and stored.age > FORGOTTEN:
         since = duration(stored.age)
@@ -263,7 +263,7 @@ def _refusals(counted: Mapping[str, int], span: str) -> Result:
         yield (
             Severity.CRITICAL,
             f"ReportFlow refused the keys {counted['CredentialsRefused']} times {span}; jobs wait",
-            "put good keys into the secret as the README says",
+            "python -m cli set-keys",
         )
     if counted["WebhooksRefused"] >= FEW_REFUSALS:
         yield (

@@ -148,5 +148,7 @@ def _environment(
         # Lambda's functions have no home; the developer's, with its .aws and .netrc, is not theirs.
         "HOME": "/nonexistent",
         **backend.environment,
+        # On AWS each function has its own role's keys.
+        "AWS_ACCESS_KEY_ID": function.name,
         **function.environment,
     }

@@ -27,9 +27,9 @@ class StorageStack(Stack):
         self.jobs_table = self._jobs_table()
         self.archive_bucket = self._archive_bucket()
         self.secret = self._secret()
-        # Beside what holds data: others attach their rules to it.
+        # Others attach their rules to it. It holds nothing, and a name that stayed would be in the
+        # way of the next deployment.
         self.event_bus = events.EventBus(self, "EventBus", event_bus_name=settings.stack_prefix)
-        self.event_bus.apply_removal_policy(self._removal_policy)
         CfnOutput(self, "JobsTableName", value=self.jobs_table.table_name)
         CfnOutput(self, "ArchiveBucketName", value=self.archive_bucket.bucket_name)
         CfnOutput(self, "EventBusName", value=self.event_bus.event_bus_name)

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 FORWARD_SECONDS: Final = 30
 HOP_BY_HOP: Final = {"connection", "expect", "host", "keep-alive", "transfer-encoding"}
 
+_CALLER: Final = re.compile(r"Credential=([^/]+)/")
 _SERVICE: Final = re.compile(r"Credential=[^/]+/\d+/[^/]+/([a-z0-9-]+)/aws4_request")
 
 
@@ -43,6 +44,17 @@ class Failure:
         )
 
 
+@dataclass(frozen=True)
+class Call:
+    """A request that AWS has answered; `caller` is whose key signed it."""
+
+    caller: str
+    operation: Operation
+    path: str
+    body: bytes
+    status: int
+
+
 type Mischief = Callable[[Operation], Failure | None]
 """What goes wrong with an operation; it may take its time."""
 
@@ -51,11 +63,16 @@ def no_mischief(_: Operation) -> Failure | None:
     return None
 
 
+def _unobserved(_: Call) -> None:
+    pass
+
+
 class RandomFailures:
     """Breaks a `share` of the operations, as the seed decides for the n-th of each name."""
 
     KINDS: Final = {
         "dynamodb": ((400, "ProvisionedThroughputExceededException"), (500, "InternalServerError")),
+        "events": ((400, "ThrottlingException"), (500, "InternalException")),
         "s3": ((503, "SlowDown"), (500, "InternalError")),
         "secretsmanager": ((400, "ThrottlingException"), (500, "InternalServiceError")),
         "sqs": ((400, "ThrottlingException"), (503, "ServiceUnavailable")),
@@ -83,10 +100,14 @@ class RandomFailures:
 
 
 class AwsProxy:
-    """Serves on 127.0.0.1 from entering the context to leaving it; `mischief` may change."""
+    """Serves on 127.0.0.1 from entering the context to leaving it.
+
+    `mischief` may change; `observe` hears of each call that reached AWS.
+    """
 
     def __init__(self, backend_url: str) -> None:
         self.mischief: Mischief = no_mischief
+        self.observe: Callable[[Call], None] = _unobserved
         self._server = _Server(self, urlsplit(backend_url).netloc)
         self._thread = Thread(target=self._server.serve_forever, args=(0.05,), name="aws-proxy")
 
@@ -135,6 +156,9 @@ class _Handler(BaseHTTPRequestHandler):
         failure = self.server.proxy.mischief(operation)
         if failure is None or failure.forwarded:
             status, headers, content = self._forward(body)
+            caller = _CALLER.search(self.headers.get("Authorization", ""))
+            name = caller[1] if caller else ""
+            self.server.proxy.observe(Call(name, operation, self.path, body, status))
         if failure is not None:
             status = failure.status
             kind, content = failure.body(operation.service)

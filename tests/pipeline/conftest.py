@@ -38,7 +38,7 @@ FAULT_SETTINGS = {
     "orphan_grace_seconds": "40",
     "check_delay_seconds": "3",
     "completion_deadline_seconds": "60",
-    "max_attempts": "6",
+    "max_attempts": "3",
     "max_file_mb": "1",
 }
 

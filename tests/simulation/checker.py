@@ -261,7 +261,7 @@ class Checker:
             for event in told.values()
         }
         for job_id, item in self._world.table.items.items():
-            if "unannouncedAt" in item:
+            if "unannouncedAt" in item and job_id not in self._unread:
                 self._violated(f"{job_id} still has its end to tell")
             status = JobStatus(item["status"]["S"])
             if status is JobStatus.ARCHIVED:
@@ -270,7 +270,7 @@ class Checker:
                 end = ("PDF Failed", job_id, item["errorCode"]["S"])
             else:
                 continue
-            if end not in ends:
+            if end not in ends and job_id not in self._unread:
                 self._violated(f"nobody was told that {job_id} ended as {end[0]}")
 
     def _tell(

@@ -113,15 +113,17 @@ class DynamoDB:
         return {} if item is None else {"Item": dict(item)}
 
     def query(self, **call: Any) -> dict[str, Any]:
-        """Query of an index by its hash key, with an optional filter."""
+        """Query of an index by its keys, with an optional filter."""
         index = INDEXES[call["IndexName"]]
         names = tuple(call.get("ExpressionAttributeNames", {}).items())
         values = call["ExpressionAttributeValues"]
-        key, sign, placeholder = call["KeyConditionExpression"].split(" ")
+        by_hash, _, by_range = call["KeyConditionExpression"].partition(" AND ")
+        key, sign, placeholder = by_hash.split(" ")
         assert sign == "=", call
         assert dict(names).get(key, key) == index.hash_key, call
+        assert not by_range or by_range.split(" ")[0] == index.range_key, call
         found = self._replicas[call["IndexName"]].query(values[placeholder]["S"], self._monotonic())
-        if text := call.get("FilterExpression"):
+        for text in filter(None, (by_range, call.get("FilterExpression"))):
             fits = expressions.condition(text, names)
             found = [item for item in found if fits(item, values)]
         return {"Items": found[: call.get("Limit")]}

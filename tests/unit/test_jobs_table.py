@@ -59,7 +59,9 @@ class Story:
             if with_file:
                 seen.append(self.submit(seen[0]))
             assert self.jobs.failed(seen[-1], ERROR, Step.SUBMIT, self.clock())
-            seen.append(replace(seen[-1], status=state, lease=None))
+            failed = self.jobs.get(JOB_ID)
+            assert failed is not None
+            seen.append(failed)
         if given_back:
             self.jobs.give_back(seen[0], self.clock(), costs_retry=True)
         return seen
@@ -328,10 +330,36 @@ def test_attempts_that_fail_side_by_side_count_once(story: Story, item: Items) -
 def test_a_job_is_found_by_the_message_that_began_it(story: Story) -> None:
     begun = story.claim()
 
-    assert story.jobs.find_begun(begun.message_id) == begun
-    assert story.jobs.find_begun("another message") is None
+    assert story.jobs.find_begun(begun.message_id, START) == begun
+    assert story.jobs.find_begun("another message", START) is None
     story.submit(begun)
-    assert story.jobs.find_begun(begun.message_id) is None
+    assert story.jobs.find_begun(begun.message_id, START) is None
+
+
+def test_of_two_deliveries_that_fail_side_by_side_one_ends_the_job(story: Story) -> None:
+    """Each end is announced by whoever brought it about, so there must be one."""
+    submitted = story.leave_at(JobStatus.SUBMITTED)[-1]
+
+    for read, other in ((submitted, submitted), (None, None)):
+        first = read or story.jobs.get(JOB_ID)
+        second = other or story.jobs.get(JOB_ID)
+        assert first is not None
+        assert second is not None
+        story.clock.advance(1)
+        assert story.jobs.failed(first, ERROR, Step.ARCHIVE, story.clock())
+        story.clock.advance(1)
+        assert not story.jobs.failed(second, ERROR, Step.ARCHIVE, story.clock())
+
+
+def test_a_job_that_failed_lately_is_found_by_the_message_that_began_it(story: Story) -> None:
+    """Its end may still have to be announced."""
+    (begun, _) = story.leave_at(JobStatus.FAILED)
+
+    found = story.jobs.find_begun(begun.message_id, story.clock())
+    assert found is not None
+    assert (found.status, found.announced) == (JobStatus.FAILED, False)
+    later = story.clock() + timedelta(seconds=1)
+    assert story.jobs.find_begun(begun.message_id, later) is None
 
 
 def test_an_archived_job_says_where_the_file_is(story: Story, item: Items) -> None:

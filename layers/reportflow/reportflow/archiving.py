@@ -35,6 +35,8 @@ MEMORY_BYTES: Final = 1024 * 1024
 ADOPTION_AGE: Final = timedelta(seconds=2)
 """So long a file may be another job's whose 202 is just being stored, or not yet in the index."""
 
+ENDED: Final = frozenset({JobStatus.ARCHIVED, JobStatus.FAILED})
+
 DOWNLOAD_SHARE: Final = 0.75
 """Of the time an invocation has; the rest is kept for the archive and the record."""
 
@@ -271,7 +273,8 @@ class Archiving:
 
     def _fail(self, record: Record, job: Job, error: PipelineError) -> Outcome:
         standing = self._jobs.get(job.job_id)
-        if standing is not None and standing.status is JobStatus.ARCHIVED:
+        if standing is not None and standing.status in ENDED and standing != job:
+            # Another delivery has ended it meanwhile.
             return _duplicate(standing)
         if archived := self._archive.find(job):
             return self._record(job, archived)

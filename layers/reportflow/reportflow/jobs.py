@@ -71,6 +71,7 @@ class Job:
     url: str = ""
     uuid: str = ""
     submitted_at: datetime | None = None
+    failed_at: datetime | None = None
     lease: Lease | None = None
     failed_attempts: int = 0
     possible_duplicates: int = 0
@@ -172,8 +173,8 @@ class Jobs(Protocol):
         alive: its answer may be on the way.
         """
 
-    def find_begun(self, message_id: str) -> Job | None:
-        """The job in `SUBMITTING` that this message began, whatever its id."""
+    def find_begun(self, message_id: str, since: datetime) -> Job | None:
+        """The job that this message began: in `SUBMITTING`, or `FAILED` `since`."""
 
     def adopt(self, job: Job, file_id: str, uuid: str, now: datetime) -> bool:
         """Record that an unanswered submission has made this file. False: it was settled before."""

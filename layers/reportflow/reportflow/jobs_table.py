@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from botocore.exceptions import ClientError
@@ -19,6 +20,8 @@ type Item = Mapping[str, Mapping[str, Any]]
 BY_FILE_ID: Final = "byFileId"
 BY_STATUS: Final = "byStatus"
 MAX_REASON_CHARACTERS: Final = 1000
+
+_EVER: Final = datetime(1, 1, 1, tzinfo=UTC)
 
 _LEASE: Final = "leaseOwner, leaseExpiresAt"
 _UNDER_LEASE: Final = "#status = :submitting AND leaseOwner = :owner AND leaseExpiresAt = :lease"
@@ -170,39 +173,50 @@ class JobsTable:
         """
         leased = [
             (job, job.lease.expires_at)
-            for job in self._submitting("requestDigest", request_digest)
+            for job in self._find(JobStatus.SUBMITTING, "requestDigest", request_digest)
             if job.request_digest == request_digest and job.lease is not None
         ]
         if any(expires_at > now for _, expires_at in leased):
             return None
         return leased[0][0] if leased else None
 
-    def find_begun(self, message_id: str) -> Job | None:
+    def find_begun(self, message_id: str, since: datetime) -> Job | None:
         """See `Jobs.find_begun`. The index lags behind the table."""
-        begun = self._submitting("messageId", message_id)
-        return next((job for job in begun if job.message_id == message_id), None)
+        found = chain(
+            self._find(JobStatus.SUBMITTING, "messageId", message_id),
+            self._find(JobStatus.FAILED, "messageId", message_id, since),
+        )
+        return next((job for job in found if job.message_id == message_id), None)
 
-    def _submitting(self, attribute: str, value: str) -> Iterator[Job]:
-        """The jobs in `SUBMITTING` with this value, as they stand.
+    def _find(
+        self,
+        status: JobStatus,
+        attribute: str,
+        value: str,
+        since: datetime = _EVER,
+    ) -> Iterator[Job]:
+        """The jobs in this state with this value that were written `since`, as they stand.
 
-        Only jobs in that state are looked through: those of this very moment, and the unanswered.
+        All jobs in the state are looked through: in `SUBMITTING` those of this very moment, and the
+        unanswered.
         """
         with aws.translated("dynamodb:Query"):
             pages = self._client.get_paginator("query").paginate(
                 TableName=self._table,
                 IndexName=BY_STATUS,
-                KeyConditionExpression="#status = :submitting",
+                KeyConditionExpression="#status = :status AND updatedAt >= :since",
                 FilterExpression=f"{attribute} = :value",
                 ExpressionAttributeNames={"#status": "status"},
                 ExpressionAttributeValues={
-                    ":submitting": {"S": JobStatus.SUBMITTING},
+                    ":status": {"S": status},
+                    ":since": {"S": _text(since)},
                     ":value": {"S": value},
                 },
             )
             found = [item["jobId"]["S"] for page in pages for item in page["Items"]]
         for job_id in found:
             job = self.get(job_id)
-            if job is not None and job.status is JobStatus.SUBMITTING:
+            if job is not None and job.status is status:
                 yield job
 
     def adopt(self, job: Job, file_id: str, uuid: str, now: datetime) -> bool:
@@ -269,8 +283,16 @@ class JobsTable:
 
     def failed(self, job: Job, error: PipelineError, step: Step, now: datetime) -> bool:
         """See `Jobs.failed`."""
-        if job.status is not JobStatus.SUBMITTING:
-            return self._fail(job.job_id, error, step, now, _WITH_FILE, _with_file(job))
+        if job.status is JobStatus.SUBMITTED:
+            condition = "#status = :submitted AND fileId = :file"
+            values = {":submitted": JobStatus.SUBMITTED, ":file": job.file_id or ""}
+            return self._fail(job.job_id, error, step, now, condition, values)
+        if job.status is JobStatus.FAILED:
+            # Of deliveries that fail side by side, one ends the job: each end is announced.
+            condition = "#status = :failed AND fileId = :file AND failedAt = :before"
+            before = _text(job.failed_at) if job.failed_at else ""
+            values = {":file": job.file_id or "", ":before": before}
+            return self._fail(job.job_id, error, step, now, condition, values)
         if job.lease is not None:
             return self._fail(job.job_id, error, step, now, _UNDER_LEASE, _under_lease(job))
         return self._fail(
@@ -423,6 +445,7 @@ def _job(item: Item) -> Job:
         url=_string(item, "url"),
         uuid=_string(item, "uuid"),
         submitted_at=_moment(item, "submittedAt") if "submittedAt" in item else None,
+        failed_at=_moment(item, "failedAt") if "failedAt" in item else None,
         lease=Lease(owner, _moment(item, "leaseExpiresAt")) if owner else None,
         failed_attempts=_number(item, "failedAttempts"),
         possible_duplicates=_number(item, "possibleDuplicates"),

@@ -27,6 +27,9 @@ LEASE_MARGIN: Final = timedelta(seconds=2)
 STORE_TIME: Final = timedelta(seconds=2)
 """Kept of an invocation, so that an answer which comes at the last moment is still recorded."""
 
+REDELIVERED_WITHIN: Final = timedelta(days=1)
+"""A message whose job has failed comes again much sooner, if it comes at all."""
+
 PAYLOAD_RECEIVES: Final = 5
 """So often a payload is looked for: it may be written a moment after its message."""
 
@@ -218,7 +221,7 @@ class Submission:
         if named is not None and named.message_id == record.message_id:
             return named
         # Where a payload is gone, so is the id that stood in it.
-        return self._jobs.find_begun(record.message_id)
+        return self._jobs.find_begun(record.message_id, self._clock() - REDELIVERED_WITHIN)
 
     def _refuse_reuse(self, record: Record, job_id: str) -> Outcome:
         """End a message whose job id stands for another document, and leave that job alone."""

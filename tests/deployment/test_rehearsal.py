@@ -1,0 +1,237 @@
+"""The whole of a deployment's life, by the commands of docs/deployment.md, against MiniStack.
+
+One story: the last release is there, with data in it; the account is bootstrapped; production is
+upgraded and changed, beside it a second environment comes and goes; then production is destroyed.
+"""
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import boto3
+import pytest
+
+from local.backend import Backend, BackendKind, run_backend
+from local.paths import REPOSITORY
+from tests.deployment.cdk import MAKE, Cdk
+from tests.stacks import released
+
+PREFIX = "ReportFlow"
+"""That of the released templates, which no environment has."""
+
+NO_ENVIRONMENT = ""
+WORKSPACE = "-c workspace_id=rehearsal"
+UNATTENDED = "--require-approval=never"
+KEYS = {"appKey": "ak_rehearsal", "secretKey": "sk_rehearsal"}
+
+type Ids = Mapping[str, str]
+"""Physical ids by logical id."""
+
+
+@dataclass
+class Story:
+    """What is there after each of its chapters."""
+
+    released: Ids
+    upgraded: Ids
+    changed: Ids
+    differences_after_upgrade: str
+    log_retention_days: set[int]
+    beside: Ids
+    left_in_emptied: set[str]
+    remaining_beside: set[str]
+    refusal: str
+    secret: Mapping[str, Any] = field(repr=False)
+    pdf: bytes
+    job: Mapping[str, Any]
+    messages: list[str]
+    stacks_left: set[str]
+
+
+@pytest.fixture(scope="module")
+def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+    with run_backend(BackendKind.MINISTACK, tmp_path_factory.mktemp("rehearsal")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def cdk(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Cdk:
+    subprocess.run([*MAKE, "node_modules/installed"], cwd=REPOSITORY, check=True)
+    return Cdk(backend, tmp_path_factory.mktemp("cdk"))
+
+
+class Account:
+    """What a person sees in the account's console."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self.cloudformation = boto3.client(
+            "cloudformation",
+            endpoint_url=backend.endpoint_url,
+            region_name=backend.region,
+            aws_access_key_id="local",
+            aws_secret_access_key="local",
+        )
+
+    def release(self) -> None:
+        """Make the stacks of the last release, as far as they are kept."""
+        for stack in released.STACKS:
+            body = json.dumps(released.read(stack).document)
+            self.cloudformation.create_stack(StackName=f"{PREFIX}-{stack}", TemplateBody=body)
+
+    def stacks(self, prefix: str) -> set[str]:
+        found = self.cloudformation.describe_stacks()["Stacks"]
+        return {each["StackName"] for each in found if each["StackName"].startswith(f"{prefix}-")}
+
+    def ids(self, prefix: str) -> dict[str, str]:
+        ids = {}
+        for stack in released.STACKS:
+            answer = self.cloudformation.describe_stack_resources(StackName=f"{prefix}-{stack}")
+            for each in answer["StackResources"]:
+                ids[each["LogicalResourceId"]] = each["PhysicalResourceId"]
+        return ids
+
+    def of(self, prefix: str, kind: str) -> list[str]:
+        return [
+            each["PhysicalResourceId"]
+            for stack in released.STACKS
+            for each in self.cloudformation.describe_stack_resources(StackName=f"{prefix}-{stack}")[
+                "StackResources"
+            ]
+            if each["ResourceType"] == f"AWS::{kind}"
+        ]
+
+    def unprotect(self, prefix: str) -> None:
+        for stack in released.STACKS:
+            self.cloudformation.update_termination_protection(
+                StackName=f"{prefix}-{stack}", EnableTerminationProtection=False
+            )
+
+
+def empty(bucket: str, backend: Backend) -> None:
+    """Empty a bucket by the command that docs/deployment.md gives."""
+    (line,) = (
+        line.strip()
+        for line in (REPOSITORY / "docs" / "deployment.md").read_text().splitlines()
+        if "object_versions" in line
+    )
+    python, *arguments = shlex.split(line.replace("BUCKET", bucket))
+    assert python == ".venv/bin/python"
+    subprocess.run([sys.executable, *arguments], env=dict(backend.environment), check=True)
+
+
+@pytest.fixture(scope="module")
+def story(backend: Backend, cdk: Cdk) -> Story:
+    account = Account(backend)
+    account.release()
+    first = account.ids(PREFIX)
+    (table,), (bucket,), (secret,) = (
+        account.of(PREFIX, kind)
+        for kind in ("DynamoDB::Table", "S3::Bucket", "SecretsManager::Secret")
+    )
+    # MiniStack runs the functions by itself: what lies on a queue that they consume goes.
+    queue = next(url for url in account.of(PREFIX, "SQS::Queue") if "RequestDeadLetter" in url)
+    keys, tables = backend.client("secretsmanager"), backend.client("dynamodb")
+    stored = json.loads(keys.get_secret_value(SecretId=secret)["SecretString"])
+    keys.put_secret_value(SecretId=secret, SecretString=json.dumps(stored | KEYS))
+    tables.put_item(TableName=table, Item={"jobId": {"S": "a-job"}, "status": {"S": "ARCHIVED"}})
+    backend.client("s3").put_object(Bucket=bucket, Key="a-job", Body=b"%PDF-1.7")
+    backend.client("sqs").send_message(QueueUrl=queue, MessageBody="a message")
+
+    cdk("bootstrap", NO_ENVIRONMENT, WORKSPACE)
+    cdk("deploy", NO_ENVIRONMENT, UNATTENDED, WORKSPACE)
+    upgraded = account.ids(PREFIX)
+    differences = cdk("diff", NO_ENVIRONMENT, "--fail", WORKSPACE)
+    cdk(
+        "deploy",
+        NO_ENVIRONMENT,
+        UNATTENDED,
+        WORKSPACE,
+        "-c log_retention_days=14",
+    )
+    changed = account.ids(PREFIX)
+    groups = backend.client("logs").describe_log_groups()["logGroups"]
+    of_stack = set(account.of(PREFIX, "Logs::LogGroup"))
+
+    cdk("deploy", "dev", UNATTENDED)
+    beside = account.ids("ReportFlow-dev")
+    (archive,) = account.of("ReportFlow-dev", "S3::Bucket")
+    backend.client("s3").put_object(Bucket=archive, Key="a-job", Body=b"%PDF-1.7")
+    empty(archive, backend)
+    left_in_archive = backend.client("s3").list_object_versions(Bucket=archive)
+    cdk("destroy", "dev", "--force")
+
+    refusal = cdk.run("destroy", NO_ENVIRONMENT, "--force", WORKSPACE)
+    account.unprotect(PREFIX)
+    cdk("destroy", NO_ENVIRONMENT, "--force", WORKSPACE)
+    return Story(
+        released=first,
+        upgraded=upgraded,
+        changed=changed,
+        differences_after_upgrade=differences,
+        log_retention_days={
+            group["retentionInDays"] for group in groups if group["logGroupName"] in of_stack
+        },
+        beside=beside,
+        left_in_emptied={"Versions", "DeleteMarkers"} & left_in_archive.keys(),
+        remaining_beside=account.stacks("ReportFlow-dev"),
+        refusal=refusal.stdout,
+        secret=json.loads(keys.get_secret_value(SecretId=secret)["SecretString"]) | {"was": stored},
+        pdf=backend.client("s3").get_object(Bucket=bucket, Key="a-job")["Body"].read(),
+        job=tables.get_item(TableName=table, Key={"jobId": {"S": "a-job"}})["Item"],
+        messages=[
+            message["Body"]
+            for message in backend.client("sqs").receive_message(QueueUrl=queue)["Messages"]
+        ],
+        stacks_left=account.stacks(PREFIX),
+    )
+
+
+def test_an_upgrade_from_the_last_release_replaces_nothing(story: Story) -> None:
+    assert story.released
+    assert story.upgraded.items() >= story.released.items()
+    assert len(story.upgraded) > len(story.released)
+
+
+def test_after_a_deployment_there_are_no_differences(story: Story) -> None:
+    assert "Number of stacks with differences: 0" in story.differences_after_upgrade
+
+
+def test_a_changed_setting_arrives_and_replaces_nothing(story: Story) -> None:
+    assert story.changed == story.upgraded
+    assert story.log_retention_days == {14}
+
+
+def test_a_second_environment_is_another(story: Story) -> None:
+    assert story.beside.keys() >= story.released.keys()
+    # A stage's id is its name, within its API.
+    assert set(story.beside.values()) & set(story.changed.values()) <= {"$default"}
+
+
+def test_what_may_go_is_gone_once_its_archive_was_emptied(story: Story) -> None:
+    assert story.left_in_emptied == set()
+    assert story.remaining_beside == set()
+
+
+def test_what_is_retained_is_not_destroyed_by_mistake(story: Story) -> None:
+    assert "TerminationProtection" in story.refusal
+
+
+def test_destroyed_stacks_leave_what_holds_data(story: Story) -> None:
+    assert story.stacks_left == set()
+    assert story.pdf == b"%PDF-1.7"
+    assert story.job["status"] == {"S": "ARCHIVED"}
+    assert story.messages == ["a message"]
+
+
+def test_the_keys_that_were_filled_in_outlive_everything(story: Story) -> None:
+    was = story.secret["was"]
+    assert was["webhookToken"]
+    assert {key: story.secret[key] for key in (*KEYS, "webhookToken")} == {
+        **KEYS,
+        "webhookToken": was["webhookToken"],
+    }
