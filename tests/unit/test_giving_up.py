@@ -125,6 +125,32 @@ def test_a_payload_that_goes_after_the_claim_ends_the_job_that_stood_in_it(
     assert item(record.message_id) == {}
 
 
+def test_a_payload_that_goes_after_the_202_leaves_the_job_its_check(
+    *,
+    submission: Submission,
+    queues: QueuePair,
+    ordered: QueuePair,
+    aws: Backend,
+    bucket: str,
+    item: Items,
+    clock: Clock,
+    put_payload: Callable[[bytes], None],
+) -> None:
+    """Whoever submitted it may have died before ordering the check."""
+    put_payload(message_body().encode())
+    record = queues.deliver(pointer(bucket))
+    assert submission(record, next_invocation(clock)) is Outcome.SUBMITTED
+    ordered.receive()
+    aws.client("s3").delete_object(Bucket=bucket, Key="payload")
+    last = replace(redelivered(record), receive_count=PAYLOAD_RECEIVES)
+
+    assert submission(last, next_invocation(clock)) is Outcome.DUPLICATE
+
+    assert item(JOB_ID)["status"] == "SUBMITTED"
+    assert len(ordered.receive()) == 1
+    assert queues.dead_letters() == []
+
+
 @pytest.mark.parametrize("begun", ["not at all", "given back", "by a submitter that died"])
 def test_at_its_age_a_message_ends_with_its_job_however_far_that_was(
     *,

@@ -332,7 +332,9 @@ def test_a_job_is_found_by_the_message_that_began_it(story: Story) -> None:
 
     assert story.jobs.find_begun(begun.message_id, START) == begun
     assert story.jobs.find_begun("another message", START) is None
-    story.submit(begun)
+    submitted = story.submit(begun)
+    assert story.jobs.find_begun(begun.message_id, START) == submitted
+    assert story.jobs.archived(submitted, ARCHIVED, story.clock())
     assert story.jobs.find_begun(begun.message_id, START) is None
 
 

@@ -174,7 +174,7 @@ class Jobs(Protocol):
         """
 
     def find_begun(self, message_id: str, since: datetime) -> Job | None:
-        """The job that this message began: in `SUBMITTING`, or `FAILED` `since`."""
+        """The job that this message began: in `SUBMITTING`, or `SUBMITTED` or `FAILED` `since`."""
 
     def adopt(self, job: Job, file_id: str, uuid: str, now: datetime) -> bool:
         """Record that an unanswered submission has made this file. False: it was settled before."""

@@ -184,6 +184,7 @@ class JobsTable:
         """See `Jobs.find_begun`. The index lags behind the table."""
         found = chain(
             self._find(JobStatus.SUBMITTING, "messageId", message_id),
+            self._find(JobStatus.SUBMITTED, "messageId", message_id, since),
             self._find(JobStatus.FAILED, "messageId", message_id, since),
         )
         return next((job for job in found if job.message_id == message_id), None)
