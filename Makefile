@@ -35,7 +35,7 @@ demo: .venv/installed
 
 .PHONY: test
 test: lint
-	@$(PYTHON) -m pytest --numprocesses 3 --dist loadfile
+	@$(PYTHON) -m pytest --numprocesses 2 --dist loadfile
 
 SEEDS ?= 200
 JOBS ?= 50
