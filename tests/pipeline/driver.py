@@ -85,11 +85,12 @@ class Driver:
     def ended(
         self, job_id: str, seconds: float = 30, ends: Collection[str] = ENDED
     ) -> dict[str, str]:
-        """The job's record once it has ended in one of these ways."""
+        """The job's record once it has ended in one of these ways and that was announced."""
 
         def look() -> dict[str, str] | None:
             job = self.job(job_id)
-            return job if job and job["status"] in ends else None
+            ended = job and job["status"] in ends and "unannouncedAt" not in job
+            return job if ended else None
 
         return until(look, seconds, f"the end of {job_id}, now {self.job(job_id)}")
 
