@@ -1,6 +1,7 @@
 """What all tests stand on: an environment without a developer's AWS settings, an emulated AWS."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -21,6 +22,13 @@ def _neutral_environment() -> Iterator[None]:
         patch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> None:
+    """Programs that tests start hear Ctrl-C, though a shell's background job ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
