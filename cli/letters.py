@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from functools import cached_property
 from itertools import batched
@@ -49,12 +50,16 @@ class QueueName(StrEnum):
 
 @dataclass(frozen=True)
 class Letter:
-    """One dead letter, and the receipt by which it is deleted or given back."""
+    """One dead letter, and the receipt by which it is deleted or given back.
+
+    `sent_at` and `seen_at`, when it was handed out, are SQS's times; the latter in whole seconds.
+    """
 
     message_id: str
     receipt: str = field(repr=False)
     body: str = field(repr=False)
     sent_at: datetime
+    seen_at: datetime
     attributes: "dict[str, MessageAttributeValueTypeDef]" = field(repr=False)
 
     @cached_property
@@ -219,7 +224,8 @@ class DeadLetters:
             MessageAttributeNames=["All"],
             MessageSystemAttributeNames=["SentTimestamp"],
         )
-        return [_letter(message) for message in answer.get("Messages", [])]
+        seen_at = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+        return [_letter(message, seen_at) for message in answer.get("Messages", [])]
 
 
 def dead_letters(target: Target) -> dict[QueueName, DeadLetters]:
@@ -248,7 +254,7 @@ def depth(sqs: "SQSClient", queue_url: str) -> Depth:
     )
 
 
-def _letter(message: "MessageTypeDef") -> Letter:
+def _letter(message: "MessageTypeDef", seen_at: datetime) -> Letter:
     attributes: dict[str, Any] = {
         name: {key: value for key, value in attribute.items() if isinstance(value, str | bytes)}
         for name, attribute in message.get("MessageAttributes", {}).items()
@@ -259,5 +265,6 @@ def _letter(message: "MessageTypeDef") -> Letter:
         receipt=message["ReceiptHandle"],
         body=message["Body"],
         sent_at=datetime.fromtimestamp(sent, UTC),
+        seen_at=seen_at,
         attributes=attributes,
     )

@@ -6,19 +6,27 @@ the same job, and the functions know a job that they have seen.
 Downloads go before requests: their PDFs are made and paid for, and ReportFlow keeps them for a
 limited time only. A job may lie in both queues, because upstream sent it again after a failure. As
 long as its record says that the PDF was made and only the archive lacks it, its request stays:
-submitting it would make a second PDF. Of several letters of a job one goes at a time.
+submitting it would make a second PDF.
+
+A job may have several letters in a queue, too. Those that ask for the same go as one message. A
+webhook and a check go both, as they do in any job's life. Two requests with the same document side
+by side could make two PDFs, where the first fails at once; and of two documents only one can be the
+job's. A letter that was sent after its job's first one went is that one come back, and stays.
 """
 
 import time
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from cli import sending
 from cli.letters import LOOK_SECONDS, DeadLetters, Letter, QueueName, Selection
 from cli.records import Record, Records
+from reportflow.errors import Permanent
 from reportflow.jobs import JobStatus, Step
+from reportflow.messages import parse_request
 from reportflow.queues import MAX_BATCH
 
 if TYPE_CHECKING:
@@ -30,11 +38,19 @@ OUTCOME_UNKNOWN: Final = "OUTCOME_UNKNOWN"
 """Its redrive may make a second PDF: never meant unless named, by the reason or the job."""
 
 
-_ONE_AT_A_TIME: Final = "another letter of the job goes first: run it again when the job has ended"
-_MADE: Final = (
-    "its PDF is made and not archived: redrive the job's download, or send the request all the "
-    "same with --again"
+_CAME_BACK: Final = "it came back meanwhile: mend what it says, then run it again"
+_ANOTHER_DOCUMENT: Final = (
+    "another document of the same jobId went: run it again when that job has ended"
 )
+_MADE: Final = (
+    "its PDF is made and not archived: redrive the job's download and run it again when the job "
+    "has ended, or send the request all the same with --again"
+)
+_MAY_BE_MADE: Final = (
+    "the job's submission was never answered: look in ReportFlow for its PDF, then name the job "
+    "with --job"
+)
+_SAME: Final = "together with another letter that asks for the same"
 
 
 class Fate(StrEnum):
@@ -52,6 +68,22 @@ class Handled:
     letter: Letter
     fate: Fate
     why: str = ""
+
+
+@dataclass
+class _Gone:
+    """What went of a job in this run, and when its first letter was handed out."""
+
+    since: datetime
+    works: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What one message brings about, and all letters of a batch that ask for it."""
+
+    name: str
+    letters: list[Letter] = field(default_factory=list)
 
 
 class Pace:
@@ -107,58 +139,91 @@ class Redrive:
 
     def __call__(self, *, dry_run: bool = False) -> Iterator[Handled]:
         """Go through the queue once. A job that fails again meanwhile waits for the next time."""
-        gone: set[str] = set()
+        gone: dict[str, _Gone] = {}
         with self._queue.look(self._pace.batch_size) as batches:
             for batch in batches:
                 meant = [letter for letter in batch if self._is_meant(letter)]
-                safe = yield from self._held_back(meant, gone)
-                gone.update(letter.job_id for letter in safe)
-                if dry_run:
-                    yield from (Handled(letter, Fate.REDRIVEN) for letter in safe)
-                    continue
-                if safe:
+                works = yield from self._held_back(meant, gone)
+                fresh = [work for work in works if not _is_gone(work, gone)]
+                if fresh and not dry_run:
                     self._pace.wait()
-                    yield from self._send(safe)
-                    self._pace.spend(len(safe))
+                refused = {} if dry_run else self._send(fresh)
+                yield from self._settle(works, refused, dry_run=dry_run)
+                for work in works:
+                    if work.name not in refused:
+                        first = work.letters[0]
+                        since = gone.setdefault(first.job_id, _Gone(first.seen_at))
+                        since.works.add(work.name)
+                if not dry_run:
+                    self._pace.spend(len(fresh))
 
     def _is_meant(self, letter: Letter) -> bool:
-        named = bool(self._selection.job_ids) or OUTCOME_UNKNOWN in self._selection.reasons
-        return self._selection.has(letter) and (named or letter.reason != OUTCOME_UNKNOWN)
+        return self._selection.has(letter) and (
+            self._names_unknown_outcomes or letter.reason != OUTCOME_UNKNOWN
+        )
+
+    @property
+    def _names_unknown_outcomes(self) -> bool:
+        return bool(self._selection.job_ids) or OUTCOME_UNKNOWN in self._selection.reasons
 
     def _held_back(
-        self, letters: Sequence[Letter], gone: Collection[str]
-    ) -> Generator[Handled, None, list[Letter]]:
-        """Tell which letters stay; returns the others, one a job. `gone` have gone before."""
+        self, letters: Sequence[Letter], gone: Mapping[str, _Gone]
+    ) -> Generator[Handled, None, list[_Work]]:
+        """Tell which letters stay; returns the others by what they ask for."""
         known: Mapping[str, Record] = {}
         if self._queue.name is QueueName.REQUESTS and not self._again:
             known = self._records.get(sorted({letter.job_id for letter in letters}))
-        safe: dict[str, Letter] = {}
+        works: dict[str, _Work] = {}
+        asked = {job_id: set(before.works) for job_id, before in gone.items()}
         for letter in letters:
-            if letter.job_id in gone or letter.job_id in safe:
-                yield Handled(letter, Fate.HELD, _ONE_AT_A_TIME)
-            elif _is_made(known.get(letter.job_id)):
-                yield Handled(letter, Fate.HELD, _MADE)
+            name = f"{letter.job_id} {_asks_for(letter)}"
+            before, of_job = gone.get(letter.job_id), asked.setdefault(letter.job_id, set())
+            if before is not None and letter.sent_at >= before.since:
+                yield Handled(letter, Fate.HELD, _CAME_BACK)
+            elif self._queue.name is QueueName.REQUESTS and of_job and name not in of_job:
+                yield Handled(letter, Fate.HELD, _ANOTHER_DOCUMENT)
+            elif not of_job and (why := self._why_unsafe(known.get(letter.job_id))):
+                yield Handled(letter, Fate.HELD, why)
             else:
-                safe[letter.job_id] = letter
-        return list(safe.values())
+                of_job.add(name)
+                works.setdefault(name, _Work(name)).letters.append(letter)
+        return list(works.values())
 
-    def _send(self, letters: Sequence[Letter]) -> Iterator[Handled]:
-        by_id = {letter.message_id: letter for letter in letters}
-        outgoing = [self._outgoing(letter) for letter in letters]
-        for batch in sending.batches(outgoing):
-            answers = list(sending.send(self._sqs, self._queue.source_url, batch))
-            gone = [by_id[sent.key] for sent in answers if sent.refused is None]
-            left = {letter.message_id for letter in self._queue.delete(gone)}
-            for sent in answers:
-                letter = by_id[sent.key]
-                if sent.refused is not None:
-                    yield Handled(letter, Fate.REFUSED, sent.refused)
+    def _why_unsafe(self, record: Record | None) -> str:
+        """Why a request would make a second PDF; empty where it would not."""
+        if record is None or record["status"] != JobStatus.FAILED:
+            return ""
+        if record.get("failedStep") == Step.ARCHIVE and "fileId" in record:
+            return _MADE
+        unknown = record.get("errorCode") == OUTCOME_UNKNOWN and not self._names_unknown_outcomes
+        return _MAY_BE_MADE if unknown else ""
+
+    def _send(self, works: Sequence[_Work]) -> Mapping[str, str]:
+        """Send one message for each; returns why SQS refused which."""
+        outgoing = [self._outgoing(work.name, work.letters[0]) for work in works]
+        return {
+            sent.key: sent.refused
+            for sent in sending.send(self._sqs, self._queue.source_url, outgoing)
+            if sent.refused is not None
+        }
+
+    def _settle(
+        self, works: Sequence[_Work], refused: Mapping[str, str], *, dry_run: bool
+    ) -> Iterator[Handled]:
+        """Delete the letters of what went, and tell of all."""
+        went = [letter for work in works if work.name not in refused for letter in work.letters]
+        left = [] if dry_run else self._queue.delete(went)
+        for work in works:
+            for number, letter in enumerate(work.letters):
+                if work.name in refused:
+                    yield Handled(letter, Fate.REFUSED, refused[work.name])
+                elif letter in left:
+                    yield Handled(letter, Fate.REDRIVEN, "sent, and not deleted here")
                 else:
-                    twice = "sent, and not deleted here" if sent.key in left else ""
-                    yield Handled(letter, Fate.REDRIVEN, twice)
+                    yield Handled(letter, Fate.REDRIVEN, _SAME if number else "")
 
-    def _outgoing(self, letter: Letter) -> sending.Outgoing:
-        """The letter as it is.
+    def _outgoing(self, key: str, letter: Letter) -> sending.Outgoing:
+        """The letter as it is, under a key of ours.
 
         One that SQS itself moved may name no job. Its job has the message's id, which the new
         message will not have.
@@ -166,14 +231,17 @@ class Redrive:
         attributes = dict(letter.attributes)
         if self._queue.name is QueueName.REQUESTS and not letter.names_its_job:
             attributes["jobId"] = {"DataType": "String", "StringValue": letter.message_id}
-        return sending.Outgoing(letter.message_id, letter.body, attributes)
+        return sending.Outgoing(key, letter.body, attributes)
 
 
-def _is_made(record: Record | None) -> bool:
-    """Whether ReportFlow made the job's PDF, which then could not be archived."""
-    return (
-        record is not None
-        and record["status"] == JobStatus.FAILED
-        and record.get("failedStep") == Step.ARCHIVE
-        and "fileId" in record
-    )
+def _asks_for(letter: Letter) -> str:
+    """The document of a request, by its digest; of anything else the body itself."""
+    try:
+        return parse_request(letter.body.encode()).digest
+    except Permanent:
+        return letter.body
+
+
+def _is_gone(work: _Work, gone: Mapping[str, _Gone]) -> bool:
+    before = gone.get(work.letters[0].job_id)
+    return before is not None and work.name in before.works

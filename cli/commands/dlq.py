@@ -49,21 +49,25 @@ def list_letters(
     newer_than: NewerThan = None,
     as_json: Json = False,
 ) -> None:
-    """List dead letters, and leave them where they are. Status 1: there are some."""
+    """List dead letters, and leave them where they are. Status 1: there are some.
+
+    The status is the job's: one that is ARCHIVED has ended well since, by another message.
+    """
     from cli import output
 
     selection = _selection(reason, job, older_than, newer_than)
     count = 0
     rows = []
-    for name, letter in _looked(target_of(context), queue, selection):
+    for name, letter, status in _looked(target_of(context), queue, selection):
         count += 1
         if as_json:
-            output.json_line({"queue": name, **letter.summary()})
+            output.json_line({"queue": name, "status": status, **letter.summary()})
         else:
             age = output.age(letter.sent_at)
-            rows.append((name, letter.job_id, letter.reason, age, letter.message))
+            rows.append((name, letter.job_id, status or "", letter.reason, age, letter.message))
     if rows:
-        output.out().print(output.table(("queue", "job", "reason", "age", "message"), rows))
+        columns = ("queue", "job", "status", "reason", "age", "message")
+        output.out().print(output.table(columns, rows))
     if not as_json:
         output.tell(f"{count} dead letters.")
     if count:
@@ -83,38 +87,45 @@ def explain(
 
     Without a code it looks at the dead letters. Status 1: there are some.
     """
-    from cli import output, reasons
+    from cli import output
     from cli.letters import Selection
 
     letters: dict[str, list[Letter]] = {code: [] for code in codes}
+    archived: Counter[str] = Counter()
     if not codes:
-        for _, letter in _looked(target_of(context), None, Selection()):
+        for _, letter, status in _looked(target_of(context), None, Selection()):
             letters.setdefault(letter.reason, []).append(letter)
+            archived[letter.reason] += status == "ARCHIVED"
     for code, those in letters.items():
-        reason = reasons.explain(code)
-        oldest = min(those, key=lambda letter: letter.sent_at, default=None)
-        if as_json:
-            about = {"letters": len(those), "oldest": oldest and oldest.summary()} if those else {}
-            output.json_line(
-                {"errorCode": code, "meaning": reason.meaning, "remedy": reason.remedy, **about}
-            )
-            continue
-        console = output.out()
-        number = f" ({len(those)})" if those else ""
-        console.print(f"[bold]{code}[/]{number}: {reason.meaning}.")
-        console.print(f"  What to do: {reason.remedy}.", markup=False)
-        if oldest:
-            when = output.age(oldest.sent_at)
-            console.print(
-                f"  The oldest, {when}: job {oldest.job_id}: {oldest.message}", markup=False
-            )
-        if code != "(none)":
-            console.print(f"  python -m cli dlq redrive --reason {code}", markup=False)
-            console.print(f"  python -m cli dlq drop --reason {code}", markup=False)
+        _explain(code, those, archived[code], as_json=as_json)
     if not letters:
         output.tell("There are no dead letters.")
     if any(letters.values()):
         raise typer.Exit(1)
+
+
+def _explain(code: str, letters: "list[Letter]", archived: int, *, as_json: bool) -> None:
+    from cli import output, reasons
+
+    reason = reasons.explain(code)
+    oldest = min(letters, key=lambda letter: letter.sent_at, default=None)
+    if as_json:
+        about: dict[str, object] = {"letters": len(letters), "archived": archived}
+        said = {"errorCode": code, "meaning": reason.meaning, "remedy": reason.remedy}
+        output.json_line(said | (about | {"oldest": oldest.summary()} if oldest else {}))
+        return
+    console = output.out()
+    number = f" ({len(letters)})" if letters else ""
+    console.print(f"[bold]{code}[/]{number}: {reason.meaning}.")
+    console.print(f"  What to do: {reason.remedy}.", markup=False)
+    if oldest:
+        when = output.age(oldest.sent_at)
+        console.print(f"  The oldest, {when}: job {oldest.job_id}: {oldest.message}", markup=False)
+    if archived:
+        console.print(f"  Archived since: the jobs of {archived}.", markup=False)
+    if code != "(none)":
+        console.print(f"  python -m cli dlq redrive --reason {code}", markup=False)
+        console.print(f"  python -m cli dlq drop --reason {code}", markup=False)
 
 
 @app.command()
@@ -145,9 +156,9 @@ def redrive(
     """Send dead letters back to where they came from.
 
     Downloads go first: their PDFs are made. A letter is sent, then deleted. Interrupted at any
-    point and run again, nothing is lost and nothing is made twice. A job that fails again
-    meanwhile is held back for the next time. OUTCOME_UNKNOWN goes only when named by --reason or
-    --job, since its PDF may be there already.
+    point and run again, nothing is lost and nothing is made twice. Letters of one job that ask for
+    the same go as one message. A job that fails again meanwhile is held back for the next time.
+    OUTCOME_UNKNOWN goes only when named by --reason or --job, since its PDF may be there already.
 
     Status 1: a letter stayed that was meant.
     """
@@ -216,7 +227,7 @@ def drop(
     if not yes:
         if not sys.stdin.isatty():
             raise typer.BadParameter("nobody is there to be asked", param_hint="--yes")
-        reasons = Counter(letter.reason for _, letter in _looked(target, queue, selection))
+        reasons = Counter(letter.reason for _, letter, _ in _looked(target, queue, selection))
         told = ", ".join(f"{code}: {count}" for code, count in reasons.most_common())
         if not told:
             output.tell("There are no such dead letters.")
@@ -271,10 +282,12 @@ def _queues(target: "Target", name: str | None) -> "dict[QueueName, DeadLetters]
 
 def _looked(
     target: "Target", queue: str | None, selection: "Selection"
-) -> "Iterator[tuple[QueueName, Letter]]":
-    """The letters that are meant, left where they are."""
+) -> "Iterator[tuple[QueueName, Letter, str | None]]":
+    """The letters that are meant, left where they are, each with its job's status."""
     from cli import output
+    from cli.records import Records
 
+    records = Records(target.dynamodb, target.jobs_table)
     queues = _queues(target, queue)
     with output.progress() as progress:
         bar = progress.add_task("look", total=sum(each.depth().total for each in queues.values()))
@@ -282,7 +295,10 @@ def _looked(
             with letters.look() as batches:
                 for batch in batches:
                     progress.advance(bar, len(batch))
-                    yield from ((name, letter) for letter in batch if selection.has(letter))
+                    meant = [letter for letter in batch if selection.has(letter)]
+                    known = records.get(sorted({letter.job_id for letter in meant}))
+                    for letter in meant:
+                        yield name, letter, known.get(letter.job_id, {}).get("status")
     _tell_hidden(queues)
 
 

@@ -1,6 +1,7 @@
 """Dead letters: found, sent back in a safe order and at a pace, dropped with a copy."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from cli.records import Records
 from cli.redrive import Fate, Handled, Pace, Redrive
 from cli.target import Target
 from tests.cli.conftest import Cli
-from tests.pipeline.driver import Driver, body, new_id
+from tests.pipeline.driver import Driver, body, new_id, until
 
 type Send = Callable[..., str]
 
@@ -196,16 +197,105 @@ def test_a_download_of_such_a_job_goes(still: Target, downloads: DeadLetters) ->
     assert [handled.fate for handled in redrive(still, downloads)] == [Fate.REDRIVEN]
 
 
-def test_of_a_jobs_letters_one_goes_at_a_time(
+def test_letters_that_ask_for_the_same_go_as_one_message(
+    still: Target, requests: DeadLetters, send: Send
+) -> None:
+    """Two such requests side by side could make two PDFs, where the first fails at once."""
+    send("twice")
+    send("twice", "HTTP_502", json.dumps({**body("twice"), "metadata": {"tenant": "acme"}}))
+
+    fates = [handled.fate for handled in redrive(still, requests)]
+
+    assert fates == [Fate.REDRIVEN, Fate.REDRIVEN]
+    assert len(received(still, still.request_queue_url)) == 1
+    assert depth(still.sqs, requests.url).total == 0
+
+
+def test_of_two_documents_of_a_job_one_goes(
     still: Target, requests: DeadLetters, send: Send
 ) -> None:
     send("twice")
-    send("twice")
+    send("twice", "JOB_ID_REUSED", json.dumps(body("twice", version=2)))
 
     fates = sorted(handled.fate for handled in redrive(still, requests))
 
     assert fates == [Fate.HELD, Fate.REDRIVEN]
     assert len(received(still, still.request_queue_url)) == 1
+
+
+def test_webhook_and_check_of_a_job_go_in_one_run(still: Target, downloads: DeadLetters) -> None:
+    bodies = [{"kind": "completed", "fileId": "file_1"}, {"kind": "check", "jobId": "a"}]
+    for text in map(json.dumps, bodies):
+        still.sqs.send_message(
+            QueueUrl=downloads.url,
+            MessageBody=text,
+            MessageAttributes={"jobId": {"DataType": "String", "StringValue": "a"}},
+        )
+
+    fates = [handled.fate for handled in redrive(still, downloads)]
+
+    assert fates == [Fate.REDRIVEN, Fate.REDRIVEN]
+    sent = [json.loads(message["Body"]) for message in received(still, still.download_queue_url)]
+    assert sorted(sent, key=str) == sorted(bodies, key=str)
+    assert depth(still.sqs, downloads.url).total == 0
+
+
+def test_what_was_there_goes_in_later_batches_too_and_what_came_back_does_not(
+    still: Target, requests: DeadLetters, send: Send
+) -> None:
+    """Both letters of a job were there when the run began; a third comes from the first."""
+    send("a")
+    send("a")
+    full_second = int(time.time()) + 1
+    until(lambda: time.time() > full_second or None, 2, "a new second of SQS's clock")
+    returned: list[str] = []
+
+    def give_up(**_: Any) -> None:
+        if not returned:
+            returned.append(send("a", "HTTP_503"))
+
+    event = "after-call.sqs.SendMessageBatch"
+    still.sqs.meta.events.register(event, give_up)
+    try:
+        told = redrive(still, requests, pace=Pace(2, sleep=lambda _: None))
+    finally:
+        still.sqs.meta.events.unregister(event, give_up)
+
+    fates = [(handled.letter.reason, handled.fate) for handled in told]
+    redriven = ("HTTP_500", Fate.REDRIVEN)
+    assert sorted(fates) == [redriven, redriven, ("HTTP_503", Fate.HELD)]
+    assert depth(still.sqs, requests.url).total == 1
+
+
+def test_a_request_goes_not_while_its_jobs_outcome_is_unknown(
+    still: Target, requests: DeadLetters, send: Send
+) -> None:
+    """Its own letter is older and says something else."""
+    job_id = new_id("unknown")
+    failed(still, job_id, failedStep="submit", errorCode="OUTCOME_UNKNOWN")
+    send(job_id)
+
+    assert [handled.fate for handled in redrive(still, requests)] == [Fate.HELD]
+    named = Selection(job_ids=frozenset({job_id}))
+    assert [handled.fate for handled in redrive(still, requests, named)] == [Fate.REDRIVEN]
+
+
+def test_letters_of_archived_jobs_are_shown_as_such(
+    still: Target, still_cli: Cli, send: Send
+) -> None:
+    job_id = new_id("archived")
+    failed(still, job_id, status="ARCHIVED")
+    send(job_id)
+    send("never-seen", "NOT_A_PDF")
+
+    listed = {letter["jobId"]: letter["status"] for letter in still_cli.json("dlq", "list")}
+    [row] = [line for line in still_cli("dlq", "list").stdout.splitlines() if job_id in line]
+    explained = {line["errorCode"]: line["archived"] for line in still_cli.json("dlq", "explain")}
+
+    assert listed == {job_id: "ARCHIVED", "never-seen": None}
+    assert "ARCHIVED" in row
+    assert explained == {"HTTP_500": 1, "NOT_A_PDF": 0}
+    assert "Archived since: the jobs of 1." in still_cli("dlq", "explain").stdout
 
 
 @pytest.mark.parametrize("operation", ["SendMessageBatch", "DeleteMessageBatch"])

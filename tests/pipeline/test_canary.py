@@ -4,9 +4,12 @@ import json
 
 import requests
 
+from local.emulator.fault_plan import Call
+from local.emulator.faults import Status
 from local.system import System
 from tests.pipeline.driver import INVOICE, Driver, body, new_id
-from tests.properties.canary import APP_KEY, PARAMS, SECRET_KEY
+from tests.pipeline.faulty import on
+from tests.properties.canary import APP_KEY, PARAMS, QUOTED, SECRET_KEY
 from tests.properties.leaks import leaks, secrets_of
 
 TIMEOUT_SECONDS = 30
@@ -43,6 +46,36 @@ def test_no_canary_is_where_it_does_not_belong(system: System, driver: Driver) -
     assert leaks(system, secrets) == []
     # A dead letter holds the body unchanged, and the PDF shows what it was asked to.
     assert leaks(system, {"params": PARAMS}, without=("dead letters: body", "pdf")) == []
+
+
+def test_what_a_refusal_quotes_is_in_the_record_and_the_letter_and_in_no_log(
+    system: System, driver: Driver
+) -> None:
+    """ReportFlow's words may show a parameter; the name of an unknown field is the sender's."""
+    quoted, misspelt = new_id("quoted"), new_id("misspelt")
+    said = f"customerName: {QUOTED} is too long"
+    assert system.emulator is not None
+    system.emulator.faults.replace(
+        [
+            on(Call.SUBMIT, Status(503, said), prefix=quoted),
+            on(Call.SUBMIT, Status(400, said), prefix=quoted),
+        ]
+    )
+    try:
+        params = {"customerName": QUOTED}
+        driver.send(body(quoted, content={"fileName": f"{quoted}.pdf", "params": params}))
+        driver.send(body(misspelt, **{QUOTED: 1}))
+        ends = [driver.ended(job_id) for job_id in (quoted, misspelt)]
+    finally:
+        system.emulator.faults.replace([])
+
+    assert [end["errorCode"] for end in ends] == ["HTTP_400", "INVALID_MESSAGE"]
+    assert all(QUOTED in end["errorMessage"] for end in ends)
+    assert leaks(system, {"quoted": QUOTED}) == [
+        "quoted in dead letters: attributes",
+        "quoted in dead letters: body",
+        *sorted(f'quoted in item {{"S": "{job_id}"}}' for job_id in (quoted, misspelt)),
+    ]
 
 
 def test_what_is_written_anywhere_is_found(system: System, driver: Driver) -> None:

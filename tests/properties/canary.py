@@ -12,6 +12,9 @@ PREVIOUS_SIGNING_SECRET: Final = "whsec_Y2FuYXJ5LXByZXZpb3VzLXNpZ25pbmctc2VjcmV0
 PARAMS: Final = "canary!params!customer"
 """Has a character that no id has, so that nothing well-formed can carry it further."""
 
+QUOTED: Final = "canary!params!quoted"
+"""The same, where it may be quoted: in a job's reason."""
+
 SECRETS: Final = (
     CURRENT,
     PREVIOUS,

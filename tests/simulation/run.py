@@ -81,21 +81,31 @@ def simulate(seed: int, jobs: int, *, listening: bool = False, change: Change = 
     )
 
 
-def deliver_calmly(plan: Iterable[Sending], fates: Fates, *, seed: int = 0) -> World:
-    """Run messages through a world in which nothing goes wrong but what `fates` says.
+def deliver_calmly(
+    plan: Iterable[Sending],
+    fates: Fates,
+    *,
+    seed: int = 0,
+    max_attempts: int = 24,
+    change: Change = unchanged,
+) -> World:
+    """Run messages through a world in which nothing goes wrong but what `fates` and `change` say.
 
     The invariants are checked; the world is at rest.
     """
     rng = random.Random(seed)
     narrator = Narrator()
     surroundings = Surroundings(
-        settings=DeploymentSettings(workspace_id="acme", reportflow_url=""),
+        settings=DeploymentSettings(
+            workspace_id="acme", reportflow_url="", max_attempts=max_attempts
+        ),
     )
     with in_place_of_threads(narrator):
         world = World(rng, Chaos(rng, {}), fates, surroundings, narrator)
         for sending in plan:
             world.scheduler.after(sending.at, partial(world.send, sending))
-        world.scheduler.run(REST)
+        with change(world):
+            world.scheduler.run(REST)
     world.checker.finish()
     return world
 

@@ -340,12 +340,24 @@ def test_a_wrong_message_of_the_download_queue_is_refused_by_its_field(
     assert next(iter(changes)) in refused.value.message
 
 
+@pytest.mark.parametrize("name", ["canary", "a`b canary", "x - at `$.canary", "canary" * 50])
+def test_the_name_of_an_unknown_field_is_in_the_message_and_not_for_a_log(name: str) -> None:
+    with pytest.raises(Permanent) as refused:
+        parse_request(message_body(**{name: 1}).encode())
+
+    assert "canary" in refused.value.message
+    assert "unknown field" in refused.value.loggable
+    assert "canary" not in refused.value.loggable + str(refused.value) + repr(refused.value)
+
+
 @pytest.mark.parametrize(
     "changes", [{"jobId": "../job"}, {"jobId": ""}, {"jobId": None}, {"fileId": "file_1"}], ids=repr
 )
 def test_a_wrong_check_is_refused_by_its_field(changes: dict[str, Any]) -> None:
-    with pytest.raises(Permanent, match=next(iter(changes))):
+    with pytest.raises(Permanent) as refused:
         parse_download(check_body(**changes).encode())
+
+    assert next(iter(changes)) in refused.value.message
 
 
 @pytest.mark.parametrize("job_id", ["job-1", "j" * 128, "5b9c0f36-6a6c-4b7e-8d55-6a0a6d1f1c11"])

@@ -73,6 +73,8 @@ def test_a_refusal_is_translated_with_its_words(
     assert error.code == f"HTTP_{status}"
     for word in [message] if isinstance(message, str) else list(message):  # type: ignore[call-overload]  # the parameters above
         assert word in error.message
+        assert word not in error.loggable + str(error) + repr(error)
+    assert error.loggable == f"ReportFlow answered {status}"
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,6 @@ MEMORY_BYTES: Final = 1024 * 1024
 ADOPTION_AGE: Final = timedelta(seconds=2)
 """So long a file may be another job's whose 202 is just being stored, or not yet in the index."""
 
-ENDED: Final = frozenset({JobStatus.ARCHIVED, JobStatus.FAILED})
-
 DOWNLOAD_SHARE: Final = 0.75
 """Of the time an invocation has; the rest is kept for the archive and the record."""
 
@@ -173,7 +171,7 @@ class Archiving:
         if job is None:
             logger().info("not ours", extra={"job_id": check.job_id})
             return Outcome.NOT_OURS
-        redriven = "errorCode" in record.attributes
+        redriven = _is_redriven(record)
         if job.status is not JobStatus.SUBMITTED and not (
             redriven and job.status is JobStatus.FAILED and job.file_id
         ):
@@ -188,7 +186,7 @@ class Archiving:
         except Retryable as error:
             if remaining > timedelta():
                 wait = min(self._policy.check_interval, remaining)
-                held = Held(error.code, error.message, delay_seconds=wait.total_seconds())
+                held = Held.of(error, delay_seconds=wait.total_seconds())
                 held.job_id = job.job_id
                 raise held from error
             late = Permanent(
@@ -210,7 +208,8 @@ class Archiving:
         """Count the failure and let the message come again, or fail the job at its last retry."""
         error.job_id = job.job_id
         if error.costs_retry:
-            if job.failed_attempts + 1 >= self._policy.max_attempts:
+            last = job.failed_attempts + 1 >= self._policy.max_attempts
+            if last or self._is_told(record, job, job, error):
                 return self._fail(record, job, error)
             self._jobs.count_retry(job, self._clock())
         raise error
@@ -272,15 +271,38 @@ class Archiving:
             ) from error
 
     def _fail(self, record: Record, job: Job, error: PipelineError) -> Outcome:
-        standing = self._jobs.get(job.job_id)
-        if standing is not None and standing.status in ENDED and standing != job:
-            # Another delivery has ended it meanwhile.
+        standing = self._jobs.get(job.job_id) or job
+        if standing.status is JobStatus.ARCHIVED or self._is_told(record, job, standing, error):
             return _duplicate(standing)
-        if archived := self._archive.find(job):
+        if archived := self._stored(record, job):
             return self._record(job, archived)
         outcome = self._dead_letter(record, job.job_id, error)
         self._jobs.failed(job, error, Step.ARCHIVE, self._clock())
         return outcome
+
+    def _stored(self, record: Record, job: Job) -> ArchivedFile | None:
+        """The job's PDF, where an attempt stored it and died before it said so.
+
+        A message that cannot come again does not wait for an answer: redriven, it finds the PDF.
+        """
+        try:
+            return self._archive.find(job)
+        except Retryable:
+            if self._policy.patience.ends(record, self._clock()) is None:
+                raise
+            return None
+
+    def _is_told(self, record: Record, job: Job, standing: Job, error: PipelineError) -> bool:
+        """Whether another message's dead letter tells of the job's failure already.
+
+        It does where another delivery has failed the job meanwhile, or for the same reason before.
+        A redriven message is itself the letter that tells, and leaves another.
+        """
+        return (
+            standing.status is JobStatus.FAILED
+            and not _is_redriven(record)
+            and (standing != job or standing.error_code == error.code)
+        )
 
     def _finished(self, job: Job) -> Outcome:
         """The message's work was done before, all but the announcement perhaps."""
@@ -292,10 +314,15 @@ class Archiving:
         self._queue.dead_letter(record, error, Step.ARCHIVE, job_id)
         logger().error(
             "failed",
-            extra={"job_id": job_id, "error_code": error.code, "error_message": error.message},
+            extra={"job_id": job_id, "error_code": error.code, "error_message": error.loggable},
         )
         count(error.code, Failed=1)
         return Outcome.FAILED
+
+
+def _is_redriven(record: Record) -> bool:
+    """Whether it was a dead letter, whose reason it still carries."""
+    return "errorCode" in record.attributes
 
 
 def _duplicate(job: Job) -> Outcome:

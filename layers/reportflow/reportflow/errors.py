@@ -5,6 +5,7 @@
     │   ├── Unavailable       AWS refused or did not answer
     │   ├── Throttled         asked to slow down: costs no retry
     │   ├── Held              waits for something that is not this job's doing: costs no retry
+    │   │   └── Paced         our own rate limit has no slot for it soon enough
     │   ├── FileMissing       ReportFlow has no such file, or not yet: costs no retry
     │   ├── OutOfTime         the invocation ends before the work could: costs no retry
     │   └── CredentialsRefused  the keys are wrong or missing: an outage, costs no retry
@@ -16,26 +17,31 @@ Each outside system is translated to these in one function: `service.translate_s
 `service.translate_exception` for ReportFlow, `aws.translate` for AWS.
 """
 
-from typing import override
+from datetime import timedelta
+from typing import Self, override
 
 
 class PipelineError(Exception):
     """A failure with a stable code for programs and a message that says what to do.
 
-    Neither may hold a key, a token or anything of a customer's `params`: both are logged, kept on
-    the job and sent to the dead-letter queue. `job_id` is set where the job is known.
+    `message` goes where the customer's data is: to the job's record, the dead letter and the event.
+    What it quotes of others may hold a value of `params`. `loggable` is the same in our own words
+    only, and all that a log or a traceback shows. Neither may hold a key or a token. `job_id` is
+    set where the job is known.
     """
 
     job_id: str | None = None
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(code, message)
+    def __init__(self, code: str, message: str, *, loggable: str | None = None) -> None:
+        """`loggable` is given where `message` quotes somebody."""
         self.code = code
         self.message = message
+        self.loggable = message if loggable is None else loggable
+        super().__init__(code, self.loggable)
 
     @override
     def __str__(self) -> str:
-        return f"{self.code}: {self.message}"
+        return f"{self.code}: {self.loggable}"
 
 
 class Retryable(PipelineError):
@@ -46,9 +52,23 @@ class Retryable(PipelineError):
 
     costs_retry = True
 
-    def __init__(self, code: str, message: str, *, delay_seconds: float | None = None) -> None:
-        super().__init__(code, message)
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        loggable: str | None = None,
+        delay_seconds: float | None = None,
+    ) -> None:
+        super().__init__(code, message, loggable=loggable)
         self.delay_seconds = delay_seconds
+
+    @classmethod
+    def of(cls, error: PipelineError, *, delay_seconds: float | None = None) -> Self:
+        """The same failure as one of this kind."""
+        same = cls(error.code, error.message, loggable=error.loggable, delay_seconds=delay_seconds)
+        same.job_id = error.job_id
+        return same
 
 
 class Unavailable(Retryable):
@@ -65,6 +85,17 @@ class Held(Retryable):
     """Waits for another delivery or event, not for a repair: no retry is used up."""
 
     costs_retry = False
+
+
+class Paced(Held):
+    """The rate limit that we keep has no slot soon enough: nothing was sent."""
+
+    def __init__(self, delay: timedelta) -> None:
+        super().__init__(
+            "PACED",
+            "ReportFlow's rate limit is used up for the moment",
+            delay_seconds=delay.total_seconds(),
+        )
 
 
 class FileMissing(Retryable):

@@ -53,9 +53,9 @@ class Lease:
 class Job:
     """A job's record as far as decisions need it.
 
-    `message_id` is the message that began it last; `announced` is false while nobody outside has
-    been told of its end. `failed_attempts` counts towards the retry
-    budget of the state it is in. A file has the `url` of its 202 or, where that was lost, the
+    `message_id` is the message that began it last; `error_code` is why it failed last; `announced`
+    is false while nobody outside has been told of its end. `failed_attempts` counts towards the
+    retry budget of the state it is in. A file has the `url` of its 202 or, where that was lost, the
     `uuid` of its webhook.
     """
 
@@ -72,6 +72,7 @@ class Job:
     uuid: str = ""
     submitted_at: datetime | None = None
     failed_at: datetime | None = None
+    error_code: str = ""
     lease: Lease | None = None
     failed_attempts: int = 0
     possible_duplicates: int = 0

@@ -447,6 +447,7 @@ def _job(item: Item) -> Job:
         uuid=_string(item, "uuid"),
         submitted_at=_moment(item, "submittedAt") if "submittedAt" in item else None,
         failed_at=_moment(item, "failedAt") if "failedAt" in item else None,
+        error_code=_string(item, "errorCode"),
         lease=Lease(owner, _moment(item, "leaseExpiresAt")) if owner else None,
         failed_attempts=_number(item, "failedAttempts"),
         possible_duplicates=_number(item, "possibleDuplicates"),

@@ -4,6 +4,7 @@ import hashlib
 import re
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
+from threading import Lock
 from typing import Annotated, Final
 
 import msgspec
@@ -124,6 +125,8 @@ class _OnlyJobId(msgspec.Struct, rename="camel"):
     job_id: JobId
 
 
+_UNKNOWN_FIELD: Final = "unknown field; the dead letter and the job's record name it"
+
 _request_decoder: Final = msgspec.json.Decoder(GenerationRequest)
 _download_decoder: Final[msgspec.json.Decoder[Download]] = msgspec.json.Decoder(
     CompletedFile | Check
@@ -141,19 +144,16 @@ def parse_request(body: bytes) -> GenerationRequest:
         request = _request_decoder.decode(body)
         size = len(request.metadata_json().encode())
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Permanent("INVALID_MESSAGE", _explain(error)) from error
+        raise _invalid(_explain(error)) from error
     if not bytes(request.content.params).lstrip().startswith(b"{"):
-        raise Permanent("INVALID_MESSAGE", "content.params: expected an object")
+        raise _invalid("content.params: expected an object")
     try:
         # Reads the params to their end: what cannot be read is refused here, not at the claim.
         _ = request.digest
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Permanent("INVALID_MESSAGE", f"content.params: {_explain(error)}") from error
+        raise _invalid(f"content.params: {_explain(error)}") from error
     if size > MAX_METADATA_BYTES:
-        raise Permanent(
-            "INVALID_MESSAGE",
-            f"metadata: {size} bytes of JSON, at most {MAX_METADATA_BYTES} are kept",
-        )
+        raise _invalid(f"metadata: {size} bytes of JSON, at most {MAX_METADATA_BYTES} are kept")
     return request
 
 
@@ -166,8 +166,11 @@ def document_digest(design_id: str, version: int, file_name: str, params: msgspe
     Raises:
         msgspec.DecodeError, UnicodeDecodeError, RecursionError: `params` cannot be read.
     """
-    document = (design_id.lower(), version, file_name, _params_decoder.decode(params))
-    return hashlib.sha256(msgspec.json.encode(document, order="sorted")).hexdigest()
+    with _reading:
+        document = (design_id.lower(), version, file_name, _params_decoder.decode(params))
+        digest = hashlib.sha256(msgspec.json.encode(document, order="sorted")).hexdigest()
+        del document
+    return digest
 
 
 def _plain_number(text: str) -> msgspec.Raw:
@@ -185,6 +188,10 @@ def _plain_number(text: str) -> msgspec.Raw:
 
 
 _params_decoder: Final = msgspec.json.Decoder(float_hook=_plain_number)
+
+# Read, params take many times the memory of their text. A batch would read them side by side and
+# be no faster for it: the decoder holds the interpreter's lock.
+_reading: Final = Lock()
 
 
 def is_job_id(text: str) -> bool:
@@ -209,7 +216,13 @@ def parse_download(body: bytes) -> Download:
     try:
         return _download_decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Permanent("INVALID_MESSAGE", _explain(error)) from error
+        raise _invalid(_explain(error)) from error
+
+
+def _invalid(text: str) -> Permanent:
+    """The refusal of a message; the name of an unknown field is the sender's, and in no log."""
+    named = "unknown field" in text
+    return Permanent("INVALID_MESSAGE", text, loggable=_UNKNOWN_FIELD if named else None)
 
 
 def _explain(error: Exception) -> str:

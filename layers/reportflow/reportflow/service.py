@@ -141,7 +141,7 @@ class ReportFlow:
                 yield response
         except OutcomeUnknown as error:
             # Asking for a file twice does no harm.
-            raise Retryable(error.code, error.message) from error
+            raise Retryable.of(error) from error
 
     @contextmanager
     def fetch(self, url: str, deadline: datetime) -> Iterator[requests.Response]:
@@ -166,7 +166,7 @@ class ReportFlow:
                 yield response
         except requests.RequestException as error:
             lost = translate_exception(error)
-            raise Retryable(lost.code, lost.message) from error
+            raise Retryable.of(lost) from error
 
     @contextmanager
     def _send(
@@ -256,18 +256,19 @@ def translate_exception(error: requests.RequestException) -> PipelineError:
 def translate_status(
     status: int, message: str, *, retry_after_seconds: float | None = None
 ) -> PipelineError:
-    """An answer that is not the hoped-for one, as one of our errors. `message` is ReportFlow's."""
-    said = (
-        f"ReportFlow answered {status}: {message}" if message else f"ReportFlow answered {status}"
-    )
-    code = f"HTTP_{status}"
+    """An answer that is not the hoped-for one, as one of our errors.
+
+    `message` is ReportFlow's, which may quote the params: it is no log's business.
+    """
+    code, answered = f"HTTP_{status}", f"ReportFlow answered {status}"
+    said = f"{answered}: {message}" if message else answered
     if status in _REFUSED_KEYS:
-        return CredentialsRefused(code, said)
+        return CredentialsRefused(code, said, loggable=answered)
     if status == 429:
-        return Throttled(code, said, delay_seconds=retry_after_seconds)
+        return Throttled(code, said, loggable=answered, delay_seconds=retry_after_seconds)
     if 400 <= status < 500 and status not in _PASSING:
-        return Permanent(code, said)
-    return Retryable(code, said, delay_seconds=retry_after_seconds)
+        return Permanent(code, said, loggable=answered)
+    return Retryable(code, said, loggable=answered, delay_seconds=retry_after_seconds)
 
 
 def parse_retry_after(value: str | None, now: datetime) -> float | None:

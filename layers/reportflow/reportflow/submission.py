@@ -106,7 +106,7 @@ class Submission:
             request = parse_request(body)
         except PayloadMissing as error:
             if record.receive_count < PAYLOAD_RECEIVES:
-                raise Held(error.code, error.message) from error
+                raise Held.of(error) from error
             return self._reject(record, own_id, error)
         except Permanent as error:
             return self._reject(record, salvage_job_id(body, own_id), error)
@@ -190,7 +190,7 @@ class Submission:
         logger().warning("outcome unknown", extra={"job_id": job.job_id, "error_code": error.code})
         self._jobs.unanswered(job, self._clock())
         wait = self._policy.outcome_grace + timedelta(seconds=1)
-        held = Held(error.code, error.message, delay_seconds=wait.total_seconds())
+        held = Held.of(error, delay_seconds=wait.total_seconds())
         held.job_id = job.job_id
         return held
 
@@ -267,7 +267,7 @@ def _owner(record: Record, invocation: Invocation) -> str:
 def _log_failure(job_id: str, error: PipelineError) -> Outcome:
     logger().error(
         "failed",
-        extra={"job_id": job_id, "error_code": error.code, "error_message": error.message},
+        extra={"job_id": job_id, "error_code": error.code, "error_message": error.loggable},
     )
     count(error.code, Failed=1)
     return Outcome.FAILED

@@ -1,0 +1,96 @@
+"""The archive refuses, as by a bucket's policy: each job has one letter, and an operator's redrive
+ends it once the archive takes PDFs again, whoever dies wherever."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+from botocore.exceptions import ClientError
+
+from reportflow.jobs import JobStatus
+from tests.simulation.run import DAY, deliver_calmly
+from tests.simulation.storage import S3Client
+from tests.simulation.test_crash_points import DiesOnce
+from tests.simulation.upstream import one_job
+from tests.simulation.world import World
+
+JOBS = tuple(one_job(f"job-{number}", number) for number in range(5))
+DENIED = ClientError({"Error": {"Code": "AccessDenied"}}, "PutObject")
+
+
+@dataclass
+class Policy:
+    """The bucket's: denies each PutObject until it is mended."""
+
+    denies: bool = True
+
+
+@contextmanager
+def denying(policy: Policy) -> Iterator[None]:
+    put_object = S3Client.put_object
+
+    def put(self: S3Client, **call: Any) -> Any:
+        return self._process.aws("PutObject", refuse) if policy.denies else put_object(self, **call)
+
+    def refuse() -> Any:
+        raise DENIED
+
+    with patch.object(S3Client, "put_object", put):
+        yield
+
+
+def redrive_all(world: World) -> None:
+    for letter in list(world.download_dlq.messages.values()):
+        world.redrive(letter, world.download_dlq, world.downloads)
+
+
+@contextmanager
+def mended_on_the_third_day(world: World) -> Iterator[None]:
+    """An operator redrives in vain, and again when the policy is mended."""
+    policy = Policy()
+
+    def mend() -> None:
+        policy.denies = False
+        redrive_all(world)
+
+    world.scheduler.after(2 * DAY, lambda: redrive_all(world))
+    world.scheduler.after(3 * DAY, mend)
+    with denying(policy):
+        yield
+
+
+def test_a_job_that_the_archive_refuses_has_one_letter() -> None:
+    """Webhook and check are tried side by side; either may be the last."""
+    last: Counter[str] = Counter()
+    for seed in range(10):
+        world = deliver_calmly(JOBS, DiesOnce(), seed=seed, change=lambda _: denying(Policy()))
+
+        letters = list(world.download_dlq.messages.values())
+        assert world.checker.violations == []
+        assert Counter(letter.text("jobId") for letter in letters) == {
+            sending.job_id: 1 for sending in JOBS
+        }, seed
+        last.update("check" if '"check"' in letter.body else "webhook" for letter in letters)
+    assert last.keys() == {"check", "webhook"}
+
+
+def test_whoever_dies_wherever_the_letters_bring_every_job_to_its_end() -> None:
+    def run(fates: DiesOnce) -> World:
+        return deliver_calmly(JOBS[:1], fates, max_attempts=2, change=mended_on_the_third_day)
+
+    counting = DiesOnce()
+    undisturbed = run(counting)
+    assert undisturbed.checker.violations == []
+    assert len(counting.points) > 100
+
+    broken: list[object] = []
+    for number, point in enumerate(counting.points):
+        world = run(DiesOnce(number))
+        states = [item["status"]["S"] for item in world.table.items.values()]
+        left = len(world.download_dlq.messages)
+        if world.checker.violations or states != [JobStatus.ARCHIVED] or left:
+            broken.append((number, point, world.checker.violations, states, left))
+    assert broken == []

@@ -1,0 +1,172 @@
+"""A job that failed for good has one dead letter, whichever of its messages comes after."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+
+from local.backend import Backend
+from reportflow.archive import S3Archive
+from reportflow.archiving import Archiving
+from reportflow.consumer import Outcome
+from reportflow.errors import Retryable, Unavailable
+from reportflow.queues import Record
+from tests.unit.clock import Clock
+from tests.unit.deliveries import (
+    COMPLETION_DEADLINE,
+    MAX_ATTEMPTS,
+    MAX_RECEIVES,
+    next_invocation,
+    redelivered,
+)
+from tests.unit.peer import Peer, Received, answer
+from tests.unit.queue_pair import QueuePair
+from tests.unit.samples import JOB_ID, PDF, check_body
+
+type Items = Callable[[str], dict[str, str]]
+
+NOT_A_PDF = b"PK\x03\x04 archive"
+
+
+@pytest.fixture
+def check(queues: QueuePair, clock: Clock) -> Record:
+    """The order to look for the job's file."""
+    return replace(queues.deliver(check_body()), sent_at=clock())
+
+
+@pytest.fixture
+def no_bucket(archiving: Archiving, aws: Backend) -> None:
+    """The archive takes nothing."""
+    archiving._archive = S3Archive(aws.client("s3"), f"missing-{uuid4()}")
+
+
+def give_up(archiving: Archiving, record: Record, clock: Clock) -> None:
+    for _ in range(1, MAX_ATTEMPTS):
+        with pytest.raises(Unavailable):
+            archiving(record, next_invocation(clock))
+    assert archiving(record, next_invocation(clock)) is Outcome.FAILED
+
+
+def codes(queues: QueuePair) -> list[str]:
+    return [reason["errorCode"] for reason in queues.dead_letter_reasons()]
+
+
+@pytest.mark.parametrize("first", ["webhook", "check"])
+@pytest.mark.usefixtures("job", "no_bucket")
+def test_of_webhook_and_check_one_has_the_letter(
+    archiving: Archiving,
+    queues: QueuePair,
+    record: Record,
+    check: Record,
+    item: Items,
+    clock: Clock,
+    first: str,
+) -> None:
+    one, other = (record, check) if first == "webhook" else (check, record)
+    give_up(archiving, one, clock)
+    before = item(JOB_ID)
+
+    assert archiving(redelivered(other), next_invocation(clock)) is Outcome.DUPLICATE
+
+    assert item(JOB_ID) == before
+    assert codes(queues) == ["AWS_NoSuchBucket"]
+
+
+@pytest.mark.usefixtures("job")
+def test_a_webhook_that_comes_twice_has_one_letter(
+    archiving: Archiving, peer: Peer, queues: QueuePair, record: Record, clock: Clock
+) -> None:
+    peer.respond = lambda _: answer(200, NOT_A_PDF)
+
+    assert archiving(record, next_invocation(clock)) is Outcome.FAILED
+    assert archiving(redelivered(record), next_invocation(clock)) is Outcome.DUPLICATE
+
+    assert codes(queues) == ["NOT_A_PDF"]
+
+
+@pytest.mark.usefixtures("job")
+def test_another_reason_has_a_letter_of_its_own(
+    archiving: Archiving,
+    peer: Peer,
+    queues: QueuePair,
+    record: Record,
+    check: Record,
+    item: Items,
+    clock: Clock,
+) -> None:
+    """The check never saw the file that the webhook now tells of."""
+    peer.respond = lambda _: answer(404)
+    clock.advance(COMPLETION_DEADLINE.total_seconds())
+    assert archiving(check, next_invocation(clock)) is Outcome.FAILED
+    assert item(JOB_ID)["errorCode"] == "NO_COMPLETION"
+    peer.respond = lambda _: answer(200, NOT_A_PDF)
+
+    assert archiving(record, next_invocation(clock)) is Outcome.FAILED
+
+    assert item(JOB_ID)["errorCode"] == "NOT_A_PDF"
+    assert sorted(codes(queues)) == ["NOT_A_PDF", "NO_COMPLETION"]
+
+
+@pytest.mark.parametrize("redriven", ["webhook", "check"])
+@pytest.mark.usefixtures("job", "no_bucket")
+def test_a_redriven_letter_that_fails_again_is_a_letter_again(
+    archiving: Archiving,
+    queues: QueuePair,
+    record: Record,
+    check: Record,
+    item: Items,
+    clock: Clock,
+    redriven: str,
+) -> None:
+    give_up(archiving, record if redriven == "webhook" else check, clock)
+    again = replace(queues.redrive(), sent_at=clock())
+
+    give_up(archiving, again, clock)
+
+    assert codes(queues) == ["AWS_NoSuchBucket"]
+    assert item(JOB_ID)["status"] == "FAILED"
+
+
+@pytest.mark.usefixtures("job")
+def test_a_redriven_letter_is_left_although_another_delivery_failed_the_job_meanwhile(
+    archiving: Archiving, peer: Peer, queues: QueuePair, record: Record, clock: Clock
+) -> None:
+    """Its letter was redriven before the record said that the job had failed."""
+    redriven = replace(record, attributes={"errorCode": {"stringValue": "X", "dataType": "String"}})
+
+    def overtaken(_: Received) -> list[bytes]:
+        peer.respond = lambda _: answer(200, NOT_A_PDF)
+        assert archiving(record, next_invocation(clock)) is Outcome.FAILED
+        return answer(200, NOT_A_PDF)
+
+    peer.respond = overtaken
+
+    assert archiving(redriven, next_invocation(clock)) is Outcome.FAILED
+    assert codes(queues) == ["NOT_A_PDF", "NOT_A_PDF"]
+
+
+@pytest.mark.usefixtures("job")
+def test_a_message_at_its_end_does_not_wait_for_the_archive(
+    *,
+    archiving: Archiving,
+    peer: Peer,
+    queues: QueuePair,
+    record: Record,
+    item: Items,
+    clock: Clock,
+    listen: Callable[..., Peer],
+    client_at: Callable[[str, str], object],
+) -> None:
+    """S3 tells nobody what it holds: SQS's own redrive would tell no reason."""
+    denied = listen(lambda _: answer(403))
+    archiving._archive = S3Archive(client_at("s3", denied.url), "archive")  # type: ignore[arg-type]  # an S3 client
+    peer.respond = lambda _: answer(200, PDF)
+    with pytest.raises(Retryable):
+        archiving(replace(record, receive_count=MAX_RECEIVES - 1), next_invocation(clock))
+
+    last = replace(record, receive_count=MAX_RECEIVES)
+
+    assert archiving(last, next_invocation(clock)) is Outcome.FAILED
+    assert codes(queues) == ["RECEIVES_USED_UP"]
+    assert item(JOB_ID)["status"] == "FAILED"
