@@ -1,15 +1,19 @@
 """The CDK app: `python app.py` writes the cloud assembly to cdk.out, and so does the CDK CLI."""
 
 import importlib.util
-import json
 import os
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from stacks.context import InvalidSettings, context_of
 from stacks.environments import with_environment
 from stacks.packaging import PackagingError
-from stacks.settings import DeploymentSettings, InvalidSettings
+from stacks.settings import DeploymentSettings
+
+if TYPE_CHECKING:
+    from aws_cdk.cx_api import CloudAssembly
 
 REPOSITORY = Path(__file__).resolve().parent
 
@@ -27,20 +31,21 @@ def main() -> int:
     from aws_cdk import App  # noqa: PLC0415
 
     from stacks import nag  # noqa: PLC0415
+    from stacks.annotations import annotate  # noqa: PLC0415
     from stacks.monitoring import MonitoringStack  # noqa: PLC0415
     from stacks.pipeline import PipelineStack  # noqa: PLC0415
     from stacks.storage import StorageStack  # noqa: PLC0415
 
-    shared = json.loads((REPOSITORY / "cdk.json").read_text())["context"]
-    # The CDK CLI lays its own context, with that of -c, over the one given here.
-    app = App(
-        outdir=os.environ.get("CDK_OUTDIR", str(REPOSITORY / "cdk.out")),
-        context=shared,
-        analytics_reporting=False,
-        # Doubles the time of a synthesis; the tests put the templates through cfn-lint.
-        builtin_cloud_formation_validation=False,
-    )
     try:
+        shared = context_of(REPOSITORY / "cdk.json")
+        # The CDK CLI lays its own context, with that of -c, over the one given here.
+        app = App(
+            outdir=os.environ.get("CDK_OUTDIR", str(REPOSITORY / "cdk.out")),
+            context=shared,
+            analytics_reporting=False,
+            # Doubles the time of a synthesis; the tests put the templates through cfn-lint.
+            builtin_cloud_formation_validation=False,
+        )
         context = with_environment(app.node.get_all_context(), shared=shared)
         settings = DeploymentSettings.from_context(context)
         storage = StorageStack(app, f"{settings.stack_prefix}-Storage", settings=settings)
@@ -58,16 +63,30 @@ def main() -> int:
         # CloudFormation hands a stack's tags on to all that it makes and that can have some.
         for key, value in settings.stack_tags.items():
             stack.add_stack_tag(key, value)
+    annotate(settings, pipeline=pipeline, monitoring=monitoring)
     nag.check(app)
     try:
-        app.synth()
+        assembly = app.synth()
     except RuntimeError as error:
         # The findings have been printed; an exception from JavaScript has no type of its own.
         if "ValidationFailed" not in str(error):
             raise
         print("Mend what is found, or acknowledge it beside its resource.", file=sys.stderr)
         return 1
+    # The CDK CLI tells these by itself.
+    if "CDK_CLI_VERSION" not in os.environ:
+        _tell(assembly)
     return 0
+
+
+def _tell(assembly: "CloudAssembly") -> None:
+    """What was written, and what is to be minded about it."""
+    for stack in assembly.stacks:
+        print(os.path.relpath(stack.template_full_path))
+    for stack in assembly.stacks:
+        for message in stack.messages:
+            level = message.level.name.capitalize()
+            print(f"{level} in {stack.id}: {message.entry.data}", file=sys.stderr)
 
 
 def _find_node() -> bool:

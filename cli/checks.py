@@ -1,20 +1,19 @@
 """What `doctor` looks at. Each check yields what is wrong; none changes anything."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from http import HTTPStatus
 from itertools import islice
 from typing import Final
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from cli import rotation
-from cli.failures import CliError, explain
+from cli.alarms import alarms
+from cli.attempts import RECENT, attempts
+from cli.findings import Check, Plan, Result, Severity
 from cli.letters import Letter, dead_letters, depth
-from cli.metrics import Metrics
+from cli.metrics import Metrics, of_function, queue_age
 from cli.output import age, duration
 from cli.probe import probe
 from cli.reasons import explain as explain_reason
@@ -31,53 +30,15 @@ MAX_BATCHES: Final = 100
 FORGOTTEN: Final = timedelta(days=1)
 """A rotation that takes longer was not finished."""
 
+LONGEST_WAIT: Final = timedelta(hours=1)
+"""Until a message that is tried again comes back."""
+
 WRONG_TOKEN: Final = "0" * 43
-FEW_REFUSALS: Final = 10
-"""Webhooks that anybody who scans the internet causes, and every `doctor` one."""
+FEW_REFUSALS: Final = 30
+"""Webhooks that anybody who scans the internet causes, and every ten minutes a `doctor`."""
 
-
-class Severity(StrEnum):
-    """How bad it is; `UNKNOWN` is what could not be looked at."""
-
-    CRITICAL = "critical"
-    WARNING = "warning"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What is wrong, and the command or act that ends it."""
-
-    severity: Severity
-    check: str
-    what: str
-    remedy: str
-
-    def as_json(self) -> dict[str, str]:
-        """For programs."""
-        return {name: str(value) for name, value in asdict(self).items()}
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How far back metrics are read, and from what age on an unfinished job is told."""
-
-    window: timedelta
-    unfinished: timedelta
-
-
-type Result = Iterator[tuple[Severity, str, str]]
-type Check = Callable[[Target, Plan], Result]
-
-
-def findings(check: Check, target: Target, plan: Plan) -> list[Finding]:
-    """What a check finds; what stops it from looking is a finding too."""
-    name = check.__name__.replace("_", "-")
-    try:
-        return [Finding(severity, name, what, how) for severity, what, how in check(target, plan)]
-    except (ClientError, BotoCoreError, CliError) as error:
-        what = f"{name} could not be looked at: {explain(error)}"
-        return [Finding(Severity.UNKNOWN, name, what, "allow it, or run doctor as somebody else")]
+STRANGER: Final = "UnknownCaller"
+"""The reason that the webhook counts for a wrong token."""
 
 
 def stacks(target: Target, _plan: Plan) -> Result:
@@ -138,14 +99,17 @@ def keys(target: Target, _plan: Plan) -> Result:
 
 def webhook(target: Target, _plan: Plan) -> Result:
     """The webhook lets the right token in and no other."""
-    token = rotation.read(target.secretsmanager, target.secret_id).token
-    right = probe(target.webhook_base_url, token)
+    stored = rotation.read(target.secretsmanager, target.secret_id)
+    right = rotation.ask(target, stored)
     if right != HTTPStatus.OK:
         yield (
             Severity.CRITICAL,
             f"the webhook answers {right or 'nothing'} to an event with the right token",
-            "look in the webhook's log and the API's access log; deploy again",
+            rotation.remedy(stored, right),
         )
+    if Metrics(target, RECENT).by_reason("webhook", "WebhooksRefused", [STRANGER]).get(STRANGER):
+        # It refuses wrong tokens, and whoever looks every minute raises no alarm by looking.
+        return
     wrong = probe(target.webhook_base_url, WRONG_TOKEN)
     if right is not None and wrong != HTTPStatus.NOT_FOUND:
         yield (
@@ -156,19 +120,30 @@ def webhook(target: Target, _plan: Plan) -> Result:
 
 
 def queues(target: Target, plan: Plan) -> Result:
-    """No queue is stuck."""
-    metrics = Metrics(target, plan.window)
+    """No message waits for too long, whether it is tried or not."""
     for name, url, role in (
         ("request", target.request_queue_url, "submitter"),
         ("download", target.download_queue_url, "downloader"),
     ):
-        oldest = timedelta(seconds=metrics.queue_age(url))
+        # For the age it is the last minutes that count.
+        untouched = queue_age(url)
+        oldest = timedelta(seconds=Metrics(target, RECENT).read([untouched])[untouched].value)
         if oldest >= plan.unfinished:
             waiting = depth(target.sqs, url).total
             what = (
                 f"the {name} queue's oldest message waits {duration(oldest)}, with {waiting} in all"
             )
             yield Severity.WARNING, what, f"look in the {role}'s log for what keeps it"
+        # A message that is tried again comes back within an hour.
+        metrics = Metrics(target, max(plan.window, LONGEST_WAIT))
+        tried = metrics.of_service(role, "UnfinishedSeconds", "Maximum")
+        oldest = timedelta(seconds=metrics.read([tried])[tried].value)
+        if oldest >= plan.unfinished:
+            what = (
+                f"a message of the {name} queue was put back {duration(oldest)} after it was sent"
+            )
+            remedy = f'the attempts say why, or "will be tried again" in the {role}\'s log'
+            yield Severity.WARNING, what, remedy
 
 
 def dead_letter_queues(target: Target, _plan: Plan) -> Result:
@@ -227,9 +202,18 @@ def payload_buckets(target: Target, _plan: Plan) -> Result:
 
 def counters(target: Target, plan: Plan) -> Result:
     """What the functions counted, and what Lambda counted of them."""
-    counted = Metrics(target, plan.window).own()
+    metrics = Metrics(target, plan.window)
+    counted = metrics.own()
     span = f"in the last {duration(plan.window)}"
-    yield from _refusals(counted, span)
+    if counted["WebhooksRefused"] >= FEW_REFUSALS:
+        yield (
+            Severity.WARNING,
+            f"{counted['WebhooksRefused']} webhooks were refused {span}",
+            (
+                "look in the webhook's log for the reason; did the URL leak? "
+                "python -m cli rotate-webhook-secret"
+            ),
+        )
     if counted["Submitted"] and not counted["WebhooksReceived"]:
         yield (
             Severity.CRITICAL,
@@ -251,29 +235,16 @@ def counters(target: Target, plan: Plan) -> Result:
                 "python -m cli list --newer-than 1d --json"
             ),
         )
-    for role, name in target.functions.items():
-        for metric in ("Errors", "Throttles"):
-            if count := Metrics(target, plan.window).of_function(name, metric):
-                what = f"the {role} had {count} {metric.lower()} {span}"
-                yield Severity.WARNING, what, f"look in the {role}'s log"
-
-
-def _refusals(counted: Mapping[str, int], span: str) -> Result:
-    if counted["CredentialsRefused"]:
-        yield (
-            Severity.CRITICAL,
-            f"ReportFlow refused the keys {counted['CredentialsRefused']} times {span}; jobs wait",
-            "python -m cli set-keys",
-        )
-    if counted["WebhooksRefused"] >= FEW_REFUSALS:
-        yield (
-            Severity.WARNING,
-            f"{counted['WebhooksRefused']} webhooks were refused {span}",
-            (
-                "look in the webhook's log for the reason; did the URL leak? "
-                "python -m cli rotate-webhook-secret"
-            ),
-        )
+    of_lambda = {
+        of_function(name, metric): (role, metric)
+        for role, name in target.functions.items()
+        for metric in ("Errors", "Throttles")
+    }
+    for asked, told in metrics.read(list(of_lambda)).items():
+        if told.value:
+            role, metric = of_lambda[asked]
+            what = f"the {role} had {told.value:.0f} {metric.lower()} {span}"
+            yield Severity.WARNING, what, f"look in the {role}'s log"
 
 
 CHECKS: Final[tuple[Check, ...]] = (
@@ -281,8 +252,10 @@ CHECKS: Final[tuple[Check, ...]] = (
     functions,
     event_sources,
     keys,
-    # Before the webhook's own check, which would count as a webhook.
+    # Before the webhook's own check, of which one event counts as refused.
     counters,
+    attempts,
+    alarms,
     webhook,
     queues,
     dead_letter_queues,

@@ -1,26 +1,64 @@
 """CloudWatch's numbers, as far as `doctor` reads them."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from math import ceil
-from typing import TYPE_CHECKING, Final, Literal
+from itertools import batched
+from typing import TYPE_CHECKING, Final, Literal, Self
 
+from cli.failures import CliError
 from cli.target import Target
 
 if TYPE_CHECKING:
-    from mypy_boto3_cloudwatch.type_defs import DimensionTypeDef
+    from mypy_boto3_cloudwatch.type_defs import MetricDataQueryTypeDef
 
 OWN: Final[Mapping[str, Sequence[str]]] = {
-    "submitter": ("Submitted", "CredentialsRefused", "PossibleDuplicates"),
+    "submitter": ("Submitted", "PossibleDuplicates"),
     "webhook": ("WebhooksReceived", "WebhooksRefused", "WebhooksNotStored"),
-    "downloader": ("CredentialsRefused", "LostWebhooks"),
+    "downloader": ("LostWebhooks",),
 }
 """The functions' own metrics by the service that emits them."""
 
+MAX_QUERIES: Final = 500
+"""Of one call: CloudWatch's own limit."""
+
+_PERIODS: Final[Sequence[tuple[timedelta, int]]] = (
+    (timedelta(minutes=15), 60),
+    (timedelta(days=1), 300),
+    (timedelta.max, 3600),
+)
+"""Seconds of a period by the longest window that they are for: few points, and yet no window that
+begins much sooner than was asked for. CloudWatch keeps minutes for 15 days, hours for 15 months."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of exactly these dimensions, and what is made of its values."""
+
+    namespace: str
+    name: str
+    dimensions: tuple[tuple[str, str], ...]
+    statistic: Literal["Sum", "Maximum"] = "Sum"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was told of a metric; `last` is when the last period began in which anything was."""
+
+    value: float
+    last: datetime | None
+
+    @classmethod
+    def of(cls, metric: Metric, points: Mapping[datetime, float]) -> Self:
+        """What the periods' values come to, by when the periods began."""
+        if metric.statistic == "Maximum":
+            return cls(max(points.values(), default=0.0), max(points, default=None))
+        return cls(sum(points.values()), max(points, default=None))
+
 
 class Metrics:
-    """Reads what was counted in the last `window`."""
+    """Reads what was told in the last `window`, which is taken to begin with a whole period."""
 
     def __init__(self, target: Target, window: timedelta) -> None:
         self._target = target
@@ -28,46 +66,97 @@ class Metrics:
 
     def own(self) -> Counter[str]:
         """What the functions counted, by the metrics' names."""
-        counted: Counter[str] = Counter()
-        for service, names in OWN.items():
-            for name in names:
-                counted[name] += self._value(
-                    self._target.namespace, name, {"service": service}, "Sum"
-                )
-        return counted
+        asked = [self.of_service(service, name) for service, names in OWN.items() for name in names]
+        return Counter({metric.name: int(told.value) for metric, told in self.read(asked).items()})
 
-    def of_function(self, function: str, name: str) -> int:
-        """What Lambda counted of a function."""
-        return self._value("AWS/Lambda", name, {"FunctionName": function}, "Sum")
+    def of_service(
+        self, service: str, name: str, statistic: Literal["Sum", "Maximum"] = "Sum"
+    ) -> Metric:
+        """One of the functions' own metrics."""
+        return Metric(self._target.namespace, name, (("service", service),), statistic)
 
-    def queue_age(self, queue_url: str) -> int:
-        """Seconds that a queue's oldest message has waited, as told last."""
-        name = queue_url.rpartition("/")[2]
-        return self._value(
-            "AWS/SQS", "ApproximateAgeOfOldestMessage", {"QueueName": name}, "Maximum"
-        )
+    def by_reason(self, service: str, name: str, usual: Iterable[str]) -> Mapping[str, Reading]:
+        """What a function counted, by the reasons that there were.
 
-    def _value(
-        self,
-        namespace: str,
-        name: str,
-        dimensions: Mapping[str, str],
-        statistic: Literal["Sum", "Maximum"],
-    ) -> int:
+        CloudWatch lists a new metric up to a quarter of an hour late, so the `usual` reasons are
+        asked for whether it lists them or not.
+        """
+        own = (("service", service),)
+        reasons = sorted({*usual, *self._listed_reasons(service, name)})
+        asked = {
+            Metric(self._target.namespace, name, (*own, ("reason", reason))): reason
+            for reason in reasons
+        }
+        told = self.read(list(asked))
+        return {reason: told[metric] for metric, reason in asked.items() if told[metric].value}
+
+    def read(self, metrics: Sequence[Metric]) -> Mapping[Metric, Reading]:
+        """What was told of each metric, which may be nothing.
+
+        Raises:
+            CliError: CloudWatch did not tell all of it.
+        """
+        period = next(seconds for longest, seconds in _PERIODS if self._window <= longest)
         now = datetime.now(UTC)
-        # For the age it is the last minutes that count.
-        window = self._window if statistic == "Sum" else timedelta(minutes=10)
-        as_dimensions: list[DimensionTypeDef] = [
-            {"Name": key, "Value": value} for key, value in dimensions.items()
-        ]
-        points = self._target.cloudwatch.get_metric_statistics(
-            Namespace=namespace,
+        # CloudWatch leaves out a period that has begun before the start.
+        begin = (now - self._window).timestamp() // period * period
+        points: defaultdict[str, dict[datetime, float]] = defaultdict(dict)
+        statuses: dict[str, str] = {}
+        for some in batched(enumerate(metrics), MAX_QUERIES, strict=False):
+            pages = self._target.cloudwatch.get_paginator("get_metric_data").paginate(
+                MetricDataQueries=[_query(number, metric, period) for number, metric in some],
+                StartTime=datetime.fromtimestamp(begin, UTC),
+                EndTime=now + timedelta(minutes=1),
+            )
+            for page in pages:
+                for result in page["MetricDataResults"]:
+                    points[result["Id"]] |= zip(result["Timestamps"], result["Values"], strict=True)
+                    statuses[result["Id"]] = result["StatusCode"]
+        # "PartialData" announces more on the next page; on the last one, that there is none.
+        if incomplete := {status for status in statuses.values() if status != "Complete"}:
+            raise CliError(
+                f"CloudWatch told only a part of the metrics ({', '.join(sorted(incomplete))}): "
+                "run doctor again, or with a shorter --window."
+            )
+        return {
+            metric: Reading.of(metric, points[f"m{number}"])
+            for number, metric in enumerate(metrics)
+        }
+
+    def _listed_reasons(self, service: str, name: str) -> Iterable[str]:
+        pages = self._target.cloudwatch.get_paginator("list_metrics").paginate(
+            Namespace=self._target.namespace,
             MetricName=name,
-            Dimensions=as_dimensions,
-            StartTime=now - window,
-            EndTime=now + timedelta(minutes=1),
-            Period=ceil(window.total_seconds() / 60 + 1) * 60,
-            Statistics=[statistic],
-        )["Datapoints"]
-        values = [point.get(statistic, 0.0) for point in points]
-        return int(sum(values) if statistic == "Sum" else max(values, default=0))
+            Dimensions=[{"Name": "service", "Value": service}, {"Name": "reason"}],
+        )
+        for page in pages:
+            for metric in page["Metrics"]:
+                for dimension in metric.get("Dimensions", []):
+                    if dimension.get("Name") == "reason":
+                        yield dimension.get("Value", "")
+
+
+def of_function(function: str, name: str) -> Metric:
+    """What Lambda counts of a function."""
+    return Metric("AWS/Lambda", name, (("FunctionName", function),))
+
+
+def queue_age(queue_url: str) -> Metric:
+    """Seconds that a queue's oldest message has waited."""
+    name = queue_url.rpartition("/")[2]
+    return Metric("AWS/SQS", "ApproximateAgeOfOldestMessage", (("QueueName", name),), "Maximum")
+
+
+def _query(number: int, metric: Metric, period: int) -> "MetricDataQueryTypeDef":
+    return {
+        "Id": f"m{number}",
+        "MetricStat": {
+            "Metric": {
+                "Namespace": metric.namespace,
+                "MetricName": metric.name,
+                "Dimensions": [{"Name": name, "Value": value} for name, value in metric.dimensions],
+            },
+            "Period": period,
+            "Stat": metric.statistic,
+        },
+    }

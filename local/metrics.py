@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -67,6 +67,9 @@ class Moment:
 
 type Datum = tuple[Moment, float]
 """One value of a metric."""
+
+type Told = Mapping[Moment, Counter[float]]
+"""The values of metrics, each with how often it was told."""
 
 
 def embedded(line: bytes) -> Iterator[Datum]:
@@ -160,13 +163,18 @@ class MeasuredPool(FunctionPool):
 class MetricsPublisher:
     """Publishes in the background, every `INTERVAL_SECONDS` and once more when it is stopped.
 
-    A failure is logged and the values are lost, as nothing that is tested depends on them.
+    `hear` is told what was published. A failure is logged and the values are lost.
     """
 
     def __init__(
-        self, backend: Backend, pools: Iterable[MeasuredPool], queue_urls: Iterable[str]
+        self,
+        backend: Backend,
+        pools: Iterable[MeasuredPool],
+        queue_urls: Iterable[str],
+        hear: Callable[[Told], None],
     ) -> None:
         self._backend = backend
+        self._hear = hear
         self._pools = tuple(pools)
         self._queue_urls = tuple(queue_urls)
         self._tails = tuple(LogTail(pool.log_path) for pool in self._pools)
@@ -189,7 +197,7 @@ class MetricsPublisher:
 
     def _publish(self) -> None:
         try:
-            told: Mapping[Moment, Counter[float]] = defaultdict(Counter)
+            told: Told = defaultdict(Counter)
             for moment, value in self._collect():
                 told[moment][value] += 1
             data: Mapping[str, list[MetricDatumTypeDef]] = defaultdict(list)
@@ -201,6 +209,7 @@ class MetricsPublisher:
                     self._backend.client("cloudwatch").put_metric_data(
                         Namespace=namespace, MetricData=some
                     )
+            self._hear(told)
         except (BotoCoreError, ClientError) as error:
             logger.warning("metrics not published: %s", error)
 

@@ -9,8 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any, cast
 from urllib.parse import urlsplit
 
+from local.alarms import Alarms
 from local.assembly import synthesize
 from local.backend import Backend, BackendKind, run_backend
 from local.deployment import Deployment
@@ -29,9 +31,18 @@ LOCAL_SETTINGS: Mapping[str, str] = {
     "submitter_timeout_seconds": "15",
     "downloader_timeout_seconds": "20",
     "check_delay_seconds": "30",
+    "orphan_grace_seconds": "300",
+    "unfinished_alarm_seconds": "600",
 }
 """What differs from cdk.json: a message whose function was killed comes back after six time-outs,
-and nobody at a terminal waits minutes for that, nor for the PDF whose webhook was lost."""
+and nobody at a terminal waits minutes for that, nor for the PDF whose webhook was lost, nor an hour
+for an alarm."""
+
+EMULATORS_PACE: Mapping[str, str] = {
+    "reportflow_requests_per_minute": "6000",
+    "reportflow_burst": "500",
+}
+"""The emulator takes what it is given; the real ReportFlow is called as from AWS."""
 
 MAX_PROCESSES = 4
 """Of each function: more would only wait for this machine's processor."""
@@ -71,6 +82,7 @@ class State:
     download_dlq_url: str
     jobs_table: str
     archive_bucket: str
+    payload_buckets: tuple[str, ...]
     event_bus: str
     secret_arn: str
     webhook_url: str = field(repr=False)
@@ -124,6 +136,7 @@ def run(
                     "workspace_id": options.workspace_id,
                     "reportflow_url": reportflow_url,
                     "reportflow_files_url": _origin(reportflow_url),
+                    **(EMULATORS_PACE if emulator is not None else {}),
                     **options.settings,
                 },
                 Path(assembly_folder),
@@ -132,12 +145,14 @@ def run(
             backend = stack.enter_context(start_backend(options.backend, log_folder))
         with _step("create the template's resources", tell):
             deployment = deploy(assembly, backend)
+        payload_buckets = _make_payload_buckets(deployment, backend)
         outputs = {name: value for of in deployment.outputs.values() for name, value in of.items()}
         token = _fill_in_keys(backend, outputs["SecretArn"], options)
         with _step("start the functions", tell):
             pools = _start_functions(deployment, backend, log_folder, stack)
         queue_urls = [value for name, value in outputs.items() if name.endswith("QueueUrl")]
-        publisher = MetricsPublisher(backend, pools.values(), queue_urls)
+        alarms = Alarms(backend.client("cloudwatch"), time.time)
+        publisher = MetricsPublisher(backend, pools.values(), queue_urls, alarms.hear)
         publisher.start()
         stack.callback(publisher.stop)
         with _step("start the webhook's front and the event sources", tell):
@@ -157,6 +172,7 @@ def run(
                 download_dlq_url=outputs["DownloadDeadLetterQueueUrl"],
                 jobs_table=outputs["JobsTableName"],
                 archive_bucket=outputs["ArchiveBucketName"],
+                payload_buckets=payload_buckets,
                 event_bus=outputs["EventBusName"],
                 secret_arn=outputs["SecretArn"],
                 webhook_url=webhook_url,
@@ -182,6 +198,18 @@ def _emulator_settings(options: Options) -> EmulatorSettings:
         app_key=options.app_key,
         secret_key=options.secret_key,
     )
+
+
+def _make_payload_buckets(deployment: Deployment, backend: Backend) -> tuple[str, ...]:
+    """Make what upstream systems bring along: the buckets that the submitter may read."""
+    named = [function.environment.get("PAYLOAD_BUCKETS", "") for function in deployment.functions]
+    buckets = tuple(bucket for names in named for bucket in names.split(",") if bucket)
+    for bucket in buckets:
+        backend.client("s3").create_bucket(
+            Bucket=bucket,
+            CreateBucketConfiguration=cast("Any", {"LocationConstraint": backend.region}),
+        )
+    return buckets
 
 
 def _fill_in_keys(backend: Backend, secret_arn: str, options: Options) -> str:

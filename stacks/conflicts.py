@@ -1,7 +1,7 @@
 """Values of settings that are allowed alone, but not together."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from stacks.quotas import SQS_MAXIMUM_RETENTION_DAYS, STORAGE_CLASSES, TMP_MAXIMUM_MB
 
@@ -11,10 +11,21 @@ if TYPE_CHECKING:
 type Conflict = tuple[set[str], str]
 """The keys of the settings, and what is wrong."""
 
+IDLE_MB: Final = 100
+"""Memory of a function that has been given nothing yet, in MiB."""
+
+READING_MB: Final = 160
+"""What reading the parameters of one message of 20 MB takes for a moment; one is read at a time."""
+
+PAYLOAD_MB: Final = 50
+"""What each message of 20 MB takes until ReportFlow has answered: as it came, and as it is sent."""
+
 
 def conflicts(settings: "DeploymentSettings") -> Iterator[Conflict]:
     """All that is wrong between the values of the settings."""
     yield from _of_jobs(settings)
+    yield from _of_the_pace(settings)
+    yield from _of_payloads(settings)
     yield from _of_the_archive(settings)
 
 
@@ -78,6 +89,34 @@ def _of_jobs(settings: "DeploymentSettings") -> Iterator[Conflict]:
                 f"max_receive_count = {settings.max_receive_count}: must be more than "
                 f"max_attempts = {settings.max_attempts}, or messages are given up before their "
                 "job's attempts are used up"
+            ),
+        )
+
+
+def _of_the_pace(settings: "DeploymentSettings") -> Iterator[Conflict]:
+    limit, burst = settings.reportflow_requests_per_minute, settings.reportflow_burst
+    if limit and burst >= limit:
+        yield (
+            {"reportflow_requests_per_minute", "reportflow_burst"},
+            (
+                f"reportflow_burst = {burst}: must be less than reportflow_requests_per_minute = "
+                f"{limit}, or nothing is left of the minute after a burst"
+            ),
+        )
+
+
+def _of_payloads(settings: "DeploymentSettings") -> Iterator[Conflict]:
+    batch, memory = settings.request_batch_size, settings.submitter_memory_mb
+    needed = IDLE_MB + READING_MB + batch * PAYLOAD_MB
+    if settings.payload_buckets and memory < needed:
+        fitting = (memory - IDLE_MB - READING_MB) // PAYLOAD_MB
+        smaller = f", or request_batch_size to {fitting} at most" if fitting > 0 else ""
+        yield (
+            {"payload_buckets", "request_batch_size", "submitter_memory_mb"},
+            (
+                f"request_batch_size = {batch}, submitter_memory_mb = {memory}: with "
+                f"payload_buckets, such a batch of 20 MB each needs {needed} MiB; set "
+                f"submitter_memory_mb to {needed} at least{smaller}"
             ),
         )
 

@@ -47,8 +47,8 @@ def dashboard(
                 )
             ],
             _numbers(own, pipeline),
-            _jobs(own),
-            _causes(own, pipeline, unfinished_alarm_seconds=settings.unfinished_alarm_seconds),
+            _jobs(own, pipeline, alarm_seconds=settings.unfinished_alarm_seconds),
+            _causes(own),
             _functions(pipeline),
         ],
     )
@@ -86,17 +86,14 @@ def _numbers(own: OwnMetrics, pipeline: PipelineStack) -> list[cloudwatch.IWidge
     ]
 
 
-def _jobs(own: OwnMetrics) -> list[cloudwatch.IWidget]:
+def _jobs(
+    own: OwnMetrics, pipeline: PipelineStack, *, alarm_seconds: int
+) -> list[cloudwatch.IWidget]:
     return [
         _graph(
             "Jobs",
             own.of(SubmitterMetric.SUBMITTED),
             own.of(DownloaderMetric.ARCHIVED),
-        ),
-        _graph(
-            "Failed, by reason",
-            own.by_reason(SubmitterMetric.FAILED),
-            own.by_reason(DownloaderMetric.FAILED),
         ),
         _graph(
             "From message to archive",
@@ -105,22 +102,30 @@ def _jobs(own: OwnMetrics) -> list[cloudwatch.IWidget]:
             own.of(DownloaderMetric.ARCHIVE_SECONDS, "Maximum", label="All"),
             axis="Seconds",
         ),
-    ]
-
-
-def _causes(
-    own: OwnMetrics, pipeline: PipelineStack, *, unfinished_alarm_seconds: int
-) -> list[cloudwatch.IWidget]:
-    return [
         _graph(
             "Oldest unfinished job",
             own.of(SubmitterMetric.UNFINISHED_SECONDS, "Maximum", label="Request tried again"),
             own.of(DownloaderMetric.UNFINISHED_SECONDS, "Maximum", label="Download tried again"),
             *(age(pair.queue, label=f"{name} waiting") for name, pair in pipeline.queues.items()),
             axis="Seconds",
-            lines=[
-                cloudwatch.HorizontalAnnotation(value=unfinished_alarm_seconds, label="Alarm"),
-            ],
+            lines=[cloudwatch.HorizontalAnnotation(value=alarm_seconds, label="Alarm")],
+        ),
+    ]
+
+
+def _causes(own: OwnMetrics) -> list[cloudwatch.IWidget]:
+    return [
+        _graph(
+            "Why messages wait: put back, by reason",
+            own.by_reason(SubmitterMetric.RETURNED),
+            own.by_reason(DownloaderMetric.RETURNED),
+            own.of(SubmitterMetric.CREDENTIALS_REFUSED, label="Keys refused to submit"),
+            own.of(DownloaderMetric.CREDENTIALS_REFUSED, label="Keys refused to download"),
+        ),
+        _graph(
+            "Why jobs failed, by reason",
+            own.by_reason(SubmitterMetric.FAILED),
+            own.by_reason(DownloaderMetric.FAILED),
         ),
         _graph(
             "Webhooks",
@@ -129,13 +134,6 @@ def _causes(
             own.of(WebhookMetric.NOT_STORED, label="Not stored"),
             own.of(DownloaderMetric.LOST_WEBHOOKS, label="Lost"),
             own.by_reason(WebhookMetric.REFUSED),
-        ),
-        _graph(
-            "Why messages wait",
-            own.of(SubmitterMetric.RETURNED, label="Requests tried again"),
-            own.of(DownloaderMetric.RETURNED, label="Downloads tried again"),
-            own.of(SubmitterMetric.CREDENTIALS_REFUSED, label="Keys refused to submit"),
-            own.of(DownloaderMetric.CREDENTIALS_REFUSED, label="Keys refused to download"),
         ),
     ]
 

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from stacks.settings import InvalidSettings
+from stacks.context import InvalidSettings
 
 _CHOICE = "environment"
 _ENVIRONMENTS = "environments"

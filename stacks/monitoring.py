@@ -121,8 +121,7 @@ class MonitoringStack(Stack):
                 self._own.of(unfinished[name], "Maximum", minutes=LONGEST_WAIT_MINUTES),
                 self._settings.unfinished_alarm_seconds,
                 f"A message of the {name.lower()}s' queue has been tried for too long.",
-                '`python -m cli list`, and "will be tried again" in the function\'s log: the '
-                "error code says what it waits for.",
+                "what it waits for: `python -m cli doctor` and the dashboard tell it by its code.",
             )
             self._alarm(
                 f"{name}sNotTaken",

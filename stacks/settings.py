@@ -1,12 +1,12 @@
 """The settings of one deployment: read from the CDK context, typed, and checked all at once."""
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Protocol, Self
+from typing import Self
 
 from stacks import rules
 from stacks.conflicts import conflicts
+from stacks.context import InvalidSettings, Rule, parse
 from stacks.quotas import (
     LOG_RETENTION_DAYS,
     SQS_MAXIMUM_RECEIVES,
@@ -31,27 +31,7 @@ _TMP_SLACK_MB = 64
 _REPORTFLOW_URL = "https://{workspace_id}.re-port-flow.com/v1"
 
 
-class InvalidSettings(ValueError):
-    """The deployment settings have mistakes; the message lists them all, one a line."""
-
-    def __init__(self, mistakes: list[str]) -> None:
-        count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
-        super().__init__(
-            f'{count} in the deployment settings (cdk.json "context", or -c KEY=VALUE):\n'
-            + "\n".join(f"  {mistake}" for mistake in mistakes)
-        )
-
-
-class _Rule(Protocol):
-    """What a setting's value may be: `parse` turns the raw one into it, or raises ValueError."""
-
-    @property
-    def allowed(self) -> str: ...
-
-    def parse(self, raw: object, /) -> object: ...
-
-
-def _setting(doc: str, rule: _Rule) -> dict[str, object]:
+def _setting(doc: str, rule: Rule) -> dict[str, object]:
     return {"doc": doc, "rule": rule}
 
 
@@ -96,6 +76,22 @@ class DeploymentSettings:
             "What the PDF's URL in ReportFlow's answer begins with. When no webhook comes, the "
             "PDF is looked for there, and nowhere else.",
             rules.BaseUrl(),
+        ),
+    )
+    reportflow_requests_per_minute: int = field(
+        default=100,
+        metadata=_setting(
+            "ReportFlow's rate limit of the workspace, submissions and downloads together. So many "
+            "are made in any minute, and no more; 0 leaves it to ReportFlow to refuse them.",
+            rules.Integer(0, 1_000_000),
+        ),
+    )
+    reportflow_burst: int = field(
+        default=5,
+        metadata=_setting(
+            "How many of these may be made at the same moment, after a pause. The rest of the "
+            "limit is what goes on steadily.",
+            rules.Integer(1, 100_000),
         ),
     )
     environment: str = field(
@@ -338,22 +334,12 @@ class DeploymentSettings:
         Raises:
             InvalidSettings: any key is unknown or any value not allowed; it lists all of them.
         """
-        own = {key: value for key, value in context.items() if not _is_cdks(key)}
-        settings = {each.name: each.metadata["rule"] for each in fields(cls)}
-        mistakes = {
-            key: f"{key} = {own[key]!r}: no such setting{_suggestion(key, settings)}"
-            for key in own.keys() - settings.keys()
-        }
-        values: dict[str, Any] = {"workspace_id": "", "reportflow_url": ""}
-        for key in settings.keys() & own.keys():
-            try:
-                values[key] = settings[key].parse(own[key])
-            except ValueError:
-                mistakes[key] = f"{key} = {own[key]!r}: must be {settings[key].allowed}"
-        if "workspace_id" not in own:
-            mistakes["workspace_id"] = (
-                f"workspace_id is missing: {settings['workspace_id'].allowed}"
-            )
+        rule_of = {each.name: each.metadata["rule"] for each in fields(cls)}
+        values, mistakes = parse(context, rule_of)
+        if "workspace_id" not in context:
+            allowed = rule_of["workspace_id"].allowed
+            mistakes["workspace_id"] = f"workspace_id is missing: {allowed}"
+        values = {"workspace_id": "", "reportflow_url": "", **values}
         values["reportflow_url"] = values["reportflow_url"] or _REPORTFLOW_URL.format(**values)
         made = cls(**values)
         # A conflict between values of which one is wrong anyway would only mislead.
@@ -381,12 +367,3 @@ class DeploymentSettings:
     def max_message_age_seconds(self) -> int:
         """When a waiting message is given up: soon enough before its queue drops it."""
         return (24 * self.message_retention_days - _LAST_HOURS) * 3600
-
-
-def _is_cdks(key: str) -> bool:
-    return ":" in key or "@" in key or "aws-cdk" in key
-
-
-def _suggestion(key: str, known: Mapping[str, object]) -> str:
-    nearest = difflib.get_close_matches(key.replace("-", "_").lower(), known, n=1)
-    return f"; did you mean {nearest[0]}?" if nearest else ""

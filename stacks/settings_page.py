@@ -5,14 +5,22 @@ from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any, Final
 
+from stacks.conflicts import IDLE_MB, PAYLOAD_MB, READING_MB
 from stacks.settings import DeploymentSettings
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs/settings.md"
 
 RELATIONS: Final[dict[frozenset[str], str]] = {
+    frozenset({"reportflow_requests_per_minute", "reportflow_burst"}): (
+        "the burst is a part of the limit, and less than all of it"
+    ),
     frozenset({"download_batch_size", "max_file_mb"}): (
         "a batch of the largest files, and 64 MiB, fit into the 10,240 MiB of `/tmp` that Lambda "
         "gives at most"
+    ),
+    frozenset({"payload_buckets", "request_batch_size", "submitter_memory_mb"}): (
+        "with `payload_buckets`, the submitter's memory holds a batch of 20 MB each: "
+        f"{IDLE_MB + READING_MB} MiB, and {PAYLOAD_MB} for each message"
     ),
     frozenset({"status_ttl_days", "message_retention_days"}): (
         "a record outlives the message: at least `message_retention_days` and the 14 days of the "

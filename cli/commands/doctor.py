@@ -22,34 +22,37 @@ def doctor(
 ) -> None:
     """Verify a deployment from outside, and find what is wrong.
 
-    It sends the webhook two events that are about no file, one of them with a wrong token, and
-    receives dead letters, which it gives back. Nothing else is touched, no secret is shown.
+    It sends the webhook an event that is about no file, another one with a wrong token unless one
+    was refused lately, and receives dead letters, which it gives back. Nothing else is touched, no
+    secret is shown.
 
     Status 0: healthy; 1: there are findings; 2: a part of it could not be looked at.
     """
-    from cli import checks, output
+    from cli import output
+    from cli.checks import CHECKS
     from cli.failures import ExitCode
+    from cli.findings import Finding, Plan, Severity, findings
 
     target = target_of(context)
-    plan = checks.Plan(window=window, unfinished=unfinished)
-    findings: list[checks.Finding] = []
+    plan = Plan(window=window, unfinished=unfinished)
+    found: list[Finding] = []
     with output.progress() as progress:
-        for check in progress.track(checks.CHECKS, description="look"):
-            findings += checks.findings(check, target, plan)
-    findings.sort(key=lambda finding: list(checks.Severity).index(finding.severity))
+        for check in progress.track(CHECKS, description="look"):
+            found += findings(check, target, plan)
+    found.sort(key=lambda finding: list(Severity).index(finding.severity))
     if as_json:
-        for finding in findings:
+        for finding in found:
             output.json_line(finding.as_json())
-    elif findings:
+    elif found:
         console = output.out()
-        for finding in findings:
+        for finding in found:
             colour = output.COLOURS.get(finding.severity, "")
             console.print(f"[{colour}]{finding.severity}[/] ", end="")
             console.print(finding.what, markup=False)
             console.print(f"  → {finding.remedy}", markup=False)
-    severities = {finding.severity for finding in findings}
-    if severities & {checks.Severity.CRITICAL, checks.Severity.WARNING}:
+    severities = {finding.severity for finding in found}
+    if severities & {Severity.CRITICAL, Severity.WARNING}:
         raise typer.Exit(ExitCode.FINDINGS)
-    if checks.Severity.UNKNOWN in severities:
+    if Severity.UNKNOWN in severities:
         raise typer.Exit(ExitCode.UNABLE)
     output.tell(f"{target.name}: healthy.", style="green")

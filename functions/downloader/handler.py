@@ -13,6 +13,7 @@ from reportflow.archiving import Archiving, ArchivingPolicy
 from reportflow.consumer import Context, Invocation, PartialBatchResponse, Patience, consume
 from reportflow.events import Announcer, EventBridgeBus
 from reportflow.jobs_table import JobsTable
+from reportflow.pacing import pace
 from reportflow.queues import SqsQueue, records
 from reportflow.secret import SecretStore
 from reportflow.service import ReportFlow
@@ -36,6 +37,14 @@ def _consumer() -> Callable[..., PartialBatchResponse]:
             environment.reportflow_url,
             environment.reportflow_files_url,
             SecretStore(aws.secretsmanager(), environment.secret_arn),
+            pace(
+                aws.dynamodb(),
+                environment.jobs_table,
+                requests_per_minute=environment.reportflow_requests_per_minute,
+                burst=environment.reportflow_burst,
+                clock=clock,
+                rng=SystemRandom(),
+            ),
             clock=clock,
         ),
         S3Archive(aws.s3(), environment.archive_bucket),

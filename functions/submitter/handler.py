@@ -11,6 +11,7 @@ from reportflow import aws, settings
 from reportflow.consumer import Context, Invocation, PartialBatchResponse, Patience, consume
 from reportflow.events import Announcer, EventBridgeBus
 from reportflow.jobs_table import JobsTable
+from reportflow.pacing import pace
 from reportflow.payloads import Payloads
 from reportflow.queues import Downloads, SqsQueue, records
 from reportflow.secret import SecretStore
@@ -36,6 +37,14 @@ def _consumer() -> Callable[..., PartialBatchResponse]:
             environment.reportflow_url,
             environment.reportflow_files_url,
             SecretStore(aws.secretsmanager(), environment.secret_arn),
+            pace(
+                aws.dynamodb(),
+                environment.jobs_table,
+                requests_per_minute=environment.reportflow_requests_per_minute,
+                burst=environment.reportflow_burst,
+                clock=clock,
+                rng=SystemRandom(),
+            ),
             clock=clock,
         ),
         Payloads(aws.s3, environment.payload_buckets),

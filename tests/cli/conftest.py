@@ -26,6 +26,7 @@ SETTINGS = {
     "check_delay_seconds": "3",
     "completion_deadline_seconds": "600",
     "payload_buckets": "cli-payloads",
+    "submitter_memory_mb": "1024",
 }
 
 QUEUES = ("request_queue_url", "request_dlq_url", "download_queue_url", "download_dlq_url")

@@ -4,12 +4,11 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from cli import checks
-from cli.checks import Plan, Severity
+from cli.findings import Check, Finding, Plan, Severity, findings
 from cli.metrics import Metrics
 from cli.target import Target
 from tests.cli.conftest import Cli
@@ -18,27 +17,8 @@ from tests.pipeline.driver import body, new_id, until
 PLAN = Plan(window=timedelta(hours=1), unfinished=timedelta(hours=1))
 
 
-def found(check: checks.Check, target: Target) -> list[checks.Finding]:
-    return checks.findings(check, target, PLAN)
-
-
-def counted(target: Target, **counts: int) -> Target:
-    """The system as if the functions had counted this, and nothing else."""
-    namespace = f"doctor-{uuid4().hex[:8]}"
-    service = {"Submitted": "submitter", "CredentialsRefused": "downloader"}
-    target.cloudwatch.put_metric_data(
-        Namespace=namespace,
-        MetricData=[
-            {
-                "MetricName": name,
-                "Value": value,
-                "Timestamp": datetime.now(UTC) - timedelta(minutes=20),
-                "Dimensions": [{"Name": "service", "Value": service.get(name, "webhook")}],
-            }
-            for name, value in counts.items()
-        ],
-    )
-    return replace(target, namespace=namespace)
+def found(check: Check, target: Target) -> list[Finding]:
+    return findings(check, target, PLAN)
 
 
 def test_a_healthy_system_has_no_finding(still_cli: Cli) -> None:
@@ -92,30 +72,6 @@ def test_jobs_that_wait_for_too_long_are_told(target: Target) -> None:
     finally:
         target.dynamodb.delete_item(TableName=target.jobs_table, Key={"jobId": {"S": job_id}})
     assert f"cli status {job_id}" in finding.remedy
-
-
-@pytest.mark.parametrize(
-    ("counts", "words"),
-    [
-        ({"Submitted": 3}, "no webhook came"),
-        ({"Submitted": 3, "WebhooksReceived": 3, "CredentialsRefused": 1}, "refused the keys"),
-        ({"WebhooksRefused": 50}, "50 webhooks were refused"),
-        ({"WebhooksNotStored": 1}, "could not be queued"),
-    ],
-)
-def test_what_the_functions_counted_is_told(
-    target: Target, counts: dict[str, int], words: str
-) -> None:
-    findings = found(checks.counters, counted(target, **counts))
-
-    assert [words in finding.what for finding in findings] == [True]
-
-
-@pytest.mark.parametrize(
-    "counts", [{}, {"Submitted": 3, "WebhooksReceived": 2}, {"WebhooksRefused": 1}]
-)
-def test_what_is_usual_is_not(target: Target, counts: dict[str, int]) -> None:
-    assert not found(checks.counters, counted(target, **counts))
 
 
 def test_the_functions_own_numbers_are_read(cli: Cli, target: Target) -> None:

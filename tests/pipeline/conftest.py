@@ -27,6 +27,7 @@ SETTINGS = {
     "check_delay_seconds": "3",
     "completion_deadline_seconds": "600",
     "payload_buckets": PAYLOAD_BUCKET,
+    "submitter_memory_mb": "1024",
 }
 
 FAULT_SETTINGS = {
@@ -78,11 +79,8 @@ def driver(system: System) -> Iterator[Driver]:
 @pytest.fixture(scope="session")
 def payload_bucket(system: System) -> str:
     """The bucket of an upstream system, which this deployment may read."""
-    system.backend.client("s3").create_bucket(
-        Bucket=PAYLOAD_BUCKET,
-        CreateBucketConfiguration={"LocationConstraint": "ap-northeast-1"},
-    )
-    return PAYLOAD_BUCKET
+    [bucket] = system.state.payload_buckets
+    return bucket
 
 
 @pytest.fixture

@@ -48,7 +48,8 @@ class StoresAndSaysNothing:
 
 @pytest.fixture(scope="module")
 def system() -> Iterator[FaultySystem]:
-    with run_faulty({**FAULT_SETTINGS, "payload_buckets": PAYLOAD_BUCKET}) as running:
+    payloads = {"payload_buckets": PAYLOAD_BUCKET, "submitter_memory_mb": "1024"}
+    with run_faulty({**FAULT_SETTINGS, **payloads}) as running:
         yield running
 
 
@@ -64,8 +65,6 @@ def calls(system: FaultySystem) -> list[Call]:
     system.aws.observe = seen.append
     system.aws.mischief = StoresAndSaysNothing()
     driver, s3 = system.driver, system.driver.s3
-    region = {"LocationConstraint": driver.state["region"]}
-    s3.create_bucket(Bucket=PAYLOAD_BUCKET, CreateBucketConfiguration=region)  # type: ignore[arg-type]
     large, refused = new_id("large"), new_id("refused")
     s3.put_object(Bucket=PAYLOAD_BUCKET, Key="there", Body=json.dumps(body(large)).encode())
     with system.until_settled(90):

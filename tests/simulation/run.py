@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from reportflow.pacing import RateLimit
 from stacks.settings import DeploymentSettings
 from tests.simulation.faults import Chaos, Fault, swarm
 from tests.simulation.narrator import Narrator
@@ -99,6 +100,7 @@ def deliver_calmly(
         settings=DeploymentSettings(
             workspace_id="acme", reportflow_url="", max_attempts=max_attempts
         ),
+        limit=RateLimit(100, 5),
     )
     with in_place_of_threads(narrator):
         world = World(rng, Chaos(rng, {}), fates, surroundings, narrator)
@@ -112,11 +114,12 @@ def deliver_calmly(
 
 def _surroundings(rng: random.Random) -> Surroundings:
     check_delay, deadline = rng.choice(((60, 3600), (300, 3600), (300, 21_600), (900, 21_600)))
+    max_attempts = rng.choice((5, 24))
     return Surroundings(
         settings=DeploymentSettings(
             workspace_id="acme",
             reportflow_url="",
-            max_attempts=rng.choice((5, 24)),
+            max_attempts=max_attempts,
             max_receive_count=rng.choice((100, 990)),
             orphan_grace_seconds=rng.choice((120, 900)),
             outcome_grace_seconds=rng.choice((1, 60, 600)),
@@ -128,6 +131,7 @@ def _surroundings(rng: random.Random) -> Surroundings:
         not_ready_status=rng.choice((404, 409, 425, 503)),
         webhook_attempts=rng.choice((1, 3)),
         requests_a_minute=rng.choice((1_000_000, 60)),
+        limit=RateLimit(60, 6) if max_attempts == 24 else None,
         urls_work=rng.random() < 0.7,
         index_lag_seconds=rng.choice((0.05, 2.0, 60.0)),
     )

@@ -19,6 +19,7 @@ from reportflow.errors import Retryable
 from reportflow.events import Announcer, EventBridgeBus
 from reportflow.jobs import Announce
 from reportflow.jobs_table import JobsTable
+from reportflow.pacing import Pace, RateLimit, SharedPace, Unpaced
 from reportflow.payloads import Payloads
 from reportflow.queues import Downloads, Record, SqsQueue
 from reportflow.secret import SecretStore
@@ -63,6 +64,7 @@ class Surroundings:
     not_ready_status: int = 404
     webhook_attempts: int = 1
     requests_a_minute: int = 1_000_000
+    limit: RateLimit | None = None
     index_lag_seconds: float = 0.1
     urls_work: bool = True
 
@@ -86,10 +88,13 @@ class World:
         self.scheduler = Scheduler()
         narrator.clock = self.scheduler.monotonic
         self._fates = fates
+        self._limit = surroundings.limit
         self.table = DynamoDB(
             monotonic=self.scheduler.monotonic,
             lag=lambda: rng.random() * surroundings.index_lag_seconds,
         )
+        # The item with the schedule, apart from the jobs that the checker looks at.
+        self._schedule = DynamoDB(monotonic=self.scheduler.monotonic, lag=lambda: 0.0)
         self.bucket = Bucket()
         self.payloads: dict[str, bytes] = {}
         self.events: list[Mapping[str, Any]] = []
@@ -220,6 +225,7 @@ class World:
     def _reportflow(self, process: Process) -> ReportFlow:
         client = copy.copy(_connected())
         client._keys = self._secrets(process)
+        client._pace = self._pace(process)
         client._clock = self.scheduler.clock
         client._session = cast("Any", Session(process, self.service))
         return client
@@ -227,6 +233,19 @@ class World:
     def _jobs(self, process: Process) -> JobsTable:
         client = cast("Any", DynamoDBClient(process.aws, self.table))
         return JobsTable(client, "jobs", ttl_days=self.settings.status_ttl_days)
+
+    def _pace(self, process: Process) -> Pace:
+        limit = self._limit
+        if limit is None:
+            return Unpaced()
+        return SharedPace(
+            cast("Any", DynamoDBClient(process.aws, self._schedule)),
+            "jobs",
+            limit,
+            clock=self.scheduler.clock,
+            rng=self.rng,
+            sleep=process.sleep,
+        )
 
     def _announcer(self, process: Process) -> Announce:
         client = cast("Any", EventsClient(process, self.events))
@@ -310,7 +329,7 @@ class World:
 def _connected() -> ReportFlow:
     """A client whose session is never used: making one takes longer than a simulated job."""
     nothing = cast("Any", None)
-    return ReportFlow(BASE_URL, FILES_URL, nothing, clock=nothing)
+    return ReportFlow(BASE_URL, FILES_URL, nothing, nothing, clock=nothing)
 
 
 @contextmanager

@@ -1,12 +1,15 @@
 """Deployments side by side, and how an environment becomes stacks."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER  # type: ignore[import-untyped]
 
+from stacks.annotations import PLACEHOLDER
+from stacks.packaging import REPOSITORY
 from tests.stacks.released import STACKS
 from tests.stacks.synthesis import run_app
 from tests.stacks.template import Template
@@ -81,3 +84,32 @@ def test_an_unknown_environment_is_told_without_a_trace(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "environment = 'stage': must be one of dev, prod" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_cdk_json_is_checked_out_with_placeholders() -> None:
+    shipped = json.loads((REPOSITORY / "cdk.json").read_text())["context"]["environments"]
+    assert all(PLACEHOLDER.fullmatch(each["workspace_id"]) for each in shipped.values())
+
+
+def test_a_placeholder_is_written_out_and_marked_as_an_error(tmp_path: Path) -> None:
+    done = run_app(
+        tmp_path / "cdk.out", {"environment": "prod", "workspace_id": "your-own-workspace"}
+    )
+    assert done.returncode == 0
+    told = "Error in ReportFlow-prod-Pipeline: workspace_id = 'your-own-workspace' is a placeholder"
+    assert told in done.stderr
+    assert "(environments.prod.workspace_id)" in done.stderr
+    marks = json.loads((tmp_path / "cdk.out/ReportFlow-prod-Pipeline.metadata.json").read_text())
+    assert "aws:cdk:error" in {mark["type"] for mark in marks["/ReportFlow-prod-Pipeline"]}
+
+
+def test_what_is_kept_and_watched_for_nobody_is_told(tmp_path: Path) -> None:
+    named = {"environment": "prod", "workspace_id": "acme"}
+    nobody = run_app(tmp_path / "nobody", named | {"alarm_email": ""})
+    somebody = run_app(tmp_path / "somebody", named | {"alarm_email": "night-shift@example.com"})
+    assert "Warning in ReportFlow-prod-Monitoring: Nobody will hear of alarms" in nobody.stderr
+    assert somebody.stderr == ""
+    assert somebody.stdout.split() == [
+        f"{os.path.relpath(tmp_path / 'somebody')}/ReportFlow-prod-{stack}.template.json"
+        for stack in STACKS
+    ]

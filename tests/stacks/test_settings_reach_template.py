@@ -70,6 +70,10 @@ def found(assembly: Path, storage: Template, pipeline: Template) -> dict[str, An
         "workspace_id": environment["webhook"]["WORKSPACE_ID"],
         "reportflow_url": environment["submitter"]["REPORTFLOW_URL"],
         "reportflow_files_url": environment["downloader"]["REPORTFLOW_FILES_URL"],
+        "reportflow_requests_per_minute": int(
+            environment["submitter"]["REPORTFLOW_REQUESTS_PER_MINUTE"]
+        ),
+        "reportflow_burst": int(environment["downloader"]["REPORTFLOW_BURST"]),
         "webhook_signature": environment["webhook"]["WEBHOOK_SIGNATURE"],
         "stack_prefix": prefix,
         "removal_policy": {"Delete": "destroy", "Retain": "retain"}[table["DeletionPolicy"]],

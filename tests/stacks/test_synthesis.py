@@ -70,6 +70,18 @@ def test_mistakes_in_the_settings_are_told_at_once_and_without_a_trace(tmp_path:
     assert "Traceback" not in done.stderr
 
 
+def test_an_environment_in_small_letters_is_refused_and_not_passed_over() -> None:
+    done = subprocess.run(
+        ["make", "--dry-run", "synth", "env=prod"],  # noqa: S607  (any make)
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "ENV=prod" in done.stderr
+
+
 def test_a_missing_node_is_told_in_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
         # Without site-packages there is no node from a wheel.

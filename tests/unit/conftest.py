@@ -21,6 +21,7 @@ from reportflow.consumer import Invocation
 from reportflow.events import Announcer, EventBridgeBus
 from reportflow.jobs import Job, Lease
 from reportflow.jobs_table import JobsTable
+from reportflow.pacing import Unpaced
 from reportflow.payloads import Payloads
 from reportflow.queues import Downloads, Record
 from reportflow.secret import SecretStore
@@ -210,7 +211,7 @@ def peer(listen: Callable[[Respond], Peer]) -> Peer:
 
 @pytest.fixture
 def service(peer: Peer, secret_store: SecretStore, clock: Clock) -> Iterator[ReportFlow]:
-    client = ReportFlow(f"{peer.url}/v1", f"{peer.url}/files", secret_store, clock=clock)
+    client = ReportFlow(f"{peer.url}/v1", f"{peer.url}/files", secret_store, Unpaced(), clock=clock)
     yield client
     client._session.close()
 

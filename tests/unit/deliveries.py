@@ -54,5 +54,8 @@ class Killed(BaseException):
 class DeadEnd:
     """ReportFlow, as a function sees it that is killed before the answer."""
 
+    def await_slot(self, deadline: datetime) -> None:
+        """There always is one."""
+
     def submit(self, request: GenerationRequest, deadline: datetime) -> Accepted:
         raise Killed(request.design_id, deadline)

@@ -1,13 +1,14 @@
 import json
 import random
 import threading
+from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from reportflow.consumer import MAX_DELAY_SECONDS, Invocation, Outcome, Work, consume
-from reportflow.errors import CredentialsRefused, Held, Retryable, Throttled
+from reportflow.consumer import DEFECT, MAX_DELAY_SECONDS, Invocation, Outcome, Work, consume
+from reportflow.errors import CredentialsRefused, Held, OutcomeUnknown, Retryable, Throttled
 from reportflow.jobs_table import JobsTable
 from reportflow.queues import Record
 from reportflow.submission import Submission
@@ -217,11 +218,42 @@ def test_outcomes_are_counted_as_metrics(
     consume(queues.receive(), work, queues.queue, INVOCATION, rng=rng, clock=Clock())
 
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    (metrics,) = [line for line in lines if "_aws" in line]
-    assert sum(metrics["Archived"]) == 2
-    assert sum(metrics["Duplicates"]) == 1
-    assert sum(metrics["Returned"]) == 1
-    assert "Failed" not in metrics
+    emitted_as = {
+        (name, line.get("reason")): sum(line[name])
+        for line in lines
+        if "_aws" in line
+        for name in ("Archived", "Duplicates", "Returned", "Failed")
+        if name in line
+    }
+    assert emitted_as == {
+        ("Archived", None): 2,
+        ("Duplicates", None): 1,
+        ("Returned", None): 1,
+        ("Returned", "CODE"): 1,
+    }
+
+
+def test_what_comes_back_is_counted_once_and_under_its_reason(
+    queues: QueuePair, rng: random.Random, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for code in ("HTTP_503", "HTTP_429", "HTTP_503", "defect", "not to be retried"):
+        queues.send(code)
+
+    def work(record: Record, _: Invocation) -> Outcome:
+        if record.body == "defect":
+            raise ZeroDivisionError
+        if record.body == "not to be retried":
+            raise OutcomeUnknown("HTTP_504", "nobody took care of it")
+        raise Retryable(record.body, "message")
+
+    consume(queues.receive(), work, queues.queue, INVOCATION, rng=rng, clock=Clock())
+
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    returned: Counter[str] = Counter()
+    for line in lines:
+        if "Returned" in line:
+            returned[line.get("reason", "in all")] += sum(line["Returned"])
+    assert returned == {"in all": 5, "HTTP_503": 2, "HTTP_429": 1, DEFECT: 2}
 
 
 def emitted(capsys: pytest.CaptureFixture[str], name: str) -> list[float]:

@@ -3,7 +3,8 @@ from dataclasses import fields
 
 import pytest
 
-from stacks.settings import DeploymentSettings, InvalidSettings
+from stacks.context import InvalidSettings
+from stacks.settings import DeploymentSettings
 
 MINIMAL: Mapping[str, object] = {"workspace_id": "acme"}
 
@@ -53,7 +54,8 @@ def test_numbers_come_from_json_and_from_the_command_line(given: object) -> None
 
 @pytest.mark.parametrize("given", [["one-bucket", "two.buckets"], "one-bucket, two.buckets"])
 def test_lists_come_from_json_and_from_the_command_line(given: object) -> None:
-    assert read(payload_buckets=given).payload_buckets == ("one-bucket", "two.buckets")
+    settings = read(payload_buckets=given, submitter_memory_mb=1024)
+    assert settings.payload_buckets == ("one-bucket", "two.buckets")
 
 
 @pytest.mark.parametrize("given", [{"team": "billing", "x:y": ""}, "team=billing, x:y="])
@@ -228,6 +230,22 @@ def test_a_batch_of_the_largest_files_must_fit_the_disk() -> None:
     assert "lower one of the two" in mistake
 
 
+def test_a_batch_of_the_largest_payloads_must_fit_the_memory() -> None:
+    read(request_batch_size=10, submitter_memory_mb=512)
+    read(payload_buckets="payloads", request_batch_size=10, submitter_memory_mb=760)
+    read(payload_buckets="payloads", request_batch_size=5, submitter_memory_mb=512)
+    (mistake,) = mistakes(
+        payload_buckets="payloads", request_batch_size=10, submitter_memory_mb=512
+    )
+    assert "request_batch_size = 10, submitter_memory_mb = 512" in mistake
+    assert "set submitter_memory_mb to 760 at least, or request_batch_size to 5 at most" in mistake
+
+
+def test_a_batch_that_cannot_be_small_enough_is_not_proposed() -> None:
+    (mistake,) = mistakes(payload_buckets="payloads", request_batch_size=1, submitter_memory_mb=309)
+    assert mistake.endswith("needs 310 MiB; set submitter_memory_mb to 310 at least")
+
+
 def test_a_job_is_remembered_as_long_as_its_message_can_come_back() -> None:
     read(message_retention_days=14, status_ttl_days=28)
     (mistake,) = mistakes(message_retention_days=14, status_ttl_days=27)
@@ -308,6 +326,14 @@ def test_retention_does_not_contradict_itself(
     read(**good)
     (mistake,) = mistakes(**{**good, **bad})
     assert told in mistake
+
+
+@pytest.mark.parametrize(("limit", "burst"), [(10, 10), (60, 61), (1, 1)])
+def test_a_burst_leaves_something_of_the_minute(limit: int, burst: int) -> None:
+    read(reportflow_requests_per_minute=0, reportflow_burst=burst)
+    read(reportflow_requests_per_minute=burst + 1, reportflow_burst=burst)
+    (mistake,) = mistakes(reportflow_requests_per_minute=limit, reportflow_burst=burst)
+    assert "must be less than reportflow_requests_per_minute" in mistake
 
 
 def test_a_conflict_with_a_value_that_is_wrong_anyway_is_not_told() -> None:

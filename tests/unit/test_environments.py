@@ -1,12 +1,14 @@
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stacks.context import InvalidSettings, context_of
 from stacks.environments import with_environment
 from stacks.packaging import REPOSITORY
-from stacks.settings import DeploymentSettings, InvalidSettings
+from stacks.settings import DeploymentSettings
 
 SHIPPED: Mapping[str, Any] = json.loads((REPOSITORY / "cdk.json").read_text())["context"]
 
@@ -100,3 +102,16 @@ def test_an_unknown_setting_of_an_environment_is_told() -> None:
     context = with_environment({**shared, "environment": "dev"}, shared=shared)
     with pytest.raises(InvalidSettings, match="did you mean log_level"):
         DeploymentSettings.from_context(context)
+
+
+def test_a_file_that_is_no_json_is_told_with_the_place(tmp_path: Path) -> None:
+    file = tmp_path / "cdk.json"
+    file.write_text('{\n  "context": {"environment": "dev",}\n}\n')
+    with pytest.raises(InvalidSettings, match=r"cdk\.json is not JSON: line 2, column 34: "):
+        context_of(file)
+
+
+def test_a_file_without_a_context_has_no_settings(tmp_path: Path) -> None:
+    file = tmp_path / "cdk.json"
+    file.write_text('{"app": "python app.py"}')
+    assert context_of(file) == {}

@@ -21,6 +21,7 @@ from tests.unit.samples import APP_KEY, SECRET_KEY, TOKEN, webhook_body
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 BOTH = (
     "JOBS_TABLE EVENT_BUS DOWNLOAD_QUEUE_URL SECRET_ARN REPORTFLOW_URL REPORTFLOW_FILES_URL "
+    "REPORTFLOW_REQUESTS_PER_MINUTE REPORTFLOW_BURST "
     "STATUS_TTL_DAYS MAX_ATTEMPTS MAX_RECEIVE_COUNT MAX_MESSAGE_AGE_SECONDS CHECK_DELAY_SECONDS"
 )
 NEEDS = {
@@ -89,6 +90,8 @@ def _environment(
         "SECRET_ARN": secret_arn,
         "REPORTFLOW_URL": emulator.url,
         "REPORTFLOW_FILES_URL": emulator.url.removesuffix("/v1"),
+        "REPORTFLOW_REQUESTS_PER_MINUTE": "100",
+        "REPORTFLOW_BURST": "10",
         "PAYLOAD_BUCKETS": "",
         "STATUS_TTL_DAYS": "30",
         "MAX_ATTEMPTS": "3",

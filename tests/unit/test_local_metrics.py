@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ import pytest
 from local import metrics
 from local.backend import Backend, BackendKind, run_backend
 from local.lambda_process import InvocationFailed
-from local.metrics import LogTail, MeasuredPool, MetricsPublisher, embedded
+from local.metrics import LogTail, MeasuredPool, MetricsPublisher, Told, embedded
 from reportflow import observability
 from tests.unit.small_functions import make_function
 
@@ -150,7 +151,12 @@ def test_what_is_printed_and_what_lambda_and_sqs_tell_is_published(
     sqs = backend.client("sqs")
     queue = sqs.create_queue(QueueName=function.name)["QueueUrl"]
     sqs.send_message(QueueUrl=queue, MessageBody="waits")
-    publisher = MetricsPublisher(backend, [pool], [queue])
+    heard: Counter[str] = Counter()
+
+    def hear(told: Told) -> None:
+        heard.update({moment.name: counts.total() for moment, counts in told.items()})
+
+    publisher = MetricsPublisher(backend, [pool], [queue], hear)
     with closing(pool):
         publisher.start()
         for line in printed():
@@ -169,11 +175,13 @@ def test_what_is_printed_and_what_lambda_and_sqs_tell_is_published(
         backend, "AWS/SQS", "ApproximateNumberOfMessagesVisible", QueueName=function.name
     )
     assert waiting == 1
+    assert heard["Invocations"] == heard["Duration"] == len(printed()) + 1
 
 
 def test_a_backend_that_is_gone_stops_nothing(tmp_path: Path) -> None:
     gone = Backend(BackendKind.MOTO, "http://127.0.0.1:1")
-    publisher = MetricsPublisher(gone, [], [f"{gone.endpoint_url}/123456789012/queue"])
+    queue = f"{gone.endpoint_url}/123456789012/queue"
+    publisher = MetricsPublisher(gone, [], [queue], lambda _: None)
     with closing(gone):
         publisher.start()
         publisher.stop()

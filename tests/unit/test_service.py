@@ -18,6 +18,7 @@ from reportflow.errors import (
     Retryable,
     Throttled,
 )
+from reportflow.pacing import Unpaced
 from reportflow.secret import SecretStore
 from reportflow.service import Accepted, ReportFlow
 from tests.unit.clock import LATER, START, Clock
@@ -228,7 +229,7 @@ def test_ten_threads_share_a_client(service: ReportFlow, peer: Peer) -> None:
 
 @pytest.fixture
 def emulated(emulator: Emulator, secret_store: SecretStore) -> Iterator[ReportFlow]:
-    client = ReportFlow(emulator.url, emulator.url, secret_store, clock=Clock())
+    client = ReportFlow(emulator.url, emulator.url, secret_store, Unpaced(), clock=Clock())
     yield client
     client._session.close()
 

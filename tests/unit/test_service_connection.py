@@ -12,6 +12,7 @@ from reportflow.errors import (
     PipelineError,
     Retryable,
 )
+from reportflow.pacing import Unpaced
 from reportflow.secret import SecretStore
 from reportflow.service import ReportFlow
 from tests.unit.clock import LATER, Clock
@@ -109,7 +110,7 @@ def test_a_refused_connection_can_be_tried_again(secret_store: SecretStore) -> N
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     client = ReportFlow(
-        f"http://127.0.0.1:{port}/v1", "http://127.0.0.1/", secret_store, clock=Clock()
+        f"http://127.0.0.1:{port}/v1", "http://127.0.0.1/", secret_store, Unpaced(), clock=Clock()
     )
 
     error = failure(client)
@@ -123,7 +124,11 @@ def test_a_connection_that_is_not_made_in_time_can_be_tried_again(
 ) -> None:
     monkeypatch.setattr(service_module, "CONNECT_SECONDS", 0.1)
     client = ReportFlow(
-        f"http://127.0.0.1:{busy_port}/v1", "http://127.0.0.1/", secret_store, clock=Clock()
+        f"http://127.0.0.1:{busy_port}/v1",
+        "http://127.0.0.1/",
+        secret_store,
+        Unpaced(),
+        clock=Clock(),
     )
 
     error = failure(client)

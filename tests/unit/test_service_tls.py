@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from reportflow.errors import OutcomeUnknown, PipelineError, Retryable
+from reportflow.pacing import Unpaced
 from reportflow.secret import SecretStore
 from reportflow.service import ReportFlow
 from tests.unit.clock import LATER, Clock
@@ -112,7 +113,7 @@ def read_request(client: ssl.SSLSocket) -> bytes:
 @contextmanager
 def connected(port: int, secret_store: SecretStore, trusted: Path | None) -> Iterator[ReportFlow]:
     url = f"https://127.0.0.1:{port}/v1"
-    client = ReportFlow(url, url, secret_store, clock=Clock())
+    client = ReportFlow(url, url, secret_store, Unpaced(), clock=Clock())
     client._session.verify = str(trusted) if trusted else True
     yield client
     client._session.close()

@@ -17,6 +17,7 @@ from reportflow.errors import (
     FileMissing,
     Held,
     OutOfTime,
+    Paced,
     Permanent,
     PipelineError,
     Retryable,
@@ -46,6 +47,9 @@ type Download = Callable[[datetime], Opened]
 
 class Files(Protocol):
     """ReportFlow, as far as the downloader needs it."""
+
+    def await_slot(self, deadline: datetime) -> None:
+        """Wait until one more request keeps the rate limit, with time to make it by `deadline`."""
 
     def download(self, uuid: str, file_id: str, deadline: datetime) -> Opened:
         """Open a finished file by `deadline`."""
@@ -181,7 +185,7 @@ class Archiving:
         try:
             outcome = self._archive_file(record, job, self._download(job), invocation)
             count(LostWebhooks=int(outcome is Outcome.ARCHIVED))
-        except (Unavailable, Throttled, OutOfTime) as error:
+        except (Unavailable, Throttled, Paced, OutOfTime) as error:
             outcome = self._try_again(record, job, error)
         except Retryable as error:
             if remaining > timedelta():
@@ -242,6 +246,7 @@ class Archiving:
 
     def _fetch(self, job: Job, download: Download, invocation: Invocation) -> ArchivedFile:
         """Bring the whole file here, and only when it is known to be right, to the archive."""
+        self._files.await_slot(invocation.deadline)
         now = self._clock()
         deadline = now + (invocation.deadline - now) * DOWNLOAD_SHARE
         with SpooledTemporaryFile(max_size=MEMORY_BYTES) as spool, download(deadline) as response:

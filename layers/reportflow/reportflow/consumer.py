@@ -29,6 +29,9 @@ REFUSED_BASE_SECONDS: Final = 60.0
 START_SECONDS: Final = 1.0
 """With less of its invocation left, no record is begun."""
 
+DEFECT: Final = "UNEXPECTED"
+"""The reason that a record is counted under which came back by a defect of ours."""
+
 
 @dataclass(frozen=True)
 class Patience:
@@ -127,7 +130,8 @@ def consume(
 ) -> PartialBatchResponse:
     """Work on all records at the same time; one that fails keeps none of the others back.
 
-    Records that the invocation has no time left for are handed back untouched.
+    Records that the invocation has no time left for are handed back untouched. What comes back is
+    counted by its reason.
     """
 
     def begin(record: Record) -> Outcome:
@@ -139,6 +143,7 @@ def consume(
         return {"batchItemFailures": []}
     returned: list[ItemFailure] = []
     counts: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
     oldest = timedelta()
     with ThreadPoolExecutor(max_workers=len(batch)) as pool:
         at_work = {pool.submit(begin, record): record for record in batch}
@@ -150,11 +155,14 @@ def consume(
                 record = at_work[future]
                 put_back(record, error, queue, rng)
                 returned.append({"itemIdentifier": record.message_id})
+                reasons[error.code if isinstance(error, Retryable) else DEFECT] += 1
                 counts["CredentialsRefused"] += isinstance(error, CredentialsRefused)
                 oldest = max(oldest, clock() - record.sent_at)
     # Counted where it happened, with its reason.
     del counts[Outcome.FAILED]
-    observability.count(**counts, Returned=len(returned))
+    observability.count(**counts)
+    for reason, messages in reasons.items():
+        observability.count(reason, Returned=messages)
     observability.measure(UnfinishedSeconds=oldest.total_seconds())
     return {"batchItemFailures": returned}
 
@@ -179,7 +187,7 @@ def put_back(record: Record, error: BaseException, queue: Queue, rng: random.Ran
             **about,
             "job_id": error.job_id,
             "error_code": error.code,
-            "error_message": error.message,
+            "error_message": error.loggable,
             "delay_seconds": round(delay, 1),
         },
     )

@@ -24,6 +24,7 @@ from reportflow.errors import (
 )
 from reportflow.http_session import Session
 from reportflow.messages import GenerationRequest, OpaqueId
+from reportflow.pacing import Pace
 from reportflow.secret import Secret
 
 CONNECT_SECONDS: Final = 3.05
@@ -36,6 +37,7 @@ MAX_RETRY_AFTER_SECONDS: Final = 3600.0
 MAX_ANSWER_BYTES: Final = 64 * 1024
 
 NOT_FOUND: Final = 404
+TOO_MANY_REQUESTS: Final = 429
 GATEWAY_TIMEOUT: Final = 504
 
 _REFUSED_KEYS: Final = frozenset({401, 403, 412})
@@ -77,7 +79,13 @@ class ReportFlow:
     """
 
     def __init__(
-        self, base_url: str, files_url: str, keys: Keys, *, clock: Callable[[], datetime]
+        self,
+        base_url: str,
+        files_url: str,
+        keys: Keys,
+        pace: Pace,
+        *,
+        clock: Callable[[], datetime],
     ) -> None:
         """`base_url` ends with the version, as in `https://ws.re-port-flow.com/v1`.
 
@@ -86,8 +94,17 @@ class ReportFlow:
         self._base_url = base_url.rstrip("/")
         self._files_url = files_url.rstrip("/") + "/"
         self._keys = keys
+        self._pace = pace
         self._clock = clock
         self._session = Session()
+
+    def await_slot(self, deadline: datetime) -> None:
+        """Wait until one more request keeps the rate limit; what it is for ends by `deadline`.
+
+        Raises:
+            Paced, Retryable: there is no slot soon enough, or nobody knows.
+        """
+        self._pace.wait(deadline)
 
     def submit(self, request: GenerationRequest, deadline: datetime) -> Accepted:
         """Ask for one PDF with `POST /file/async/single`; by `deadline` it is given up.
@@ -231,12 +248,11 @@ class ReportFlow:
         return connect, min(READ_SECONDS, left - connect)
 
     def _refusal(self, response: requests.Response) -> PipelineError:
+        retry_after = parse_retry_after(response.headers.get("Retry-After"), self._clock())
+        if response.status_code == TOO_MANY_REQUESTS:
+            self._pace.pause(retry_after)
         return translate_status(
-            response.status_code,
-            _message(response),
-            retry_after_seconds=parse_retry_after(
-                response.headers.get("Retry-After"), self._clock()
-            ),
+            response.status_code, _message(response), retry_after_seconds=retry_after
         )
 
 
@@ -264,7 +280,7 @@ def translate_status(
     said = f"{answered}: {message}" if message else answered
     if status in _REFUSED_KEYS:
         return CredentialsRefused(code, said, loggable=answered)
-    if status == 429:
+    if status == TOO_MANY_REQUESTS:
         return Throttled(code, said, loggable=answered, delay_seconds=retry_after_seconds)
     if 400 <= status < 500 and status not in _PASSING:
         return Permanent(code, said, loggable=answered)

@@ -22,6 +22,8 @@ class SubmitterSettings:
     secret_arn: str
     reportflow_url: str
     reportflow_files_url: str
+    reportflow_requests_per_minute: int
+    reportflow_burst: int
     payload_buckets: tuple[str, ...]
     status_ttl_days: int
     max_attempts: int
@@ -52,6 +54,8 @@ class DownloaderSettings:
     secret_arn: str
     reportflow_url: str
     reportflow_files_url: str
+    reportflow_requests_per_minute: int
+    reportflow_burst: int
     archive_bucket: str
     max_file_bytes: int
     status_ttl_days: int

@@ -53,6 +53,9 @@ class SubmissionPolicy:
 class Service(Protocol):
     """ReportFlow, as far as the submitter needs it."""
 
+    def await_slot(self, deadline: datetime) -> None:
+        """Wait until one more request keeps the rate limit, with time to make it by `deadline`."""
+
     def submit(self, request: GenerationRequest, deadline: datetime) -> Accepted:
         """Ask for one PDF, by `deadline` or not at all."""
 
@@ -111,6 +114,8 @@ class Submission:
         except Permanent as error:
             return self._reject(record, salvage_job_id(body, own_id), error)
         job_id = request.job_id or own_id
+        # Before the claim: whoever dies while waiting leaves no request behind that may have gone.
+        self._await_slot(job_id, invocation)
         lease = Lease(_owner(record, invocation), invocation.deadline + LEASE_MARGIN)
         job = self._jobs.claim(job_id, request, record.message_id, lease, self._clock())
         if job.lease is not None and job.lease.owner == lease.owner:
@@ -123,6 +128,13 @@ class Submission:
             raise _being_submitted()
         job = replace(job, lease=lease, possible_duplicates=job.possible_duplicates + 1)
         return self._submit_again(record, request, job, invocation)
+
+    def _await_slot(self, job_id: str, invocation: Invocation) -> None:
+        try:
+            self._service.await_slot(invocation.deadline - STORE_TIME)
+        except Retryable as error:
+            error.job_id = job_id
+            raise
 
     def _is_at_work(self, job: Job) -> bool:
         """Whether another delivery holds the job, or its webhook may still settle it."""

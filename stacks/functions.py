@@ -1,0 +1,136 @@
+"""A function as AWS gets it: its package, layers, role, log group and event source."""
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from aws_cdk import Duration, RemovalPolicy, Size, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sqs as sqs
+
+from stacks.nag import acknowledge
+from stacks.packaging import function_package, shared_layer, vendor_layer
+from stacks.quotas import TMP_MINIMUM_MB
+from stacks.settings import DeploymentSettings
+
+
+class FunctionFactory:
+    """Makes the functions of one stack, which have their layers in common."""
+
+    def __init__(self, stack: Stack, settings: DeploymentSettings) -> None:
+        self._stack = stack
+        self._settings = settings
+        self._layers = _layers(stack)
+
+    def function(
+        self,
+        name: str,
+        statements: Sequence[iam.PolicyStatement],
+        *,
+        environment: Mapping[str, str],
+        timeout_seconds: int,
+        memory_mb: int,
+        tmp_mb: int = TMP_MINIMUM_MB,
+    ) -> lambda_.Function:
+        """Make the function of `functions/{name}` with its own log group and role.
+
+        The role is written out: the grants of the constructs, and the managed policy that CDK
+        would give, allow more than a function needs.
+        """
+        logged = log_group(self._stack, f"{name.capitalize()}Logs", settings=self._settings)
+        role = iam.Role(
+            self._stack,
+            f"{name.capitalize()}Role",
+            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+            inline_policies={
+                "Function": iam.PolicyDocument(
+                    statements=[
+                        *statements,
+                        allow(["logs:CreateLogStream", "logs:PutLogEvents"], logged.log_group_arn),
+                    ]
+                )
+            },
+        )
+        function = lambda_.Function(
+            self._stack,
+            name.capitalize(),
+            code=lambda_.Code.from_asset(str(function_package(name))),
+            handler="handler.handler",
+            runtime=lambda_.Runtime.PYTHON_3_13,
+            architecture=lambda_.Architecture.ARM_64,
+            layers=self._layers,
+            role=role,
+            log_group=logged,
+            environment={
+                "POWERTOOLS_SERVICE_NAME": name,
+                "POWERTOOLS_METRICS_NAMESPACE": self._settings.stack_prefix,
+                "POWERTOOLS_LOG_LEVEL": self._settings.log_level,
+                **environment,
+            },
+            timeout=Duration.seconds(timeout_seconds),
+            memory_size=memory_mb,
+            ephemeral_storage_size=Size.mebibytes(tmp_mb),
+        )
+        acknowledge(
+            function,
+            "L1",
+            "The layers are compiled for this Python, and it is the one that every test runs on.",
+        )
+        return function
+
+
+def feed(
+    function: lambda_.Function, queue: sqs.Queue, *, batch_size: int, maximum_concurrency: int
+) -> None:
+    """Let the queue call the function; it names the messages that must come again.
+
+    Reserved concurrency would throttle instead, and throttled messages use up their receives.
+    """
+    lambda_.EventSourceMapping(
+        Stack.of(function),
+        f"{function.node.id}Source",
+        target=function,
+        event_source_arn=queue.queue_arn,
+        batch_size=batch_size,
+        max_concurrency=maximum_concurrency,
+        report_batch_item_failures=True,
+    )
+
+
+def log_group(stack: Stack, construct_id: str, *, settings: DeploymentSettings) -> logs.LogGroup:
+    """Make a log group that keeps its entries as long as the settings say."""
+    group = logs.LogGroup(
+        stack, construct_id, removal_policy=RemovalPolicy[settings.removal_policy.upper()]
+    )
+    # The construct knows retentions by name only, the resource in days.
+    resource = cast("logs.CfnLogGroup", group.node.default_child)
+    resource.retention_in_days = settings.log_retention_days
+    return group
+
+
+def allow(actions: Sequence[str], *resources: str) -> iam.PolicyStatement:
+    """One statement of a function's role."""
+    return iam.PolicyStatement(actions=list(actions), resources=list(resources))
+
+
+def _layers(stack: Stack) -> list[lambda_.ILayerVersion]:
+    """The layers of all functions; where two hold the same file, the later one's counts."""
+    return [
+        lambda_.LayerVersion(
+            stack,
+            "VendorLayer",
+            description="Third-party packages, pinned by hash",
+            code=lambda_.Code.from_asset(str(vendor_layer("arm64"))),
+            compatible_architectures=[lambda_.Architecture.ARM_64],
+            compatible_runtimes=[lambda_.Runtime.PYTHON_3_13],
+        ),
+        lambda_.LayerVersion(
+            stack,
+            "SharedLayer",
+            description="The code that the functions share",
+            code=lambda_.Code.from_asset(str(shared_layer())),
+            compatible_architectures=[lambda_.Architecture.ARM_64, lambda_.Architecture.X86_64],
+            compatible_runtimes=[lambda_.Runtime.PYTHON_3_13],
+        ),
+    ]

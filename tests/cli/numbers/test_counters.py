@@ -1,0 +1,102 @@
+"""What the functions counted, and what stays uncounted."""
+
+import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar, override
+
+import pytest
+
+from cli import checks
+from cli.findings import Plan
+from cli.target import Target
+from tests.cli.numbers.deployment import PLAN, found, tell
+
+SERVICES = {
+    "webhook": {"WebhooksReceived", "WebhooksRefused", "WebhooksNotStored"},
+    "downloader": {"LostWebhooks", "Archived"},
+}
+
+
+def tell_all(target: Target, counts: Mapping[str, int]) -> None:
+    for name, value in counts.items():
+        service = next((of for of, names in SERVICES.items() if name in names), "submitter")
+        tell(target, name, value, service=service, ago=timedelta(minutes=20))
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ({"Submitted": 3}, "no webhook came"),
+        ({"WebhooksRefused": 50}, "50 webhooks were refused in the last 1h"),
+        ({"WebhooksNotStored": 1}, "could not be queued"),
+        ({"LostWebhooks": 2}, "2 PDFs were found by the check"),
+        ({"PossibleDuplicates": 1}, "1 jobs were submitted again"),
+    ],
+)
+def test_what_the_functions_counted_is_told(
+    target: Target, counts: dict[str, int], words: str
+) -> None:
+    tell_all(target, counts)
+
+    assert [words in finding.what for finding in found(checks.counters, target)] == [True]
+
+
+@pytest.mark.parametrize(
+    "counts", [{}, {"Submitted": 3, "WebhooksReceived": 2}, {"WebhooksRefused": 1}]
+)
+def test_what_is_usual_is_not(target: Target, counts: dict[str, int]) -> None:
+    tell_all(target, counts)
+
+    assert not found(checks.counters, target)
+
+
+def test_a_message_that_is_tried_for_too_long_is_told(target: Target) -> None:
+    tell(target, "UnfinishedSeconds", 7300, ago=timedelta(minutes=50))
+
+    [finding] = found(checks.queues, target)
+
+    assert "a message of the request queue was put back 2h 1m after it was sent" in finding.what
+    later = Plan(window=PLAN.window, unfinished=timedelta(hours=3))
+    assert not found(checks.queues, target, later)
+
+
+class Doors(BaseHTTPRequestHandler):
+    """A webhook that lets one token in, and notes who came."""
+
+    tried: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        token = self.path.rpartition("/")[2]
+        self.tried.append(token)
+        self.send_response(200 if token == "right" else 404)
+        self.end_headers()
+
+    @override
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def doors(target: Target) -> Iterator[Target]:
+    secret: Any = {"webhookToken": "right"}
+    target.secretsmanager.create_secret(Name=target.namespace, SecretString=json.dumps(secret))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Doors)
+    Doors.tried.clear()
+    with server, ThreadPoolExecutor() as pool:
+        pool.submit(server.serve_forever)
+        url = f"http://127.0.0.1:{server.server_port}"
+        yield replace(target, secret_id=target.namespace, webhook_base_url=url)
+        server.shutdown()
+
+
+def test_who_looks_again_and_again_does_not_raise_the_alarm_on_strangers(doors: Target) -> None:
+    assert not found(checks.webhook, doors)
+    assert Doors.tried == ["right", checks.WRONG_TOKEN]
+
+    tell(doors, "WebhooksRefused", 1, service="webhook", reason=checks.STRANGER)
+    assert not found(checks.webhook, doors)
+    assert Doors.tried[2:] == ["right"]

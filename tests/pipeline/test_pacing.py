@@ -1,0 +1,35 @@
+"""The shipped functions together keep one rate limit, each in its own process."""
+
+import time
+from contextlib import closing
+from dataclasses import asdict
+
+from local.emulator import EmulatorSettings
+from local.system import Options, run
+from tests.pipeline.driver import Driver, body, new_id
+
+JOBS = 6
+BURST = 2
+REQUESTS_PER_MINUTE = BURST + 60
+
+
+def test_jobs_take_as_long_as_the_limit_says() -> None:
+    options = Options(
+        settings={
+            "reportflow_requests_per_minute": str(REQUESTS_PER_MINUTE),
+            "reportflow_burst": str(BURST),
+        },
+        emulator=EmulatorSettings(render_seconds=(0, 0), requests_per_minute=REQUESTS_PER_MINUTE),
+    )
+    with run(options, print) as system, closing(Driver(asdict(system.state))) as driver:
+        begun = time.monotonic()
+        job_ids = [new_id("paced") for _ in range(JOBS)]
+        for job_id in job_ids:
+            driver.send(body(job_id))
+        ended = [driver.ended(job_id, seconds=90) for job_id in job_ids]
+        seconds = time.monotonic() - begun
+
+    assert {job["status"] for job in ended} == {"ARCHIVED"}
+    assert not any("failedAttempts" in job for job in ended)
+    # Two requests a job, a second apart but for the burst.
+    assert seconds >= 2 * JOBS - BURST

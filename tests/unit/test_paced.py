@@ -1,0 +1,140 @@
+"""What waiting for the rate limit does to messages and jobs: nothing."""
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from local.backend import Backend
+from reportflow.archiving import Archiving
+from reportflow.consumer import Invocation, Outcome
+from reportflow.errors import Paced, Throttled
+from reportflow.jobs import Job
+from reportflow.pacing import RateLimit, SharedPace
+from reportflow.queues import Record
+from reportflow.secret import SecretStore
+from reportflow.service import ReportFlow
+from reportflow.submission import Submission
+from tests.unit.clock import Clock
+from tests.unit.deliveries import COMPLETION_DEADLINE, next_invocation
+from tests.unit.peer import Peer, answer
+from tests.unit.queue_pair import QueuePair
+from tests.unit.samples import JOB_ID, check_body, message_body
+
+type Items = Callable[[str], dict[str, str]]
+
+LIMIT = RateLimit(requests_per_minute=10, burst=2)
+
+
+@pytest.fixture
+def pace(aws: Backend, table_name: str, clock: Clock) -> SharedPace:
+    return SharedPace(
+        aws.client("dynamodb"),
+        table_name,
+        LIMIT,
+        clock=clock,
+        rng=random.Random(0),
+        sleep=clock.advance,
+    )
+
+
+@pytest.fixture
+def service(
+    peer: Peer, secret_store: SecretStore, pace: SharedPace, clock: Clock
+) -> Iterator[ReportFlow]:
+    client = ReportFlow(f"{peer.url}/v1", f"{peer.url}/files", secret_store, pace, clock=clock)
+    yield client
+    client._session.close()
+
+
+@pytest.fixture
+def used_up(pace: SharedPace, clock: Clock) -> None:
+    """Others have every slot of the next half minute."""
+    for _ in range(LIMIT.burst + 4):
+        pace._reserve(clock(), clock() + timedelta(hours=1))
+
+
+def numbered(number: int) -> str:
+    return message_body(jobId=f"job-{number}")
+
+
+def test_requests_go_by_the_limit(
+    submission: Submission, queues: QueuePair, peer: Peer, clock: Clock
+) -> None:
+    begin = clock()
+
+    for number in range(5):
+        record = queues.deliver(numbered(number))
+        assert submission(record, next_invocation(clock)) is Outcome.SUBMITTED
+
+    assert len(peer.received) == 5
+    assert clock() - begin == pytest.approx(3 * LIMIT.interval, abs=timedelta(milliseconds=1))
+
+
+@pytest.mark.usefixtures("used_up")
+def test_a_message_without_a_slot_claims_nothing_and_sends_nothing(
+    submission: Submission, queues: QueuePair, peer: Peer, item: Items, invocation: Invocation
+) -> None:
+    with pytest.raises(Paced) as held:
+        submission(queues.deliver(message_body()), invocation)
+
+    assert not peer.received
+    assert item(JOB_ID) == {}
+    assert held.value.job_id == JOB_ID
+    assert not held.value.costs_retry
+    assert held.value.delay_seconds is not None
+    assert held.value.delay_seconds >= 4 * LIMIT.interval.total_seconds()
+
+
+@pytest.mark.usefixtures("used_up")
+def test_a_webhook_without_a_slot_fetches_nothing_and_costs_the_job_nothing(
+    archiving: Archiving,
+    job: Job,
+    record: Record,
+    peer: Peer,
+    item: Items,
+    invocation: Invocation,
+) -> None:
+    before = item(job.job_id)
+
+    with pytest.raises(Paced) as held:
+        archiving(record, invocation)
+
+    assert not peer.received
+    assert item(job.job_id) == before
+    assert held.value.job_id == job.job_id
+
+
+def test_a_check_without_a_slot_fails_no_job_though_its_deadline_has_passed(
+    archiving: Archiving,
+    job: Job,
+    queues: QueuePair,
+    pace: SharedPace,
+    item: Items,
+    clock: Clock,
+) -> None:
+    check = replace(queues.deliver(check_body()), sent_at=clock())
+    clock.advance(COMPLETION_DEADLINE.total_seconds() + 1)
+    for _ in range(LIMIT.burst + 4):
+        pace._reserve(clock(), clock() + timedelta(hours=1))
+
+    with pytest.raises(Paced):
+        archiving(check, next_invocation(clock))
+
+    assert item(job.job_id)["status"] == "SUBMITTED"
+
+
+def test_after_a_429_everybody_waits_as_it_asks(
+    submission: Submission, queues: QueuePair, peer: Peer, clock: Clock, pace: SharedPace
+) -> None:
+    peer.respond = lambda _: answer(429, json.dumps({"message": "slow"}).encode(), Retry_After="5")
+    with pytest.raises(Throttled):
+        submission(queues.deliver(message_body()), next_invocation(clock))
+    begin = clock()
+
+    pace.wait(begin + timedelta(seconds=60))
+
+    assert clock() - begin == pytest.approx(timedelta(seconds=5), abs=timedelta(milliseconds=1))

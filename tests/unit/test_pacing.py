@@ -1,0 +1,224 @@
+"""The rate limit holds in any minute, and is used up, whoever asks and whenever."""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from local.backend import Backend
+from reportflow.errors import Paced, Retryable
+from reportflow.pacing import ITEM, LONGEST_PAUSE, MINUTE, RateLimit, SharedPace
+from tests.unit.clock import Clock
+
+LIMIT = RateLimit(requests_per_minute=100, burst=10)
+AGES = timedelta(hours=1)
+
+
+@dataclass
+class Course:
+    """One pace among several functions: who asked went when, on a clock that only waiting moves."""
+
+    aws: Backend
+    table: str
+    limit: RateLimit
+    clock: Clock = field(default_factory=Clock)
+    went: list[datetime] = field(default_factory=list)
+
+    def pace(self) -> SharedPace:
+        """A function's own; the schedule is everybody's."""
+        return SharedPace(
+            self.aws.client("dynamodb"),
+            self.table,
+            self.limit,
+            clock=self.clock,
+            rng=random.Random(0),
+            sleep=self._sleep,
+        )
+
+    def _sleep(self, seconds: float) -> None:
+        # The others go on meanwhile: the clock stays, and only the time of going is noted.
+        self._waited = timedelta(seconds=seconds)
+
+    def ask(self, seconds: float = 60) -> bool:
+        """Ask for a slot with so much time left; whether there was one."""
+        self._waited = timedelta()
+        try:
+            self.pace().wait(self.clock() + timedelta(seconds=seconds))
+        except Paced:
+            return False
+        self.went.append(self.clock() + self._waited)
+        return True
+
+    def most_in_a_minute(self) -> int:
+        """Of those that went, in any minute."""
+        times = sorted(self.went)
+        return max(
+            sum(begin <= other < begin + MINUTE for other in times[index:])
+            for index, begin in enumerate(times)
+        )
+
+
+@pytest.fixture
+def course(aws: Backend, table_name: str) -> Callable[[RateLimit], Course]:
+    def make(limit: RateLimit) -> Course:
+        aws.client("dynamodb").delete_item(TableName=table_name, Key={"jobId": {"S": ITEM}})
+        return Course(aws, table_name, limit)
+
+    return make
+
+
+def test_a_burst_goes_at_once_and_what_is_more_waits_its_turn(
+    course: Callable[[RateLimit], Course],
+) -> None:
+    crowd = course(LIMIT)
+
+    assert all(crowd.ask() for _ in range(15))
+
+    begin = crowd.clock()
+    waits = [(went - begin) / LIMIT.interval for went in crowd.went]
+    assert waits == pytest.approx([0] * 10 + [1, 2, 3, 4, 5])
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    limit=st.builds(
+        lambda burst, more: RateLimit(burst + more, burst), st.integers(1, 8), st.integers(1, 25)
+    ),
+    gaps=st.lists(
+        st.one_of(st.just(0.0), st.floats(0, 3), st.floats(0, 90)), min_size=1, max_size=80
+    ),
+)
+def test_no_minute_has_more_than_the_limit(
+    course: Callable[[RateLimit], Course], limit: RateLimit, gaps: Sequence[float]
+) -> None:
+    crowd = course(limit)
+
+    for gap in gaps:
+        crowd.clock.advance(gap)
+        crowd.ask()
+
+    assert crowd.most_in_a_minute() <= limit.requests_per_minute
+
+
+def test_a_crowd_that_never_ends_uses_the_limit(course: Callable[[RateLimit], Course]) -> None:
+    crowd = course(RateLimit(requests_per_minute=30, burst=3))
+
+    begin = crowd.clock()
+    while crowd.clock() < begin + 4 * MINUTE:
+        while crowd.ask(seconds=20):
+            pass
+        crowd.clock.advance(2)
+
+    rate = len(crowd.went) / (max(crowd.went) - begin).total_seconds() * 60
+    assert rate == pytest.approx(27, rel=0.1)
+    assert crowd.most_in_a_minute() <= 30
+
+
+def test_who_has_no_time_to_wait_takes_no_slot(course: Callable[[RateLimit], Course]) -> None:
+    crowd = course(LIMIT)
+    for _ in range(10):
+        crowd.ask()
+
+    refused = [crowd.ask(seconds=1) for _ in range(50)]
+
+    assert not any(refused)
+    assert crowd.ask()
+    assert crowd.went[-1] - crowd.clock() == LIMIT.interval
+
+
+def test_who_is_held_is_told_when_to_come_again(course: Callable[[RateLimit], Course]) -> None:
+    crowd = course(LIMIT)
+    while crowd.ask(seconds=20):
+        pass
+
+    with pytest.raises(Paced) as held:
+        crowd.pace().wait(crowd.clock() + timedelta(seconds=20))
+
+    assert held.value.delay_seconds is not None
+    crowd.clock.advance(held.value.delay_seconds)
+    assert crowd.ask(seconds=20)
+
+
+def test_everybody_waits_when_reportflow_asks_for_it(
+    course: Callable[[RateLimit], Course],
+) -> None:
+    crowd = course(LIMIT)
+    crowd.ask()
+
+    crowd.pace().pause(7)
+    crowd.pace().pause(3)
+
+    assert crowd.ask()
+    assert crowd.went[-1] - crowd.clock() == pytest.approx(timedelta(seconds=7), abs=AGES / 1e6)
+
+
+def test_a_pause_ends_within_a_minute_whatever_is_asked(
+    course: Callable[[RateLimit], Course],
+) -> None:
+    crowd = course(LIMIT)
+
+    crowd.pace().pause(AGES.total_seconds())
+
+    assert not crowd.ask()
+    crowd.clock.advance(LONGEST_PAUSE.total_seconds())
+    assert crowd.ask()
+    assert crowd.went[-1] == crowd.clock()
+
+
+def test_functions_side_by_side_share_the_slots(aws: Backend, table_name: str) -> None:
+    limit = RateLimit(requests_per_minute=3000, burst=5)
+    begun = time.monotonic()
+
+    def one_function(_: int) -> int:
+        pace = SharedPace(
+            aws.client("dynamodb"),
+            table_name,
+            limit,
+            clock=partial(datetime.now, UTC),
+            rng=random.Random(0),
+        )
+        went = 0
+        for _ in range(10):
+            with suppress(Paced):
+                pace.wait(datetime.now(UTC) + timedelta(seconds=60))
+                went += 1
+        return went
+
+    with ThreadPoolExecutor(6) as pool:
+        went = sum(pool.map(one_function, range(6)))
+
+    elapsed = timedelta(seconds=time.monotonic() - begun)
+    assert went == 60
+    assert elapsed >= (went - limit.burst) * limit.interval
+
+
+def test_a_table_that_does_not_answer_is_no_permission(aws: Backend) -> None:
+    pace = SharedPace(
+        aws.client("dynamodb"),
+        "absent",
+        LIMIT,
+        clock=partial(datetime.now, UTC),
+        rng=random.Random(0),
+    )
+
+    with pytest.raises(Retryable, match="ResourceNotFound") as refused:
+        pace.wait(datetime.now(UTC) + timedelta(seconds=60))
+
+    assert isinstance(refused.value.__cause__, ClientError)
+
+
+@pytest.mark.parametrize(("requests_per_minute", "burst"), [(10, 10), (10, 0), (0, 0), (5, 9)])
+def test_a_limit_under_which_nothing_goes_on_is_refused(
+    requests_per_minute: int, burst: int
+) -> None:
+    with pytest.raises(ValueError, match="burst"):
+        RateLimit(requests_per_minute, burst)
