@@ -1,4 +1,4 @@
-# Verbs: demo, test, simulate, fuzz, benchmark, lint, format, docs, synth, deploy, lock, clean. Each sets up what it needs.
+# Verbs: setup, demo, test, drill, simulate, fuzz, benchmark, lint, format, docs, schemas, synth, deploy, lock, clean. Each sets up what it needs.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -10,16 +10,20 @@ SOURCES := app.py stacks functions layers/reportflow local cli tests benchmarks
 
 .PHONY: help
 help:
+	@echo 'make setup   install what all of this needs into .venv; the others do so by themselves'
 	@echo 'make demo    run the main job on this machine'
 	@echo 'make test    lint, type-check and test'
+	@echo 'make drill   stage ten incidents, find and end each as documented, and count what was lost'
 	@echo 'make simulate SEEDS=10000 JOBS=50    search for lost and doubled jobs'
 	@echo 'make fuzz MINUTES=10    search for requests that the webhook treats wrong'
 	@echo 'make benchmark    measure what must not be slow, or must not tell by its time'
 	@echo 'make lint    lint and type-check only'
 	@echo 'make format  format the code'
 	@echo 'make docs    write docs/settings.md anew'
+	@echo 'make schemas write docs/schemas anew'
 	@echo 'make synth ENV=dev    write the CloudFormation templates and packages to cdk.out'
 	@echo 'make deploy ENV=dev   install or upgrade on AWS; and so bootstrap, diff and destroy'
+	@echo "make deploy ENV=dev ARGS='-c log_level=INFO'    with more options for the CDK CLI"
 	@echo 'make lock    pin the newest versions of all dependencies'
 	@echo 'make clean   remove everything that make made'
 
@@ -29,6 +33,9 @@ help:
 	@VIRTUAL_ENV=.venv $(UV) pip sync --quiet --require-hashes requirements/dev.txt
 	@touch $@
 
+.PHONY: setup
+setup: .venv/installed
+
 .PHONY: demo
 demo: .venv/installed
 	@$(PYTHON) -m local demo
@@ -36,6 +43,14 @@ demo: .venv/installed
 .PHONY: test
 test: lint
 	@$(PYTHON) -m pytest --numprocesses 2 --dist loadfile
+
+INCIDENTS ?=
+OUTAGE_SECONDS ?= 60
+LETTERS ?= 300
+
+.PHONY: drill
+drill: .venv/installed
+	@$(PYTHON) -m tests.incidents $(INCIDENTS) --outage-seconds $(OUTAGE_SECONDS) --letters $(LETTERS)
 
 SEEDS ?= 200
 JOBS ?= 50
@@ -53,6 +68,7 @@ fuzz: .venv/installed
 .PHONY: benchmark
 benchmark: .venv/installed
 	@PYTHONPATH=layers/reportflow $(PYTHON) benchmarks/token_comparison.py
+	@PYTHONPATH=.:layers/reportflow $(PYTHON) benchmarks/pacing.py
 
 .PHONY: lint
 lint: .venv/installed
@@ -69,15 +85,21 @@ format: .venv/installed
 docs: .venv/installed
 	@$(PYTHON) -m stacks.settings_page
 
-ENV ?= dev
-
 .PHONY: schemas
 schemas: .venv/installed
 	@for name in request pdf-archived pdf-failed; do \
 	    $(PYTHON) -m cli schema $$name > docs/schemas/$$name.json || exit 1; done
 
+ENV ?= dev
+# Passed over, it would make dev.
+ifeq ($(origin env),command line)
+$(error The environment is named in capital letters: ENV=$(env))
+endif
+
+# What another environment has left there would look like this one's.
 .PHONY: synth
 synth: .venv/installed
+	@rm -rf cdk.out
 	@CDK_CONTEXT_JSON='{"environment": "$(ENV)"}' $(PYTHON) app.py
 
 # Node and npm come with the Python packages, too. Its bin/npm is a link that a wheel cannot hold.

@@ -44,8 +44,9 @@ told by what was counted as refused keys."""
 _KINDS: Final[Sequence[Kind]] = (
     Kind(
         r"HTTP_429",
-        means="ReportFlow's rate limit is reached",
-        remedy="nothing: they come again by themselves; if it lasts, ask ReportFlow for more",
+        means="ReportFlow's rate limit is lower than ours, or others use it too",
+        remedy="nothing: they come again by themselves; if it lasts, lower "
+        "reportflow_requests_per_minute and deploy, or ask ReportFlow for more",
         concerns_all=True,
     ),
     Kind(
