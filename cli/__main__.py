@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from cli.commands import dlq, doctor, jobs, keys, schema, submit, webhook
+from cli.commands.options import Said
 from cli.guard import Guarded
 
 app = typer.Typer(
@@ -18,6 +19,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -35,10 +37,10 @@ def choose(
     ] = None,
     profile: Annotated[str | None, typer.Option(help="AWS profile.", show_default=False)] = None,
     region: Annotated[str | None, typer.Option(help="AWS region.", show_default=False)] = None,
-    aws: Annotated[
+    aws: Annotated[  # noqa: ARG001  (that it was said counts)
         bool, typer.Option("--aws", help="The deployment on AWS, whatever runs here.")
     ] = False,
-    local: Annotated[
+    local: Annotated[  # noqa: ARG001
         bool, typer.Option("--local", help="The system of `python -m local up`.")
     ] = False,
     state: Annotated[
@@ -51,16 +53,22 @@ def choose(
     ] = None,
 ) -> None:
     """Keep the choice of the deployment for the command."""
-    if (aws or profile or region) and local:
-        raise typer.BadParameter("either AWS or --local")
-    context.obj = {
-        "prefix": prefix,
-        "profile": profile,
-        "region": region,
-        "aws": aws or bool(profile or region or (prefix and not local)),
-        "local": local,
-        "state": state,
-    }
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    said = Said(
+        prefix=prefix,
+        profile=profile,
+        region=region,
+        state=state,
+        options=frozenset(
+            name for name, source in sources.items() if source and source.name == "COMMANDLINE"
+        ),
+    )
+    if said.means_aws and said.means_local:
+        raise typer.BadParameter(
+            "--local and --state mean this machine; --aws, --prefix, --profile and --region mean "
+            "AWS: say one of the two"
+        )
+    context.obj = said
 
 
 app.command("submit")(submit.submit)
@@ -72,6 +80,7 @@ app.add_typer(dlq.app, name="dlq")
 app.command("doctor")(doctor.doctor)
 app.command("schema")(schema.show)
 app.command("set-keys")(keys.set_keys)
+app.command("set-signing-secret")(keys.set_signing_secret)
 app.command("webhook-url")(webhook.webhook_url)
 app.command("rotate-webhook-secret")(webhook.rotate_webhook_secret)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from cli.findings import Plan, Result, Severity
+from cli.findings import DEPLOY_AGAIN, Plan, Result, Severity
 from cli.output import age
 from cli.target import Target
 
@@ -30,7 +30,7 @@ def alarms(target: Target, _plan: Plan) -> Result:
         yield (
             Severity.WARNING,
             "there are no alarms, so nobody is told of trouble",
-            "npx cdk deploy --all",
+            DEPLOY_AGAIN,
         )
     for topic in sorted({topic for alarm in there for topic in alarm.get("AlarmActions", [])}):
         yield from _unheard(target, topic)

@@ -53,7 +53,8 @@ _KINDS: Final[Sequence[Kind]] = (
         r"HTTP_5\d\d|HTTP_408|SERVICE_UNREACHABLE|ANSWER_LOST|UNREADABLE_ANSWER|TRUNCATED"
         r"|DOWNLOAD_TOO_SLOW",
         means="ReportFlow is down, or out of reach",
-        remedy="nothing: they come again by themselves and go on when it is back; ask its support",
+        remedy="nothing: they come again by themselves and go on when it is back; ask its support. "
+        "After some two hours they become dead letters: python -m cli dlq redrive",
         concerns_all=True,
     ),
     Kind(
@@ -69,7 +70,8 @@ _KINDS: Final[Sequence[Kind]] = (
         concerns_all=True,
     ),
     Kind(
-        r"AWS_.*(Denied|Unauthorized|Disabled|KMS|InvalidClientToken|ExpiredToken).*",
+        # S3 names no code where it refuses a HEAD, which has no body.
+        r"AWS_(403|.*(Denied|Unauthorized|Disabled|KMS|InvalidClientToken|ExpiredToken).*)",
         Severity.CRITICAL,
         "AWS forbids it",
         "mend the policy: who changed a bucket, key or table policy today?",
@@ -178,7 +180,7 @@ def _is_over(trouble: Reading, success: Reading) -> bool:
 
 
 def _tell(role: str, code: str, reading: Reading, window: timedelta) -> str:
-    last = f", last at {reading.last.astimezone():%H:%M}" if reading.last else ""
+    last = f", last at {reading.last.astimezone():%H:%M %Z}" if reading.last else ""
     return (
         f"the {role} put messages back {reading.value:.0f} times with {code} in the last "
         f"{duration(window)}{last}"

@@ -11,15 +11,16 @@ from botocore.exceptions import ClientError
 from cli import rotation
 from cli.alarms import alarms
 from cli.attempts import RECENT, attempts
-from cli.findings import Check, Plan, Result, Severity
+from cli.findings import DEPLOY_AGAIN, Check, Plan, Result, Severity
 from cli.letters import Letter, dead_letters, depth
 from cli.metrics import Metrics, of_function, queue_age
-from cli.output import age, duration
+from cli.output import age, duration, several
 from cli.probe import probe
 from cli.reasons import explain as explain_reason
 from cli.records import Records, moment
 from cli.target import Target
 from reportflow.jobs import JobStatus
+from reportflow.queues import MAX_BATCH
 
 MAX_JOBS: Final = 1000
 """Of unfinished jobs that are looked at one by one."""
@@ -59,10 +60,10 @@ def functions(target: Target, _plan: Plan) -> Result:
         layers[role] = tuple(layer.get("Arn", "") for layer in told.get("Layers", []))
         if (told.get("State"), told.get("LastUpdateStatus")) != ("Active", "Successful"):
             why = told.get("StateReason") or told.get("LastUpdateStatusReason") or "still changing"
-            yield Severity.CRITICAL, f"the {role} is not ready: {why}", "npx cdk deploy --all"
+            yield Severity.CRITICAL, f"the {role} is not ready: {why}", DEPLOY_AGAIN
     if len(set(layers.values())) > 1:
         what = "the functions are of different versions: they have different layers"
-        yield Severity.WARNING, what, "npx cdk deploy --all"
+        yield Severity.WARNING, what, DEPLOY_AGAIN
 
 
 def event_sources(target: Target, _plan: Plan) -> Result:
@@ -79,7 +80,7 @@ def event_sources(target: Target, _plan: Plan) -> Result:
                     f"aws lambda update-event-source-mapping --uuid {mapping['UUID']} --enabled",
                 )
         if not found["EventSourceMappings"]:
-            yield Severity.CRITICAL, f"the {role} has no event source", "npx cdk deploy --all"
+            yield Severity.CRITICAL, f"the {role} has no event source", DEPLOY_AGAIN
 
 
 def keys(target: Target, _plan: Plan) -> Result:
@@ -154,18 +155,18 @@ def dead_letter_queues(target: Target, _plan: Plan) -> Result:
             for batch in islice(batches, MAX_BATCHES):
                 for letter in batch:
                     by_reason[letter.reason].append(letter)
+        looked_at = sum(map(len, by_reason.values()))
+        least = "at least " if looked_at >= MAX_BATCHES * MAX_BATCH else ""
         for code, letters in by_reason.items():
             oldest = min(letters, key=lambda letter: letter.sent_at)
             what = (
-                f"{len(letters)} dead letters of {queue.name} say {code}, the oldest for "
-                f"{age(oldest.sent_at)}, of job {oldest.job_id}"
+                f"{code} in {least}{several(len(letters), 'dead letter')} of {queue.name}, the "
+                f"oldest for {age(oldest.sent_at)}, of job {oldest.job_id}"
             )
             remedy = explain_reason(code).remedy
             yield Severity.CRITICAL, what, f"{remedy} (python -m cli dlq explain {code})"
         if hidden := queue.depth().hidden:
-            what = (
-                f"{hidden} dead letters of {queue.name} are hidden: another command looks at them"
-            )
+            what = f"{several(hidden, 'dead letter')} of {queue.name} hidden: another command looks"
             yield Severity.UNKNOWN, what, "run doctor again in a minute"
 
 
@@ -183,7 +184,8 @@ def unfinished_jobs(target: Target, plan: Plan) -> Result:
         if late:
             oldest = min(late, key=lambda job: moment(job, "createdAt"))
             since = age(moment(oldest, "createdAt"), now)
-            what = f"{len(late)} jobs are late in {status}, {oldest['jobId']} the longest: {since}"
+            count = several(len(late), "job")
+            what = f"{count} late in {status}, {oldest['jobId']} the longest: {since}"
             yield Severity.WARNING, what, f"{remedy} (python -m cli status {oldest['jobId']})"
 
 
@@ -208,7 +210,7 @@ def counters(target: Target, plan: Plan) -> Result:
     if counted["WebhooksRefused"] >= FEW_REFUSALS:
         yield (
             Severity.WARNING,
-            f"{counted['WebhooksRefused']} webhooks were refused {span}",
+            f"{several(counted['WebhooksRefused'], 'webhook')} refused {span}",
             (
                 "look in the webhook's log for the reason; did the URL leak? "
                 "python -m cli rotate-webhook-secret"
@@ -217,19 +219,21 @@ def counters(target: Target, plan: Plan) -> Result:
     if counted["Submitted"] and not counted["WebhooksReceived"]:
         yield (
             Severity.CRITICAL,
-            f"{counted['Submitted']} jobs were submitted {span} and no webhook came",
+            f"{several(counted['Submitted'], 'job')} submitted {span}, and no webhook came",
             "put the URL of `python -m cli webhook-url` into ReportFlow's settings",
         )
-    elif counted["LostWebhooks"]:
-        what = f"{counted['LostWebhooks']} PDFs were found by the check, without a webhook, {span}"
+    elif counted["LostWebhooks"] and counted["WebhooksReceived"] < counted["Submitted"]:
+        # After an outage the check may come before the webhook's own message is tried again.
+        found = several(counted["LostWebhooks"], "PDF")
+        what = f"{found} found by the check and not by a webhook {span}"
         yield Severity.WARNING, what, "compare the URL in ReportFlow's settings with `webhook-url`"
     if counted["WebhooksNotStored"]:
-        what = f"{counted['WebhooksNotStored']} webhooks could not be queued {span}"
+        what = f"{several(counted['WebhooksNotStored'], 'webhook')} could not be queued {span}"
         yield Severity.WARNING, what, "look in the webhook's log for the error code"
     if counted["PossibleDuplicates"]:
         yield (
             Severity.WARNING,
-            f"{counted['PossibleDuplicates']} jobs were submitted again after a lost answer {span}",
+            f"{several(counted['PossibleDuplicates'], 'job')} asked for again, unanswered, {span}",
             (
                 "compare ReportFlow's list of files with the jobs that say possibleDuplicates: "
                 "python -m cli list --newer-than 1d --json"

@@ -18,17 +18,19 @@ DOCUMENT: Final = ".json"
 STDIN: Final = "-"
 
 _BOM: Final = b"\xef\xbb\xbf"
+_metadata_decoder: Final = msgspec.json.Decoder(float_hook=msgspec.Raw)
 _NOT_TAKEN: Final = re.compile("[\ufffe\uffff]")
 """All that JSON may hold unescaped and SQS refuses."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """One message to send: `body` names its job."""
+    """One message to send: `body` names its job; `metadata` is written in one way, to compare."""
 
     job_id: str
     body: str
     digest: str
+    metadata: bytes
     place: str
 
 
@@ -81,11 +83,17 @@ def read(sources: Sequence[str], naming: Naming) -> Reading:
         former = seen.setdefault(document.job_id, document)
         if former is document:
             reading.documents.append(document)
-        elif former.digest == document.digest:
-            reading.repeated += 1
-        else:
+        elif former.digest != document.digest:
             text = f"jobId: {former.place} has the same {document.job_id!r} for another document"
             reading.mistakes.append(Mistake(place, text))
+        elif former.metadata != document.metadata:
+            text = (
+                f"metadata: {former.place} has other metadata for the same job "
+                f"{document.job_id!r}, and a job keeps one: give each a jobId of its own"
+            )
+            reading.mistakes.append(Mistake(place, text))
+        else:
+            reading.repeated += 1
     return reading
 
 
@@ -102,7 +110,10 @@ def _document(body: bytes, place: str, stem: str | None, naming: Naming) -> Docu
     if request.job_id is msgspec.UNSET:
         body = b'{"jobId":"%s",%s' % (job_id.encode(), body.lstrip()[1:])
     text = _NOT_TAKEN.sub(lambda found: f"\\u{ord(found[0]):04x}", body.decode())
-    return Document(job_id, text, request.digest, place)
+    metadata = msgspec.json.encode(
+        _metadata_decoder.decode(request.metadata_json()), order="sorted"
+    )
+    return Document(job_id, text, request.digest, metadata, place)
 
 
 def _job_id(request: GenerationRequest, stem: str | None, naming: Naming) -> str:

@@ -4,11 +4,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from enum import StrEnum
+from typing import Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cli.failures import CliError, explain
 from cli.target import Target
+
+DEPLOY_AGAIN: Final = "deploy again: make deploy ENV=…, with the environment of this deployment"
 
 
 class Severity(StrEnum):

@@ -24,7 +24,7 @@ MAX_QUERIES: Final = 500
 """Of one call: CloudWatch's own limit."""
 
 _PERIODS: Final[Sequence[tuple[timedelta, int]]] = (
-    (timedelta(minutes=15), 60),
+    (timedelta(hours=3), 60),
     (timedelta(days=1), 300),
     (timedelta.max, 3600),
 )

@@ -83,6 +83,11 @@ def progress() -> Progress:
     )
 
 
+def several(count: int, noun: str) -> str:
+    """A count with its noun: `1 job`, `2 jobs`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def age(since: datetime, now: datetime | None = None) -> str:
     """How long ago, in the two largest units: `3d 4h`."""
     return duration((now or datetime.now(UTC)) - since)

@@ -6,12 +6,36 @@ from functools import cache
 from typing import Final
 
 from cli import REPOSITORY
+from cli.failures import CliError
 from cli.letters import NO_REASON
 
 PAGE: Final = REPOSITORY / "docs" / "errors.md"
 HEADING: Final = "What a dead letter says, and what to do"
 
+RETRYABLES: Final = frozenset(
+    {
+        "ANSWER_LOST",
+        "AWS_UNREACHABLE",
+        "BEING_SUBMITTED",
+        "DOWNLOAD_TOO_SLOW",
+        "FILE_UNKNOWN",
+        "KEYS_MISSING",
+        "OUT_OF_TIME",
+        "PACED",
+        "QUEUE_INCOMPLETE",
+        "SECRET_MALFORMED",
+        "SERVICE_UNREACHABLE",
+        "SIGNING_SECRET_MISSING",
+        "TRUNCATED",
+        "UNEXPECTED_CONTENT_TYPE",
+        "UNREADABLE_ANSWER",
+        "URL_ELSEWHERE",
+    }
+)
+"""Codes without a row of their own, beside those that ReportFlow's and AWS's answers make."""
+
 _HTTP: Final = re.compile(r"HTTP_4\d\d")
+_OF_AN_ANSWER: Final = re.compile(r"HTTP_[1-5]\d\d|AWS_\w+")
 _ANY_HTTP: Final = "HTTP_4xx"
 _ANY_RETRYABLE: Final = "Retryable"
 
@@ -22,6 +46,11 @@ class Reason:
 
     meaning: str
     remedy: str
+
+    @property
+    def may_be_redriven(self) -> bool:
+        """Whether that is part of the remedy; anything else would come straight back."""
+        return "redrive" in self.remedy
 
 
 _MOVED_BY_SQS: Final = Reason(
@@ -37,6 +66,21 @@ def explain(code: str) -> Reason:
     rows = _rows()
     general = _ANY_HTTP if _HTTP.fullmatch(code) else _ANY_RETRYABLE
     return rows.get(code, rows[general])
+
+
+def code_of(text: str) -> str:
+    """The error code that somebody means, whatever its case.
+
+    Raises:
+        CliError: none of ours.
+    """
+    known = {code.lower(): code for code in {*_rows(), *RETRYABLES, NO_REASON}}
+    # What AWS calls its codes keeps its case.
+    head, underscore, tail = text.partition("_")
+    code = known.get(text.lower(), f"{head.upper()}{underscore}{tail}")
+    if code in known.values() or _OF_AN_ANSWER.fullmatch(code):
+        return code
+    raise CliError(f"{text!r} is not a code of ours: `dlq explain` alone tells those there are.")
 
 
 @cache

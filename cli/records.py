@@ -21,6 +21,9 @@ ENDS: Final = frozenset({JobStatus.ARCHIVED, JobStatus.FAILED})
 MAX_KEYS: Final = 100
 """Of one BatchGetItem."""
 
+SOON: Final = timedelta(seconds=30)
+"""By then a job whose id is right has its record, unless the request queue is full."""
+
 _HIDDEN: Final = frozenset({"url", "uuid", "leaseOwner"})
 """Whoever has the 202's URL can fetch the PDF."""
 
@@ -89,10 +92,16 @@ class Records:
         *,
         interval: float,
         timeout: timedelta | None,
+        miss: Callable[[Sequence[str]], None],
+        clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> Iterator[dict[str, Record]]:
-        """All known records, again and again, until all jobs have ended or time is up."""
-        deadline = None if timeout is None else time.monotonic() + timeout.total_seconds()
+        """All known records, again and again, until all jobs have ended or time is up.
+
+        `miss` is told once of the jobs that have no record after `SOON`.
+        """
+        begun = clock()
+        missed = False
         known: dict[str, Record] = {}
         while True:
             open_ones = [job_id for job_id in job_ids if not ended(known.get(job_id))]
@@ -100,8 +109,12 @@ class Records:
             yield known
             if all(ended(known.get(job_id)) for job_id in job_ids):
                 return
-            if deadline is not None and time.monotonic() + interval > deadline:
+            if timeout is not None and clock() + interval > begun + timeout.total_seconds():
                 return
+            if not missed and clock() >= begun + SOON.total_seconds():
+                missed = True
+                if missing := [job_id for job_id in job_ids if job_id not in known]:
+                    miss(missing)
             sleep(interval)
 
 

@@ -1,4 +1,4 @@
-"""The token in the webhook's URL: shown, and changed with no event refused.
+"""The secrets that the webhook believes: shown where they may be, changed with no event refused.
 
 Secrets Manager has no conditional write, but moving a label is one: `AWSCURRENT` moves from the
 version that was read, or not at all.
@@ -11,7 +11,7 @@ shown before every function has to look again.
 import json
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from http import HTTPStatus
@@ -24,6 +24,7 @@ from cli.failures import CliError, ExitCode
 from cli.probe import probe
 from cli.target import Target, clock_of
 from reportflow.secret import REREAD_SECONDS
+from reportflow.signature import signing_keys
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -39,6 +40,7 @@ _CURRENT: Final = "AWSCURRENT"
 _PENDING: Final = "AWSPENDING"
 _TOKEN: Final = "webhookToken"  # noqa: S105  (a field's name)
 _PREVIOUS: Final = "previousWebhookToken"
+_SIGNING: Final = "webhookSigningSecrets"
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,18 @@ class StoredSecret:
     def is_rotating(self) -> bool:
         """Whether the previous token is still accepted."""
         return bool(self.value.get(_PREVIOUS))
+
+    @property
+    def signing_secrets(self) -> tuple[str, ...]:
+        """Those of a relay that signs, the newest first; none where the list is malformed."""
+        listed = self.value.get(_SIGNING, [])
+        whole = isinstance(listed, list) and all(isinstance(one, str) for one in listed)
+        return tuple(listed) if whole else ()
+
+    @property
+    def can_verify(self) -> bool:
+        """Whether a signature could be checked."""
+        return bool(signing_keys(self.signing_secrets))
 
     @property
     def has_keys(self) -> bool:
@@ -100,7 +114,7 @@ def rotate(target: Target, *, force: bool = False) -> None:
             ExitCode.FINDINGS,
         )
     new = {_TOKEN: secrets.token_urlsafe(TOKEN_BYTES), _PREVIOUS: stored.token}
-    _replace(target, stored, stored.value | new)
+    _replace(target, stored, new)
 
 
 def fill_in(target: Target, *, app_key: str, secret_key: str) -> None:
@@ -110,7 +124,40 @@ def fill_in(target: Target, *, app_key: str, secret_key: str) -> None:
         CliError: somebody else changed the secret meanwhile.
     """
     stored = read(target.secretsmanager, target.secret_id)
-    _replace(target, stored, stored.value | {"appKey": app_key, "secretKey": secret_key})
+    _replace(target, stored, {"appKey": app_key, "secretKey": secret_key})
+
+
+def set_signing_secret(target: Target, secret: str) -> None:
+    """Let the webhook believe what a relay signs with this secret; the present one stays good.
+
+    Raises:
+        CliError: a change is under way, or somebody else changed the secret meanwhile.
+    """
+    stored = read(target.secretsmanager, target.secret_id)
+    present = stored.signing_secrets
+    if secret in present[:1]:
+        return
+    if len(present) > 1:
+        raise CliError(
+            "A change of the signing secret is under way: let the relay sign with the newest one, "
+            "then `set-signing-secret --finish`. A third one now would cut off who still signs "
+            "with the first.",
+            ExitCode.FINDINGS,
+        )
+    _replace(target, stored, {_SIGNING: [secret, *present]})
+
+
+def drop_previous_signing_secret(target: Target) -> bool:
+    """Believe the newest signing secret only. False: there was no other.
+
+    Raises:
+        CliError: somebody else changed the secret meanwhile.
+    """
+    stored = read(target.secretsmanager, target.secret_id)
+    if len(stored.signing_secrets) < 2:
+        return False
+    _replace(target, stored, {_SIGNING: [stored.signing_secrets[0]]})
+    return True
 
 
 def finish(target: Target) -> bool:
@@ -123,7 +170,7 @@ def finish(target: Target) -> bool:
     if not stored.is_rotating:
         return False
     settled_url(target)
-    _replace(target, stored, stored.value | {_PREVIOUS: ""})
+    _replace(target, stored, {_PREVIOUS: ""})
     return True
 
 
@@ -138,25 +185,41 @@ def settled_url(target: Target, sleep: Callable[[float], None] = time.sleep) -> 
     if stored.is_rotating and unsettled > 0:
         sleep(unsettled)
     deadline = time.monotonic() + PROBE_SECONDS
-    while (status := probe(target.webhook_base_url, stored.token)) != HTTPStatus.OK:
+    while (status := ask(target, stored)) != HTTPStatus.OK:
         if time.monotonic() > deadline:
             raise CliError(
-                f"The webhook answers {status or 'nothing'} to its own URL: see `doctor`. Change "
-                "nothing in ReportFlow's settings: the token that it has is still good.",
+                f"The webhook answers {status or 'nothing'} to its own URL: "
+                f"{remedy(stored, status)}. Change nothing in ReportFlow's settings: the token "
+                "that it has is still good.",
                 ExitCode.FINDINGS,
             )
         sleep(1)
     return f"{target.webhook_base_url}/{stored.token}"
 
 
-def _replace(target: Target, stored: StoredSecret, value: dict[str, Any]) -> None:
-    """Make `value` the current version if the one that was read still is."""
+def ask(target: Target, stored: StoredSecret) -> int | None:
+    """What the webhook answers to an event as a sender with this secret would send it."""
+    return probe(target.webhook_base_url, stored.token, stored.signing_secrets)
+
+
+def remedy(stored: StoredSecret, status: int | None) -> str:
+    """What to do when the webhook gave this answer to its own URL."""
+    if status == HTTPStatus.SERVICE_UNAVAILABLE and not stored.can_verify:
+        return (
+            "with webhook_signature=required it needs a signing secret and there is none: "
+            "python -m cli set-signing-secret"
+        )
+    return "look in the webhook's log and the API's access log; deploy again"
+
+
+def _replace(target: Target, stored: StoredSecret, changes: Mapping[str, object]) -> None:
+    """Make the changed value the current version if the one that was read still is."""
     client = target.secretsmanager
     version_id = str(uuid4())
     client.put_secret_value(
         SecretId=target.secret_id,
         ClientRequestToken=version_id,
-        SecretString=json.dumps(value),
+        SecretString=json.dumps({**stored.value, **changes}),
         VersionStages=[_PENDING],
     )
     try:

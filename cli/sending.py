@@ -112,10 +112,20 @@ def is_large(document: Document) -> bool:
 class Payloads:
     """Bodies too large for SQS, put where the functions may read them."""
 
-    def __init__(self, s3: "S3Client", bucket: str | None) -> None:
-        """`bucket` is one of the deployment's `payload_buckets`; None where it has none."""
+    def __init__(self, s3: "S3Client", buckets: Sequence[str], bucket: str | None = None) -> None:
+        """`bucket` is one of the deployment's `payload_buckets`; without it the first one serves.
+
+        Raises:
+            CliError: the functions would not read it.
+        """
+        if bucket is not None and bucket not in buckets:
+            there = f"there are {', '.join(buckets)}" if buckets else "there are none"
+            raise CliError(
+                f"The bucket {bucket} is not among this deployment's payload_buckets ({there}), "
+                "and the functions would not read it: add it and deploy, or name another."
+            )
         self._s3 = s3
-        self._bucket = bucket
+        self._bucket = bucket or next(iter(buckets), None)
 
     def store(self, document: Document) -> None:
         """Store a body under a key made of it, so that storing it twice stores it once.
@@ -127,7 +137,7 @@ class Payloads:
         if self._bucket is None:
             raise CliError(
                 f"{document.place} has {len(content)} bytes, too many for SQS, and this deployment "
-                "names no payload_buckets: add one and deploy, or name it with --payload-bucket."
+                "names no payload_buckets: add one and deploy."
             )
         try:
             self._s3.put_object(
@@ -144,7 +154,12 @@ class Payloads:
         if not is_large(document):
             return Outgoing(document.job_id, document.body, {})
         location = {"s3BucketName": self._bucket, "s3Key": _key(document.body.encode())}
-        return Outgoing(document.job_id, json.dumps([_POINTER, location]), {})
+        # Where the body cannot be read, the submitter knows the job by this.
+        job_id: MessageAttributeValueTypeDef = {
+            "DataType": "String",
+            "StringValue": document.job_id,
+        }
+        return Outgoing(document.job_id, json.dumps([_POINTER, location]), {"jobId": job_id})
 
 
 def _key(content: bytes) -> str:

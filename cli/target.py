@@ -53,7 +53,8 @@ class Target:
 
     `functions` by their role in the pipeline (`submitter`, …) are empty on this machine, where
     Lambda is played by `local`. `namespace` is that of the functions'
-    metrics. `stacks` are the CloudFormation stacks by their part.
+    metrics. `stacks` are the CloudFormation stacks by their part. `local_payload_buckets` are those
+    of the system on this machine.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Target:
     namespace: str = "ReportFlow"
     functions: Mapping[str, str] = field(default_factory=dict)
     stacks: Mapping[str, str] = field(default_factory=dict)
+    local_payload_buckets: tuple[str, ...] = ()
 
     @cached_property
     def sqs(self) -> "SQSClient":
@@ -112,6 +114,14 @@ class Target:
             return {}
         answer = self.lambda_.get_function_configuration(FunctionName=self.functions[function])
         return answer.get("Environment", {}).get("Variables", {})
+
+    @cached_property
+    def payload_buckets(self) -> tuple[str, ...]:
+        """Where the submitter reads bodies that are too large for SQS."""
+        if self.is_local:
+            return self.local_payload_buckets
+        configured = self.environment("submitter").get("PAYLOAD_BUCKETS", "")
+        return tuple(bucket for bucket in configured.split(",") if bucket)
 
 
 @dataclass(frozen=True)
@@ -187,7 +197,7 @@ def _on_aws(choice: Choice) -> Target:
     except KeyError as error:
         raise CliError(
             f"The stacks of {choice.prefix} have no output {error}: deploy this version of them "
-            "(npx cdk deploy --all)."
+            "(make deploy ENV=…, with the environment of this deployment)."
         ) from error
 
 
@@ -215,27 +225,35 @@ def _on_this_machine(path: Path) -> Target:
     try:
         state = json.loads(path.read_text())
         endpoint = urlsplit(state["aws_endpoint_url"])
-        webhook_base_url = state["webhook_url"].rpartition("/")[0]
+        address = (endpoint.hostname or "", endpoint.port or 80)
+        # Blind to this machine's AWS settings: what is meant for the laptop reaches no account.
+        clients = cast("Clients", Backend(BackendKind.MOTO, state["aws_endpoint_url"]))
+        target = Target(
+            name=f"the local system of {path}",
+            is_local=True,
+            request_queue_url=state["request_queue_url"],
+            request_dlq_url=state["request_dlq_url"],
+            download_queue_url=state["download_queue_url"],
+            download_dlq_url=state["download_dlq_url"],
+            jobs_table=state["jobs_table"],
+            archive_bucket=state["archive_bucket"],
+            secret_id=state["secret_arn"],
+            webhook_base_url=state["webhook_url"].rpartition("/")[0],
+            clients=clients,
+            local_payload_buckets=tuple(state["payload_buckets"]),
+        )
     except FileNotFoundError as error:
         raise CliError(f"There is no {path}, the local system does not run: {again}.") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise CliError(f"{path} cannot be read ({error.strerror}): {again}.") from error
+    except KeyError as error:
+        raise CliError(
+            f"{path} is no state file of this version's local system, it lacks {error}: {again}."
+        ) from error
+    except (ValueError, TypeError, AttributeError) as error:
         raise CliError(f"{path} is no state file of the local system: {again}.") from error
     try:
-        socket.create_connection((endpoint.hostname or "", endpoint.port or 80), 2).close()
+        socket.create_connection(address, 2).close()
     except OSError as error:
         raise CliError(f"The local system of {path} runs no longer: {again}.") from error
-    # Blind to this machine's AWS settings: what is meant for the laptop cannot reach an account.
-    clients = cast("Clients", Backend(BackendKind.MOTO, state["aws_endpoint_url"]))
-    return Target(
-        name=f"the local system of {path}",
-        is_local=True,
-        request_queue_url=state["request_queue_url"],
-        request_dlq_url=state["request_dlq_url"],
-        download_queue_url=state["download_queue_url"],
-        download_dlq_url=state["download_dlq_url"],
-        jobs_table=state["jobs_table"],
-        archive_bucket=state["archive_bucket"],
-        secret_id=state["secret_arn"],
-        webhook_base_url=webhook_base_url,
-        clients=clients,
-    )
+    return target

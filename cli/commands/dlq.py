@@ -25,9 +25,24 @@ app = typer.Typer(
     "and one that was killed leaves letters hidden for a minute.",
 )
 
+
+def _queue_name(text: str) -> str:
+    from cli.letters import QueueName
+
+    if text not in list(QueueName):
+        raise typer.BadParameter(f"{text!r} is neither requests nor downloads")
+    return text
+
+
 Queue = Annotated[
     str | None,
-    typer.Option("--queue", help="requests or downloads. Default: both.", show_default=False),
+    typer.Option(
+        "--queue",
+        parser=_queue_name,
+        metavar="QUEUE",
+        help="requests or downloads. Default: both.",
+        show_default=False,
+    ),
 ]
 Reasons = Annotated[
     list[str], typer.Option("--reason", metavar="CODE", help="With this errorCode; several.")
@@ -79,7 +94,7 @@ def explain(
     context: typer.Context,
     codes: Annotated[
         list[str],
-        typer.Argument(metavar="[CODE]...", help="Reasons; none: those of the letters there are."),
+        typer.Argument(metavar="CODE", help="Reasons; none: those of the letters there are."),
     ] = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
@@ -87,10 +102,10 @@ def explain(
 
     Without a code it looks at the dead letters. Status 1: there are some.
     """
-    from cli import output
+    from cli import output, reasons
     from cli.letters import Selection
 
-    letters: dict[str, list[Letter]] = {code: [] for code in codes}
+    letters: dict[str, list[Letter]] = {reasons.code_of(code): [] for code in codes}
     archived: Counter[str] = Counter()
     if not codes:
         for _, letter, status in _looked(target_of(context), None, Selection()):
@@ -106,6 +121,7 @@ def explain(
 
 def _explain(code: str, letters: "list[Letter]", archived: int, *, as_json: bool) -> None:
     from cli import output, reasons
+    from cli.letters import NO_REASON
 
     reason = reasons.explain(code)
     oldest = min(letters, key=lambda letter: letter.sent_at, default=None)
@@ -123,9 +139,11 @@ def _explain(code: str, letters: "list[Letter]", archived: int, *, as_json: bool
         console.print(f"  The oldest, {when}: job {oldest.job_id}: {oldest.message}", markup=False)
     if archived:
         console.print(f"  Archived since: the jobs of {archived}.", markup=False)
-    if code != "(none)":
+    if code == NO_REASON:
+        return
+    if reason.may_be_redriven:
         console.print(f"  python -m cli dlq redrive --reason {code}", markup=False)
-        console.print(f"  python -m cli dlq drop --reason {code}", markup=False)
+    console.print(f"  python -m cli dlq drop --reason {code}", markup=False)
 
 
 @app.command()
@@ -160,7 +178,7 @@ def redrive(
     the same go as one message. A job that fails again meanwhile is held back for the next time.
     OUTCOME_UNKNOWN goes only when named by --reason or --job, since its PDF may be there already.
 
-    Status 1: a letter stayed that was meant.
+    Status 1: a letter stayed that was meant, or may be: another command hides it.
     """
     from cli import output
     from cli.records import Records
@@ -190,8 +208,11 @@ def redrive(
                 f"{fates[Fate.REDRIVEN]} {done}, {fates[Fate.HELD]} held back, "
                 f"{fates[Fate.REFUSED]} refused by SQS."
             )
-    _tell_hidden(queues)
-    if fates[Fate.HELD] or fates[Fate.REFUSED]:
+    if fates:
+        _tell_hidden(queues)
+    else:
+        _tell_none(target, queue)
+    if _hidden(queues) or fates[Fate.HELD] or fates[Fate.REFUSED]:
         raise typer.Exit(1)
 
 
@@ -223,20 +244,20 @@ def drop(
     from cli.dropping import save_and_delete
 
     selection = _selection(reason, job, older_than, newer_than, every=every)
+    if not yes and not sys.stdin.isatty():
+        raise typer.BadParameter("nobody is there to be asked", param_hint="--yes")
     target = target_of(context)
     if not yes:
-        if not sys.stdin.isatty():
-            raise typer.BadParameter("nobody is there to be asked", param_hint="--yes")
-        reasons = Counter(letter.reason for _, letter, _ in _looked(target, queue, selection))
-        told = ", ".join(f"{code}: {count}" for code, count in reasons.most_common())
-        if not told:
-            output.tell("There are no such dead letters.")
+        meant = _reasons(target, queue, selection)
+        if not meant:
+            _tell_none(target, queue)
             return
-        typer.confirm(f"Delete {reasons.total()} dead letters ({told})?", abort=True, err=True)
+        told = f"Delete {output.several(meant.total(), 'dead letter')} ({_counts(meant)})?"
+        typer.confirm(told, abort=True, err=True)
     path = save_to or Path(f"dropped-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.jsonl")
     result = save_and_delete(_queues(target, queue), selection, path)
     if not result.dropped and not result.left:
-        output.tell("There are no such dead letters.")
+        _tell_none(target, queue)
         return
     output.tell(f"{result.dropped} dropped; they are kept in {path}.")
     if result.left:
@@ -273,11 +294,7 @@ def _queues(target: "Target", name: str | None) -> "dict[QueueName, DeadLetters]
     from cli.letters import QueueName, dead_letters
 
     both = dead_letters(target)
-    if name is None:
-        return both
-    if name not in list(QueueName):
-        raise typer.BadParameter(f"{name!r} is neither requests nor downloads")
-    return {QueueName(name): both[QueueName(name)]}
+    return both if name is None else {QueueName(name): both[QueueName(name)]}
 
 
 def _looked(
@@ -302,15 +319,37 @@ def _looked(
     _tell_hidden(queues)
 
 
+def _reasons(target: "Target", queue: str | None, selection: "Selection") -> Counter[str]:
+    """How many letters that are meant have which reason."""
+    return Counter(letter.reason for _, letter, _ in _looked(target, queue, selection))
+
+
+def _counts(reasons: Counter[str]) -> str:
+    return ", ".join(f"{code}: {count}" for code, count in reasons.most_common())
+
+
+def _tell_none(target: "Target", queue: str | None) -> None:
+    """Say that no letter is meant, and which there are: a typo must not look like a success."""
+    from cli import output
+    from cli.letters import Selection
+
+    there = _reasons(target, queue, Selection())
+    others = f" There are: {_counts(there)}." if there else ""
+    output.tell(f"There are no such dead letters.{others}", style="yellow")
+
+
+def _hidden(queues: "dict[QueueName, DeadLetters]") -> int:
+    """How many letters could not be seen, now that nothing is hidden by this command."""
+    return sum(queue.depth().hidden for queue in queues.values())
+
+
 def _tell_hidden(queues: "dict[QueueName, DeadLetters]") -> None:
-    """Say what could not be seen, now that nothing is hidden by this command."""
     from cli import output
 
-    hidden = sum(queue.depth().hidden for queue in queues.values())
-    if hidden:
+    if hidden := _hidden(queues):
         output.tell(
-            f"{hidden} dead letters were hidden by another command, or one that was killed: run it "
-            "again in a minute.",
+            f"{output.several(hidden, 'dead letter')} hidden by another command, or one that was "
+            "killed: run it again in a minute.",
             style="yellow",
         )
 

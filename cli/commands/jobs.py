@@ -2,16 +2,21 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from cli.commands.options import JobIds, Json, OlderThan, duration, job_ids_of, target_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.table import Table
 
     from cli.records import Record
+
+MAX_NAMED: Final = 20
+"""Of jobs in one sentence."""
 
 
 def status(context: typer.Context, jobs: JobIds, as_json: Json = False) -> None:
@@ -44,6 +49,8 @@ def watch(
 ) -> None:
     """Follow jobs until each has ended; on a terminal live, else a line for each change.
 
+    Of a job without a record it says so once, after half a minute.
+
     Status 1: one of them failed, or had not ended in time.
     """
     from rich.live import Live
@@ -63,7 +70,7 @@ def watch(
         live.start()
     try:
         interval = 0.5 if target.is_local else 2.0
-        for known in table.follow(job_ids, interval=interval, timeout=timeout):
+        for known in table.follow(job_ids, interval=interval, timeout=timeout, miss=_tell_missing):
             if live is not None:
                 live.update(_table(job_ids, known), refresh=True)
                 continue
@@ -81,10 +88,23 @@ def watch(
     archived = sum(record["status"] == "ARCHIVED" for record in known.values())
     failed = sum(record["status"] == "FAILED" for record in known.values())
     if archived < len(job_ids):
-        unended = len(job_ids) - archived - failed
-        late = f", {unended} not ended in time" if unended else ""
+        unended = [job_id for job_id in job_ids if not records.ended(known.get(job_id))]
+        late = f", {len(unended)} not ended in time: {_some(unended)}" if unended else ""
         output.tell(f"{archived} archived, {failed} failed{late}.")
         raise typer.Exit(1)
+
+
+def _tell_missing(job_ids: "Sequence[str]") -> None:
+    from cli.output import tell
+
+    ask = "is the id right?" if len(job_ids) == 1 else "are the ids right?"
+    tell(f"{_some(job_ids)}: no record yet; {ask} Look in `dlq list`.", style="yellow")
+
+
+def _some(job_ids: "Sequence[str]") -> str:
+    """The ids, but not a screen full of them."""
+    more = len(job_ids) - MAX_NAMED
+    return ", ".join(job_ids[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def list_jobs(

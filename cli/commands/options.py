@@ -2,7 +2,9 @@
 
 import re
 import sys
+from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -10,7 +12,33 @@ import typer
 if TYPE_CHECKING:
     from cli.target import Target
 
+_OF_AWS: Final = frozenset({"aws", "prefix", "profile", "region"})
+_OF_THIS_MACHINE: Final = frozenset({"local", "state"})
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+@dataclass(frozen=True)
+class Said:
+    """What was said of the deployment, by options or by the environment.
+
+    `options` names those that stand on the command line. They count more than the environment.
+    """
+
+    prefix: str | None
+    profile: str | None
+    region: str | None
+    state: Path | None
+    options: frozenset[str]
+
+    @property
+    def means_aws(self) -> bool:
+        """Whether an option names a deployment on AWS."""
+        return bool(self.options & _OF_AWS)
+
+    @property
+    def means_local(self) -> bool:
+        """Whether an option names a system on this machine."""
+        return bool(self.options & _OF_THIS_MACHINE)
 
 
 def duration(text: str) -> timedelta:
@@ -32,7 +60,7 @@ def _job_id(text: str) -> str:
 Json = Annotated[bool, typer.Option("--json", help="JSON lines, for programs.")]
 JobIds = Annotated[
     list[str],
-    typer.Argument(metavar="JOB...", help="Job ids; - reads them from standard input."),
+    typer.Argument(metavar="JOB", help="Job ids; - reads them from standard input."),
 ]
 OlderThan = Annotated[
     timedelta | None,
@@ -49,20 +77,26 @@ def job_ids_of(arguments: list[str]) -> list[str]:
 
 
 def target_of(context: typer.Context) -> "Target":
-    """The deployment that the user means; tells a person when that was not said."""
+    """The deployment that the user means; tells a person which, unless an option named it."""
     from cli.output import tell
     from cli.target import STATE_FILE, Choice
 
-    said = context.obj
+    said: Said = context.obj
+    silent = not (said.means_aws or said.means_local)
+    if silent and said.prefix and said.state:
+        raise typer.BadParameter(
+            "REPORTFLOW_PREFIX means AWS and REPORTFLOW_STATE this machine: unset one of them, or "
+            "say --aws or --local"
+        )
     choice = Choice(
-        prefix=said["prefix"] or "ReportFlow",
-        profile=said["profile"],
-        region=said["region"],
-        aws=said["aws"],
-        local=said["local"] or (said["state"] is not None and not said["aws"]),
-        state=said["state"] or STATE_FILE,
+        prefix=said.prefix or "ReportFlow",
+        profile=said.profile,
+        region=said.region,
+        aws=said.means_aws or (silent and said.prefix is not None),
+        local=said.means_local or (silent and said.state is not None),
+        state=said.state or STATE_FILE,
     )
     target = choice.find()
-    if target.is_local and not choice.local:
+    if not (said.means_local or "prefix" in said.options):
         tell(f"On {target.name}.", style="dim")
     return target

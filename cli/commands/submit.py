@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Sources = Annotated[
     list[str],
     typer.Argument(
-        metavar="SOURCE...",
+        metavar="SOURCE",
         help="Files, folders with files, or - for standard input. A .json file is one document, "
         ".jsonl and .ndjson have one a line.",
     ),
@@ -84,10 +84,8 @@ def _send(
     from cli import output, sending
 
     large = [document for document in documents if sending.is_large(document)]
-    if large and bucket is None:
-        configured = target.environment("submitter").get("PAYLOAD_BUCKETS", "")
-        bucket = configured.partition(",")[0] or None
-    payloads = sending.Payloads(target.s3, bucket)
+    buckets = target.payload_buckets if large or bucket else ()
+    payloads = sending.Payloads(target.s3, buckets, bucket)
     for document in large:
         payloads.store(document)
     places = {document.job_id: document.place for document in documents}

@@ -34,9 +34,10 @@ def rotate_webhook_secret(
     """Give the webhook a new secret, with no event refused on the way.
 
     1. Without options: a new token is made, and the present one stays good. After 15 seconds, when
-    no function can still refuse the new one, the new URL is shown, on a terminal only; otherwise
-    `webhook-url` shows it. 2. Put it into ReportFlow's settings. 3. When webhooks come by it,
-    --finish.
+       no function can still refuse the new one, the new URL is shown, on a terminal only; otherwise
+       `webhook-url` shows it.
+    2. Put it into ReportFlow's settings.
+    3. When webhooks come by it, --finish.
 
     Has the URL leaked, go on to --finish at once.
 

@@ -26,7 +26,7 @@ SETTINGS = {
     "check_delay_seconds": "3",
     "completion_deadline_seconds": "600",
     "payload_buckets": "cli-payloads",
-    "submitter_memory_mb": "1024",
+    "submitter_memory_mb": "1400",
 }
 
 QUEUES = ("request_queue_url", "request_dlq_url", "download_queue_url", "download_dlq_url")
@@ -63,6 +63,13 @@ def state_file(running: System, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return path
 
 
+def changed(state_file: Path, folder: Path, **changes: object) -> Path:
+    """The state file of a system of which something is otherwise."""
+    path = folder / "state.json"
+    path.write_text(json.dumps(json.loads(state_file.read_text()) | changes))
+    return path
+
+
 @pytest.fixture(scope="session")
 def cli(state_file: Path) -> Cli:
     return Cli(["--state", str(state_file)], {})
@@ -93,11 +100,8 @@ def still(target: Target) -> Iterator[Target]:
 
 @pytest.fixture
 def still_cli(still: Target, state_file: Path, tmp_path: Path) -> Cli:
-    state = json.loads(state_file.read_text())
-    state |= {name: getattr(still, name) for name in QUEUES}
-    path = tmp_path / "state.json"
-    path.write_text(json.dumps(state))
-    return Cli(["--state", str(path)], {})
+    urls = {name: getattr(still, name) for name in QUEUES}
+    return Cli(["--state", str(changed(state_file, tmp_path, **urls))], {})
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Dead letters: found, sent back in a safe order and at a pace, dropped with a copy."""
 
+import ast
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from cli.letters import DeadLetters, QueueName, Selection, depth
 from cli.records import Records
 from cli.redrive import Fate, Handled, Pace, Redrive
 from cli.target import Target
+from reportflow import errors
 from tests.cli.conftest import Cli
 from tests.pipeline.driver import Driver, body, new_id, until
 
@@ -112,7 +114,8 @@ def test_what_another_command_hides_is_told(
         assert next(batches)
         for arguments in (["list"], ["redrive", "--all"]):
             result = still_cli("dlq", *arguments)
-            assert "1 dead letters were hidden" in result.stderr
+            assert result.stderr.count("1 dead letter hidden") == 1
+            assert result.exit_code == (1 if "redrive" in arguments else 0)
         assert any("hidden" in finding["what"] for finding in still_cli.json("doctor"))
 
     assert len(still_cli.json("dlq", "list")) == 1
@@ -441,7 +444,7 @@ def test_drop_writes_over_no_file(still_cli: Cli, send: Send, tmp_path: Path) ->
 def codes() -> Iterator[str]:
     section = reasons.PAGE.read_text().partition(f"\n## {reasons.HEADING}\n")[2]
     for line in section.splitlines():
-        if line.startswith("| `"):
+        if line.startswith("| `") and "`errorCode`" not in line:
             yield line.split("`")[1].replace("4xx", "422")
 
 
@@ -460,6 +463,82 @@ def test_explain_says_what_the_page_says(cli: Cli, code: str) -> None:
 def test_a_code_without_a_row_of_its_own_is_a_retryables() -> None:
     assert reasons.explain("HTTP_500") == reasons.explain("TRUNCATED")
     assert reasons.explain("HTTP_500") != reasons.explain("HTTP_422")
+
+
+def test_explain_offers_no_redrive_of_what_comes_straight_back(cli: Cli) -> None:
+    offered = {
+        code: "dlq redrive" in cli("dlq", "explain", code).stdout
+        for code in ("INVALID_MESSAGE", "JOB_ID_REUSED", "HTTP_404", "HTTP_500", "NO_COMPLETION")
+    }
+
+    assert offered == {
+        "INVALID_MESSAGE": False,
+        "JOB_ID_REUSED": False,
+        "HTTP_404": True,
+        "HTTP_500": True,
+        "NO_COMPLETION": True,
+    }
+    assert "dlq drop --reason INVALID_MESSAGE" in cli("dlq", "explain", "INVALID_MESSAGE").stdout
+
+
+def test_explain_takes_a_code_in_any_case_and_no_other(cli: Cli) -> None:
+    for text, code in (
+        ("invalid_message", "INVALID_MESSAGE"),
+        ("Http_404", "HTTP_404"),
+        ("aws_AccessDenied", "AWS_AccessDenied"),
+        ("truncated", "TRUNCATED"),
+    ):
+        assert cli.json("dlq", "explain", text)[0]["errorCode"] == code
+    unknown = cli("dlq", "explain", "NOPE")
+    assert unknown.exit_code == 2
+    assert "'NOPE' is not a code of ours" in unknown.stderr
+
+
+def test_every_code_of_the_functions_is_known() -> None:
+    kinds = {
+        name
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, errors.PipelineError)
+    }
+    raised: set[str] = set()
+    for path in Path(errors.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {
+                *kinds,
+                "super().__init__",
+            }:
+                raised |= {str(arg.value) for arg in node.args[:1] if isinstance(arg, ast.Constant)}
+
+    assert len(raised) > len(reasons.RETRYABLES)
+    assert {code: reasons.code_of(code) for code in raised} == {code: code for code in raised}
+
+
+@pytest.mark.parametrize(
+    "command", [("redrive",), ("redrive", "--dry-run"), ("drop", "--yes")], ids=" ".join
+)
+def test_letters_that_are_not_there_are_no_silent_success(
+    still_cli: Cli, send: Send, command: tuple[str, ...]
+) -> None:
+    send("a", "HTTP_500")
+    send("b", "HTTP_500")
+    send("c", "NOT_A_PDF")
+
+    for selection in (("--reason", "NOPE"), ("--job", "nope")):
+        result = still_cli("dlq", *command, *selection)
+        assert result.exit_code == 0
+        told = "There are no such dead letters. There are: HTTP_500: 2, NOT_A_PDF: 1."
+        assert told in result.stderr
+    assert len(still_cli.json("dlq", "list")) == 3
+
+
+@pytest.mark.parametrize("command", ["list", "redrive", "drop"])
+def test_a_queue_that_there_is_not_is_refused_before_anybody_is_asked(command: str) -> None:
+    nowhere = {"AWS_REGION": None, "AWS_DEFAULT_REGION": None, "REPORTFLOW_PREFIX": "Nowhere"}
+
+    result = Cli([], nowhere)("dlq", command, "--queue", "foo")
+
+    assert result.exit_code == 2
+    assert "neither requests nor downloads" in result.stderr
 
 
 def test_explain_looks_at_what_is_there(still_cli: Cli, send: Send) -> None:

@@ -126,6 +126,37 @@ def test_a_job_id_of_two_documents_is_a_mistake_and_of_one_twice_is_none(file: P
     assert reading.repeated == 1
 
 
+@pytest.mark.parametrize("job_id", [None, "a"])
+def test_documents_of_one_job_that_differ_in_metadata_are_a_mistake(
+    file: Path, job_id: str | None
+) -> None:
+    """The job could keep the metadata of one only."""
+    acme, other = ({"tenant": tenant, "n": 1.10} for tenant in ("acme", "other"))
+    same = json.dumps(body(job_id, metadata=dict(reversed(acme.items()))), indent=1)
+    file.write_text(
+        lines(
+            body(job_id, metadata=acme),
+            body(job_id, metadata=other),
+            same.replace("\n", " "),
+            body(job_id),
+        )
+    )
+
+    reading = read([str(file)], BY_DIGEST)
+
+    assert len(reading.documents) == 1
+    assert reading.repeated == 1
+    found = mistakes(reading)
+    assert found.keys() == {f"{file}:2", f"{file}:4"}
+    assert all(f"{file}:1 has other metadata" in text for text in found.values())
+
+
+def test_a_name_that_stands_twice_is_a_mistake(file: Path) -> None:
+    file.write_text(lines(json.dumps(body("a"))[:-1] + ', "jobId": "b"}'))
+
+    assert "jobId: the name stands twice" in mistakes(read([str(file)], Naming()))[f"{file}:1"]
+
+
 def test_parameters_go_as_they_were_written(file: Path) -> None:
     params = '{"amount": 10000.10, "digits": 123456789012345678901234567890, "mark": "\\u00e9"}'
     text = json.dumps(body("a", content={"fileName": "a.pdf", "params": "HERE"}))

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from cli import records
+from cli.records import SOON, Records
 from cli.target import Target
 from tests.cli.conftest import Cli
 from tests.pipeline.driver import Driver, body, new_id
@@ -87,7 +89,40 @@ def test_watch_gives_up_in_time(cli: Cli, target: Target, job_id: str) -> None:
 
     assert result.exit_code == 1
     assert f"{job_id} SUBMITTED" in result.stdout
-    assert "1 not ended in time" in result.stderr
+    assert f"1 not ended in time: {job_id}" in result.stderr
+
+
+def test_watch_tells_once_of_a_job_without_a_record(target: Target, job_id: str) -> None:
+    there = new_id("there")
+    put(target, there, "SUBMITTED", timedelta())
+    now = 0.0
+    told: list[tuple[float, list[str]]] = []
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    rounds = Records(target.dynamodb, target.jobs_table).follow(
+        [there, job_id],
+        interval=2,
+        timeout=timedelta(minutes=2),
+        miss=lambda missing: told.append((now, list(missing))),
+        clock=lambda: now,
+        sleep=sleep,
+    )
+
+    assert sum(1 for _ in rounds) == 61
+    assert told == [(SOON.total_seconds(), [job_id])]
+
+
+def test_what_is_told_of_such_a_job_says_where_to_look(
+    cli: Cli, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "SOON", timedelta())
+
+    result = cli("watch", job_id, "--timeout", "1s")
+
+    assert f"{job_id}: no record yet; is the id right? Look in `dlq list`." in result.stderr
 
 
 def test_list_is_by_state_and_age(cli: Cli, target: Target) -> None:

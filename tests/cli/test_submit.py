@@ -7,22 +7,23 @@ from typing import Any
 
 import pytest
 
+from cli import sending
+from cli.documents import Naming, read
+from cli.failures import CliError
 from cli.sending import MAX_BODY_BYTES, Outgoing, batches, send
 from cli.target import Target
 from reportflow.payloads import Payloads
 from reportflow.queues import MAX_BATCH, MAX_MESSAGE_BYTES
-from tests.cli.conftest import Cli
+from tests.cli.conftest import QUEUES, Cli, changed
 from tests.pipeline.driver import Driver, body, new_id
 
-BUCKET = "cli-payloads"
 
-
-@pytest.fixture(scope="module")
-def payload_bucket(target: Target) -> str:
-    target.s3.create_bucket(
-        Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "ap-northeast-1"}
-    )
-    return BUCKET
+def large(path: Path, job_id: str) -> Path:
+    """A file with a document that is too large for SQS."""
+    params = {"customerName": "Large", "amount": 1, "note": "x" * MAX_BODY_BYTES}
+    content = {"fileName": "l.pdf", "params": params}
+    path.write_text(json.dumps(body(job_id, content=content)))
+    return path
 
 
 def documents(path: Path, *job_ids: str) -> Path:
@@ -80,35 +81,52 @@ def test_a_dry_run_sends_nothing(still: Target, still_cli: Cli, tmp_path: Path) 
 
 
 def test_a_large_body_goes_by_a_pointer_that_the_functions_follow(
-    still: Target, still_cli: Cli, payload_bucket: str, tmp_path: Path
+    still: Target, still_cli: Cli, tmp_path: Path
 ) -> None:
-    params = {"customerName": "Large", "amount": 1, "note": "x" * MAX_BODY_BYTES}
-    large = body("large", content={"fileName": "l.pdf", "params": params})
-    path = tmp_path / "large.json"
-    path.write_text(json.dumps(large))
+    path = large(tmp_path / "large.json", "large")
 
-    without = still_cli("submit", str(path))
-    assert without.exit_code == 2
-    assert "payload_buckets" in without.stderr
-    assert not list(queued(still))
-    for _ in range(2):
-        sent = still_cli("submit", str(path), "--payload-bucket", payload_bucket)
+    for options in ([], ["--payload-bucket", "cli-payloads"]):
+        sent = still_cli("submit", str(path), *options)
         assert sent.exit_code == 0, sent.output
 
     first, second = queued(still)
     assert first == second
-    payloads = Payloads(lambda: still.s3, (payload_bucket,))
-    assert json.loads(payloads.resolve(first)) == large
+    payloads = Payloads(lambda: still.s3, ("cli-payloads",))
+    assert payloads.resolve(first) == path.read_bytes()
+
+
+def test_without_a_payload_bucket_a_large_body_is_refused(still: Target, tmp_path: Path) -> None:
+    [document] = read([str(large(tmp_path / "large.json", "large"))], Naming()).documents
+
+    with pytest.raises(CliError, match="names no payload_buckets"):
+        sending.Payloads(still.s3, ()).store(document)
+
+
+def test_a_large_message_whose_body_cannot_be_read_is_found_by_its_job(
+    cli: Cli, driver: Driver, target: Target, tmp_path: Path
+) -> None:
+    job_id = new_id("unread")
+    [document] = read([str(large(tmp_path / "large.json", job_id))], Naming()).documents
+    outgoing = sending.Payloads(target.s3, ("elsewhere",)).outgoing(document)
+
+    [sent] = send(target.sqs, target.request_queue_url, [outgoing])
+
+    assert sent.refused is None
+    assert driver.ended(job_id)["errorCode"] == "PAYLOAD_BUCKET_UNKNOWN"
+    [letter] = cli.json("dlq", "list", "--job", job_id)
+    assert letter["errorCode"] == "PAYLOAD_BUCKET_UNKNOWN"
 
 
 def test_a_bucket_that_is_not_there_is_told_before_anything_is_sent(
-    still: Target, still_cli: Cli, tmp_path: Path
+    still: Target, state_file: Path, tmp_path: Path
 ) -> None:
-    large = body("b", content={"fileName": "l.pdf", "params": {"x": "x" * MAX_BODY_BYTES}})
-    path = tmp_path / "d.jsonl"
-    path.write_text(f"{json.dumps(body('a'))}\n{json.dumps(large)}")
+    urls = {name: getattr(still, name) for name in QUEUES}
+    state = changed(state_file, tmp_path, payload_buckets=["absent-bucket"], **urls)
+    (tmp_path / "a.json").write_text(json.dumps(body("a")))
+    large(tmp_path / "b.json", "b")
 
-    result = still_cli("submit", str(path), "--payload-bucket", "absent-bucket")
+    files = (str(tmp_path / "a.json"), str(tmp_path / "b.json"))
+    result = Cli(["--state", str(state)], {})("submit", *files)
 
     assert result.exit_code == 2
     assert "NoSuchBucket" in result.stderr

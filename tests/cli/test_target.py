@@ -117,6 +117,18 @@ def test_the_payload_bucket_is_the_deployments_own(on_aws: Cli, tmp_path: Path) 
     assert "acme-payloads" in result.stderr
 
 
+def test_a_payload_bucket_that_the_functions_do_not_read_is_refused(
+    on_aws: Cli, tmp_path: Path
+) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(body("large")))
+
+    result = on_aws("submit", str(tmp_path / "a.json"), "--payload-bucket", "mine")
+
+    assert result.exit_code == 2
+    assert "mine is not among" in result.stderr
+    assert "acme-payloads" in result.stderr
+
+
 def test_doctor_looks_at_lambda_and_s3_too(on_aws: Cli) -> None:
     """These functions have no event source, and their payload bucket was never made."""
     result = on_aws("doctor", "--json")
@@ -155,7 +167,16 @@ def test_what_is_wrong_with_the_way_to_aws_is_told(
     assert "Traceback" not in result.output
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"aws_endpoint_url": "http://127.0.0.1:9"}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"aws_endpoint_url": "http://127.0.0.1:9"}',
+        '{"aws_endpoint_url": "http://x:y"}',
+    ],
+)
 def test_a_state_file_of_no_running_system_is_told(tmp_path: Path, text: str) -> None:
     path = tmp_path / "state.json"
     path.write_text(text)
@@ -164,6 +185,87 @@ def test_a_state_file_of_no_running_system_is_told(tmp_path: Path, text: str) ->
 
     assert result.exit_code == 2
     assert "python -m local up" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "key", ["request_queue_url", "download_dlq_url", "jobs_table", "secret_arn", "webhook_url"]
+)
+def test_what_a_state_file_lacks_is_named(state_file: Path, tmp_path: Path, key: str) -> None:
+    state = json.loads(state_file.read_text())
+    del state[key]
+    (tmp_path / "state.json").write_text(json.dumps(state))
+
+    result = Cli(["--state", str(tmp_path / "state.json")], {})("list")
+
+    assert result.exit_code == 2
+    assert key in result.stderr
+    assert "python -m local up" in result.stderr
+
+
+def test_a_folder_in_place_of_a_state_file_is_told(tmp_path: Path) -> None:
+    result = Cli(["--state", str(tmp_path)], {})("list")
+
+    assert result.exit_code == 2
+    assert f"{tmp_path} cannot be read" in result.stderr
+    assert "Errno" not in result.stderr
+
+
+def test_an_option_counts_more_than_the_environment(
+    state_file: Path, aws_environment: dict[str, str | None]
+) -> None:
+    exported = {**aws_environment, "REPORTFLOW_PREFIX": "Nowhere"}
+    here = Cli(["--state", str(state_file)], exported)("list", "--limit", "1")
+    assert here.exit_code == 0, here.output
+
+    exported = {**aws_environment, "REPORTFLOW_STATE": str(state_file)}
+    for options in (["--aws"], ["--prefix", "Nowhere"], ["--region", "eu-west-1"]):
+        there = Cli(options, exported)("list")
+        assert there.exit_code == 2
+        assert "There is no stack" in there.stderr, options
+
+
+@pytest.mark.parametrize("here", [["--local"], ["--state", "x.json"]])
+@pytest.mark.parametrize(
+    "there", [["--aws"], ["--prefix", "Acme"], ["--profile", "x"], ["--region", "eu-west-1"]]
+)
+def test_options_for_aws_and_for_this_machine_contradict(here: list[str], there: list[str]) -> None:
+    result = Cli([*here, *there], {})("list")
+
+    assert result.exit_code == 2
+    assert "say one of the two" in " ".join(result.stderr.split())
+
+
+def test_an_environment_that_means_both_decides_nothing(
+    state_file: Path, aws_environment: dict[str, str | None]
+) -> None:
+    both = {
+        **aws_environment,
+        "REPORTFLOW_PREFIX": "Nowhere",
+        "REPORTFLOW_STATE": str(state_file),
+    }
+
+    refused = Cli([], both)("list", "--limit", "1")
+    assert refused.exit_code == 2
+    assert "REPORTFLOW_STATE" in refused.stderr
+    assert Cli(["--local"], both)("list", "--limit", "1").exit_code == 0
+    assert "There is no stack" in Cli(["--aws"], both)("list").stderr
+
+
+def test_the_target_is_told_unless_an_option_named_it(
+    stacks: None, state_file: Path, aws_environment: dict[str, str | None]
+) -> None:
+    listing = ("list", "--limit", "1", "--json")
+    by_environment = {**aws_environment, "REPORTFLOW_PREFIX": PREFIX}
+
+    for options in ([], ["--aws"]):
+        result = Cli(options, by_environment)(*listing)
+        assert f"On {PREFIX} in " in result.stderr
+        assert f"On {PREFIX}" not in result.stdout
+    here: dict[str, str | None] = {"REPORTFLOW_STATE": str(state_file)}
+    told = Cli([], here)(*listing)
+    assert f"On the local system of {state_file}." in told.stderr
+    for cli in (Cli(["--prefix", PREFIX], aws_environment), Cli(["--state", str(state_file)], {})):
+        assert "On " not in cli(*listing).stderr
 
 
 def test_the_system_on_this_machine_is_meant_where_its_state_file_is(
@@ -188,6 +290,15 @@ def test_aws_is_meant_where_it_is_said(
         result = Cli(options, aws_environment)("list")
         assert result.exit_code == 2
         assert "There is no stack" in result.stderr, options
+
+
+def test_help_names_arguments_plainly_and_fills_its_lines() -> None:
+    screen: dict[str, str | None] = {"COLUMNS": "80", "TERMINAL_WIDTH": "80"}
+    for command, usage in (("watch", "{JOB}..."), ("submit", "{SOURCE}...")):
+        assert f"{command} [OPTIONS] {usage}" in Cli([], screen)(command, "--help").stdout
+    assert "explain [OPTIONS] [CODE]..." in Cli([], screen)("dlq", "explain", "--help").stdout
+    told = Cli([], screen)("dlq", "redrive", "--help").stdout
+    assert "Interrupted at any point and run again" in told
 
 
 def test_help_needs_no_deployment(monkeypatch: pytest.MonkeyPatch) -> None:

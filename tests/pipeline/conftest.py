@@ -27,7 +27,7 @@ SETTINGS = {
     "check_delay_seconds": "3",
     "completion_deadline_seconds": "600",
     "payload_buckets": PAYLOAD_BUCKET,
-    "submitter_memory_mb": "1024",
+    "submitter_memory_mb": "1400",
 }
 
 FAULT_SETTINGS = {

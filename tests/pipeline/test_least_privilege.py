@@ -48,7 +48,7 @@ class StoresAndSaysNothing:
 
 @pytest.fixture(scope="module")
 def system() -> Iterator[FaultySystem]:
-    payloads = {"payload_buckets": PAYLOAD_BUCKET, "submitter_memory_mb": "1024"}
+    payloads = {"payload_buckets": PAYLOAD_BUCKET, "submitter_memory_mb": "1400"}
     with run_faulty({**FAULT_SETTINGS, **payloads}) as running:
         yield running
 

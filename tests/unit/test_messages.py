@@ -5,6 +5,7 @@ import pytest
 
 from reportflow.errors import Permanent
 from reportflow.messages import (
+    MAX_BESIDE_PARAMS,
     MAX_METADATA_BYTES,
     Check,
     GenerationRequest,
@@ -109,6 +110,48 @@ def test_a_missing_field_of_content_is_named(field: str) -> None:
     del incomplete[field]
 
     assert field in refusal(message_body(content=incomplete).encode())
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("jobId", '{"jobId": "other", ' + message_body()[1:]),
+        ("jobId", '{"job\\u0049d": "other", ' + message_body()[1:]),
+        ("content", message_body()[:-1] + ', "content": {"fileName": "b.pdf", "params": {}}}'),
+        ("metadata", '{"metadata": {"a": 1}, "metadata": {}, ' + message_body()[1:]),
+        ("fileName", message_body().replace('"params"', '"fileName": "b.pdf", "params"')),
+        ("params", message_body().replace('"params"', '"params": {"amount": 10000}, "params"')),
+        ("tenant", message_body(metadata="@").replace('"@"', '{"tenant": "a", "tenant": "b"}')),
+        ("", message_body(metadata="@").replace('"@"', '{"": 1, "": 2}')),
+    ],
+)
+def test_a_name_that_stands_twice_is_refused(name: str, body: str) -> None:
+    """Of two values one reader takes the first, and another one the last."""
+    with pytest.raises(Permanent) as refused:
+        parse_request(body.encode())
+
+    assert refused.value.message == f"{name}: the name stands twice"
+    # It may be a name of the customer's.
+    assert "tenant" not in refused.value.loggable
+
+
+def test_parameters_are_not_read_for_names_and_may_stand_elsewhere_too() -> None:
+    twice = '{"a": 1, "a": 2}'
+    alike = message_body(metadata={"copy": {}}, content=content(params="@"))
+    text = alike.replace('"@"', twice).replace('"copy": {}', '"copy": {"a": 1}')
+
+    assert bytes(parse_request(text.encode()).content.params) == twice.encode()
+    text = message_body(metadata={"copy": {"amount": 10000}})
+    assert parse_request(text.encode()).metadata.keys() == {"copy"}
+
+
+def test_a_body_of_little_but_white_space_is_refused() -> None:
+    """Or of values that a later one of the same name hides."""
+    said = refusal(
+        message_body().replace('"version"', " " * MAX_BESIDE_PARAMS + '"version"').encode()
+    )
+
+    assert "beside content.params" in said
 
 
 @pytest.mark.parametrize(

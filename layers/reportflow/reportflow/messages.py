@@ -1,7 +1,9 @@
 """What travels on the queues: the request that upstream sends, and the completed file."""
 
 import hashlib
+import json
 import re
+from collections import Counter
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from threading import Lock
@@ -22,6 +24,9 @@ _FILE_NAME: Final = rf"^[A-Za-z0-9_{_JAPANESE}-][A-Za-z0-9._{_JAPANESE}-]{{0,199
 MAX_METADATA_BYTES: Final = 16 * 1024
 MAX_REQUEST_BYTES: Final = 20 * 1024 * 1024
 """ReportFlow's documented limit of a `workspace` request body."""
+
+MAX_BESIDE_PARAMS: Final = 64 * 1024
+"""Bytes of a message without its parameters: four times the metadata, for escapes and indents."""
 
 MAX_PLAIN_DIGITS: Final = 40
 """A larger exponent is not written out: a body of nothing but `1e400` would grow to gigabytes."""
@@ -154,6 +159,7 @@ def parse_request(body: bytes) -> GenerationRequest:
         raise _invalid(f"content.params: {_explain(error)}") from error
     if size > MAX_METADATA_BYTES:
         raise _invalid(f"metadata: {size} bytes of JSON, at most {MAX_METADATA_BYTES} are kept")
+    _refuse_repeated_names(body, memoryview(request.content.params))
     return request
 
 
@@ -217,6 +223,34 @@ def parse_download(body: bytes) -> Download:
         return _download_decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _invalid(_explain(error)) from error
+
+
+def _refuse_repeated_names(body: bytes, params: memoryview) -> None:
+    """Refuse a message of which two readers could see different values; `params` are not ours."""
+    if len(body) - len(params) > MAX_BESIDE_PARAMS:
+        raise _invalid(
+            f"{len(body) - len(params)} bytes beside content.params, at most {MAX_BESIDE_PARAMS} "
+            "are read: a name stands twice, or there is much white space"
+        )
+    # msgspec takes the last of two values.
+    begin = body.find(params)
+    rest = b"{}".join((body[:begin], body[begin + len(params) :]))
+    try:
+        json.loads(rest.decode(), object_pairs_hook=_refuse_repeated, parse_int=str)
+    except (ValueError, RecursionError) as error:
+        raise _invalid("the body is not JSON that everybody reads alike") from error
+
+
+def _refuse_repeated(members: list[tuple[str, object]]) -> None:
+    names = [name for name, _ in members]
+    if len(set(names)) == len(names):
+        return
+    [(repeated, _)] = Counter(names).most_common(1)
+    raise Permanent(
+        "INVALID_MESSAGE",
+        f"{repeated[:64]}: the name stands twice",
+        loggable="a name stands twice; the dead letter and the job's record tell which",
+    )
 
 
 def _invalid(text: str) -> Permanent:

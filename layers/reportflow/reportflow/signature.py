@@ -75,11 +75,18 @@ def check_signature(
     given = signatures.encode().split(b" ")
     head = f"{message_id}.{timestamp}.".encode()
     # As text: what a lenient decoder makes of something else is no signature of ours.
-    expected = [_signature(key, head, body) for key in keys]
+    expected = [signature(key, head, body) for key in keys]
     # All of them, whatever the first comparison says: the time tells nobody which key it was.
     matches = [hmac.compare_digest(one, other) for one in expected for other in given]
     if not any(matches):
         raise InvalidSignature(Flaw.WRONG)
+
+
+def signature(key: bytes, head: bytes, body: bytes) -> bytes:
+    """What the header holds for one key; `head` is `{id}.{timestamp}.`."""
+    made = hmac.new(key, head, "sha256")
+    made.update(body)
+    return _VERSION + b"," + b64encode(made.digest())
 
 
 def _key(secret: str) -> bytes:
@@ -87,9 +94,3 @@ def _key(secret: str) -> bytes:
         return b64decode(secret.strip().removeprefix("whsec_"), validate=True)
     except ValueError:
         return b""
-
-
-def _signature(key: bytes, head: bytes, body: bytes) -> bytes:
-    made = hmac.new(key, head, "sha256")
-    made.update(body)
-    return _VERSION + b"," + b64encode(made.digest())

@@ -18,6 +18,7 @@ from tests.cli.numbers.deployment import found, tell
         ("HTTP_429", Severity.WARNING, "ask ReportFlow for more"),
         ("AWS_ProvisionedThroughputExceededException", Severity.WARNING, "raise that limit"),
         ("AWS_AccessDenied", Severity.CRITICAL, "mend the policy"),
+        ("AWS_403", Severity.CRITICAL, "mend the policy"),
         ("AWS_InternalServerError", Severity.WARNING, "look for the operation in the downloader"),
         ("QUEUE_INCOMPLETE", Severity.WARNING, "look for the code in the downloader's log"),
     ],

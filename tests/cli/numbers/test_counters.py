@@ -31,10 +31,10 @@ def tell_all(target: Target, counts: Mapping[str, int]) -> None:
     ("counts", "words"),
     [
         ({"Submitted": 3}, "no webhook came"),
-        ({"WebhooksRefused": 50}, "50 webhooks were refused in the last 1h"),
+        ({"WebhooksRefused": 50}, "50 webhooks refused in the last 1h"),
         ({"WebhooksNotStored": 1}, "could not be queued"),
-        ({"LostWebhooks": 2}, "2 PDFs were found by the check"),
-        ({"PossibleDuplicates": 1}, "1 jobs were submitted again"),
+        ({"Submitted": 9, "WebhooksReceived": 7, "LostWebhooks": 2}, "2 PDFs found by the check"),
+        ({"PossibleDuplicates": 1}, "1 job asked for again"),
     ],
 )
 def test_what_the_functions_counted_is_told(
@@ -46,7 +46,14 @@ def test_what_the_functions_counted_is_told(
 
 
 @pytest.mark.parametrize(
-    "counts", [{}, {"Submitted": 3, "WebhooksReceived": 2}, {"WebhooksRefused": 1}]
+    "counts",
+    [
+        {},
+        {"Submitted": 3, "WebhooksReceived": 2},
+        {"WebhooksRefused": 1},
+        # Checks that came before the webhooks' messages were tried again.
+        {"Submitted": 3, "WebhooksReceived": 3, "LostWebhooks": 2},
+    ],
 )
 def test_what_is_usual_is_not(target: Target, counts: dict[str, int]) -> None:
     tell_all(target, counts)
