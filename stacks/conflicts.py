@@ -14,11 +14,12 @@ type Conflict = tuple[set[str], str]
 IDLE_MB: Final = 100
 """Memory of a function that has been given nothing yet, in MiB."""
 
-READING_MB: Final = 160
+READING_MB: Final = 600
 """What reading the parameters of one message of 20 MB takes for a moment; one is read at a time."""
 
-PAYLOAD_MB: Final = 50
-"""What each message of 20 MB takes until ReportFlow has answered: as it came, and as it is sent."""
+PAYLOAD_MB: Final = 70
+"""What each message of 20 MB takes until ReportFlow has answered: as it came, as it is sent, and
+what lies unused between them."""
 
 
 def conflicts(settings: "DeploymentSettings") -> Iterator[Conflict]:

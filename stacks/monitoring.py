@@ -1,6 +1,6 @@
 """What is watched: an alarm for each thing that a person has to hear of, and one dashboard."""
 
-from typing import cast
+from typing import Final, cast
 
 from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -41,6 +41,20 @@ _NOTHING_HAPPENED = cloudwatch.TreatMissingData.NOT_BREACHING
 
 _AS_BEFORE = cloudwatch.TreatMissingData.IGNORE
 """SQS falls silent about a queue that nobody has touched for hours, whatever lies on it."""
+
+_OF_QUEUES: Final = (
+    "Its messages come again by themselves.",
+    "how long ReportFlow takes to answer, then batch size and time-out.",
+)
+_ADVICE: Final = {
+    "submitter": _OF_QUEUES,
+    "downloader": _OF_QUEUES,
+    "webhook": (
+        "The check finds the PDF that it was about, only later.",
+        "how long SQS and Secrets Manager take, then memory and time-out.",
+    ),
+}
+"""By function: what becomes of its work when it crashes, and what to look at when it is slow."""
 
 
 class MonitoringStack(Stack):
@@ -177,8 +191,9 @@ class MonitoringStack(Stack):
             "WebhooksLost",
             self._own.of(DownloaderMetric.LOST_WEBHOOKS, minutes=LOSS_MINUTES),
             self._settings.lost_webhooks_alarm,
-            "PDFs were found by the check whose webhook never came.",
-            "WebhooksRefused and WebhooksNotStored on the dashboard, then ReportFlow's settings.",
+            "PDFs were found by the check, whose webhook never came, or after an outage came later.",
+            "whether there was an outage, then WebhooksRefused and WebhooksNotStored on the "
+            "dashboard, then ReportFlow's settings.",
         )
         self._alarm(
             "WebhooksNotStored",
@@ -197,6 +212,7 @@ class MonitoringStack(Stack):
 
     def _watch_functions(self, pipeline: PipelineStack) -> None:
         for name, function in pipeline.functions.items():
+            after_crash, when_slow = _ADVICE[name]
             timeout_seconds = round(cast("Duration", function.timeout).to_seconds())
             title = name.capitalize()
             self._alarm(
@@ -204,7 +220,7 @@ class MonitoringStack(Stack):
                 of_function(function, "Errors", "Sum"),
                 1,
                 f"The {name} crashed or ran into its time-out of {timeout_seconds} s.",
-                "its log at that minute. Its messages come again by themselves.",
+                f"its log at that minute. {after_crash}",
             )
             self._alarm(
                 f"{title}Throttles",
@@ -218,7 +234,7 @@ class MonitoringStack(Stack):
                 of_function(function, "Duration", "Maximum"),
                 round(NEAR_TIMEOUT * 1000 * timeout_seconds),
                 f"The {name} has been near its time-out of {timeout_seconds} s for 15 minutes.",
-                "how long ReportFlow takes to answer, then batch size and time-out.",
+                when_slow,
                 periods=3,
             )
 

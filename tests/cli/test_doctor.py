@@ -22,10 +22,12 @@ def found(check: Check, target: Target) -> list[Finding]:
 
 
 def test_a_healthy_system_has_no_finding(still_cli: Cli) -> None:
-    result = still_cli("doctor", "--unfinished", "9d")
+    told = still_cli.json("doctor", "--unfinished", "9d")
 
-    serious = [line for line in result.stdout.splitlines() if line.startswith("critical")]
-    assert not serious, result.stdout
+    # The alarms are those of the running system, whose queues hold other tests' dead letters.
+    assert not [
+        one for one in told if one["severity"] == "critical" and one["check"] != "alarms"
+    ], told
 
 
 def test_a_dead_letter_is_told_with_its_remedy(still: Target, still_cli: Cli) -> None:

@@ -1,7 +1,8 @@
 """The whole of a deployment's life, by the commands of docs/deployment.md, against MiniStack.
 
 One story: the last release is there, with data in it; the account is bootstrapped; production is
-upgraded and changed, beside it a second environment comes and goes; then production is destroyed.
+upgraded and changed, beside it a second environment is refused, comes and goes; then production is
+destroyed.
 """
 
 import json
@@ -41,6 +42,8 @@ class Story:
     changed: Ids
     differences_after_upgrade: str
     log_retention_days: set[int]
+    nameless: subprocess.CompletedProcess[str]
+    of_nameless: set[str]
     beside: Ids
     left_in_emptied: set[str]
     remaining_beside: set[str]
@@ -157,7 +160,9 @@ def story(backend: Backend, cdk: Cdk) -> Story:
     groups = backend.client("logs").describe_log_groups()["logGroups"]
     of_stack = set(account.of(PREFIX, "Logs::LogGroup"))
 
-    cdk("deploy", "dev", UNATTENDED)
+    nameless = cdk.run("deploy", "dev", UNATTENDED)
+    of_nameless = account.stacks("ReportFlow-dev")
+    cdk("deploy", "dev", UNATTENDED, WORKSPACE)
     beside = account.ids("ReportFlow-dev")
     (archive,) = account.of("ReportFlow-dev", "S3::Bucket")
     backend.client("s3").put_object(Bucket=archive, Key="a-job", Body=b"%PDF-1.7")
@@ -176,6 +181,8 @@ def story(backend: Backend, cdk: Cdk) -> Story:
         log_retention_days={
             group["retentionInDays"] for group in groups if group["logGroupName"] in of_stack
         },
+        nameless=nameless,
+        of_nameless=of_nameless,
         beside=beside,
         left_in_emptied={"Versions", "DeleteMarkers"} & left_in_archive.keys(),
         remaining_beside=account.stacks("ReportFlow-dev"),
@@ -204,6 +211,12 @@ def test_after_a_deployment_there_are_no_differences(story: Story) -> None:
 def test_a_changed_setting_arrives_and_replaces_nothing(story: Story) -> None:
     assert story.changed == story.upgraded
     assert story.log_retention_days == {14}
+
+
+def test_an_environment_whose_workspace_nobody_has_named_is_not_deployed(story: Story) -> None:
+    assert story.nameless.returncode != 0
+    assert "environments.dev.workspace_id" in story.nameless.stdout
+    assert story.of_nameless == set()
 
 
 def test_a_second_environment_is_another(story: Story) -> None:

@@ -208,6 +208,12 @@ def test_each_alarm_has_its_page_and_says_what_to_look_at_first(watched: Watched
         assert len(alarm["AlarmDescription"]) <= 1024
 
 
+def test_the_webhook_has_no_batch_and_no_messages_that_come_again(watched: Watched) -> None:
+    for name in ("WebhookErrors", "WebhookSlow"):
+        told = watched.alarms[name]["AlarmDescription"]
+        assert not re.search(r"batch|messages|ReportFlow", told)
+
+
 def test_the_dashboard_opens_with_all_alarms(watched: Watched) -> None:
     body = watched.monitoring.one("AWS::CloudWatch::Dashboard")["DashboardBody"]["Fn::Join"][1]
     until = next(

@@ -54,7 +54,7 @@ def test_numbers_come_from_json_and_from_the_command_line(given: object) -> None
 
 @pytest.mark.parametrize("given", [["one-bucket", "two.buckets"], "one-bucket, two.buckets"])
 def test_lists_come_from_json_and_from_the_command_line(given: object) -> None:
-    settings = read(payload_buckets=given, submitter_memory_mb=1024)
+    settings = read(payload_buckets=given, submitter_memory_mb=1400)
     assert settings.payload_buckets == ("one-bucket", "two.buckets")
 
 
@@ -232,18 +232,18 @@ def test_a_batch_of_the_largest_files_must_fit_the_disk() -> None:
 
 def test_a_batch_of_the_largest_payloads_must_fit_the_memory() -> None:
     read(request_batch_size=10, submitter_memory_mb=512)
-    read(payload_buckets="payloads", request_batch_size=10, submitter_memory_mb=760)
-    read(payload_buckets="payloads", request_batch_size=5, submitter_memory_mb=512)
+    read(payload_buckets="payloads", request_batch_size=10, submitter_memory_mb=1400)
+    read(payload_buckets="payloads", request_batch_size=5, submitter_memory_mb=1050)
     (mistake,) = mistakes(
-        payload_buckets="payloads", request_batch_size=10, submitter_memory_mb=512
+        payload_buckets="payloads", request_batch_size=10, submitter_memory_mb=1050
     )
-    assert "request_batch_size = 10, submitter_memory_mb = 512" in mistake
-    assert "set submitter_memory_mb to 760 at least, or request_batch_size to 5 at most" in mistake
+    assert "request_batch_size = 10, submitter_memory_mb = 1050" in mistake
+    assert "set submitter_memory_mb to 1400 at least, or request_batch_size to 5 at most" in mistake
 
 
 def test_a_batch_that_cannot_be_small_enough_is_not_proposed() -> None:
-    (mistake,) = mistakes(payload_buckets="payloads", request_batch_size=1, submitter_memory_mb=309)
-    assert mistake.endswith("needs 310 MiB; set submitter_memory_mb to 310 at least")
+    (mistake,) = mistakes(payload_buckets="payloads", request_batch_size=1, submitter_memory_mb=769)
+    assert mistake.endswith("needs 770 MiB; set submitter_memory_mb to 770 at least")
 
 
 def test_a_job_is_remembered_as_long_as_its_message_can_come_back() -> None:

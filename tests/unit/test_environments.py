@@ -107,7 +107,7 @@ def test_an_unknown_setting_of_an_environment_is_told() -> None:
 def test_a_file_that_is_no_json_is_told_with_the_place(tmp_path: Path) -> None:
     file = tmp_path / "cdk.json"
     file.write_text('{\n  "context": {"environment": "dev",}\n}\n')
-    with pytest.raises(InvalidSettings, match=r"cdk\.json is not JSON: line 2, column 34: "):
+    with pytest.raises(InvalidSettings, match=r"cdk\.json is not JSON: line 2, column 35: "):
         context_of(file)
 
 

@@ -1,18 +1,18 @@
 """What a batch of the largest payloads takes of the submitter's memory."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from reportflow.messages import MAX_REQUEST_BYTES
 from stacks.conflicts import PAYLOAD_MB, READING_MB
 from stacks.packaging import REPOSITORY
 from tests.unit.samples import DESIGN_ID
 
-BATCH = 10
-PART = 2
-"""Of the largest body; what it takes grows with its size."""
+ROW = '{"name":"Item 000001","quantity":17,"price":"100.50"}'
+
 
 # In a process of its own: the peak is that of the whole process, since its beginning.
 PROGRAM = """
@@ -52,18 +52,18 @@ print(peak_mb() - before)
 """
 
 
+@pytest.mark.parametrize(("value", "batch"), [(ROW, 10), ("1.5", 2), ("{}", 2)])
 def test_a_batch_of_the_largest_payloads_takes_what_the_settings_are_checked_against(
-    tmp_path: Path,
+    value: str, batch: int, tmp_path: Path
 ) -> None:
-    row = {"name": "Item 000001", "quantity": 17, "price": "100.50"}
-    rows = [row] * (MAX_REQUEST_BYTES // PART // len(json.dumps(row, separators=(",", ":"))))
-    content = {"fileName": "a.pdf", "params": {"rows": rows}}
-    document = {"designId": DESIGN_ID, "version": 1, "content": content}
+    """Rows are what a body is made of; the others take the most that was found, and long."""
+    values = ",".join([value] * (MAX_REQUEST_BYTES // len(f"{value},")))
+    content = f'{{"fileName":"a.pdf","params":{{"values":[{values}]}}}}'
     payload = tmp_path / "payload.json"
-    payload.write_text(json.dumps(document, separators=(",", ":")))
+    payload.write_text(f'{{"designId":"{DESIGN_ID}","version":1,"content":{content}}}')
 
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(BATCH), str(payload)],
+        [sys.executable, "-c", PROGRAM, str(batch), str(payload)],
         env={"PYTHONPATH": str(REPOSITORY / "layers/reportflow")},
         capture_output=True,
         text=True,
@@ -72,4 +72,4 @@ def test_a_batch_of_the_largest_payloads_takes_what_the_settings_are_checked_aga
     )
 
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout) <= (READING_MB + BATCH * PAYLOAD_MB) / PART
+    assert float(done.stdout) <= READING_MB + batch * PAYLOAD_MB
