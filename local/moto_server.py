@@ -4,7 +4,8 @@ moto answers in threads and locks nothing. Between the check of a condition and 
 guards another thread may run, so two claims of one job would both succeed; an item can be read
 half written; a message that is sent while another one is deleted can be lost. The services
 promise otherwise, so requests to one of them wait for one another here. A receive that waits for
-messages is cut into short ones, between which the others have their turn.
+messages looks for them now and then, and lets the others have their turn between: moto is asked
+only when there is one, for several queues are waited on all the time.
 """
 
 import io
@@ -22,6 +23,7 @@ from moto.moto_server.werkzeug_app import (
     create_backend_app,
 )
 from moto.secretsmanager.models import FakeSecret, SecretsManagerBackend
+from moto.sqs.models import sqs_backends
 from werkzeug.serving import run_simple
 from werkzeug.wrappers import Response
 
@@ -32,7 +34,9 @@ SERVICES: Final = ("dynamodb", "s3", "sqs")
 RECEIVE: Final = "AmazonSQS.ReceiveMessage"
 POLL_SECONDS: Final = 0.05
 
-_SERVICE = re.compile(r"Credential=[^/]+/\d+/[^/]+/([a-z0-9-]+)/aws4_request")
+_SERVICE = re.compile(
+    r"Credential=[^/]+/\d+/(?P<region>[^/]+)/(?P<service>[a-z0-9-]+)/aws4_request"
+)
 
 
 _move_label = SecretsManagerBackend.update_secret_version_stage
@@ -52,7 +56,7 @@ class OneAtATime:
         if environ.get("HTTP_X_AMZ_TARGET") == RECEIVE:
             return self._receive(environ)(environ, start_response)
         signed_for = _SERVICE.search(environ.get("HTTP_AUTHORIZATION", ""))
-        lock = self._locks.get(signed_for[1]) if signed_for else None
+        lock = self._locks.get(signed_for["service"]) if signed_for else None
         if lock is None:
             return self._application(environ, start_response)
         with lock:
@@ -63,14 +67,29 @@ class OneAtATime:
         wanted = json.loads(environ["wsgi.input"].read(length))
         deadline = time.monotonic() + wanted.get("WaitTimeSeconds", 0)
         at_once = json.dumps({**wanted, "WaitTimeSeconds": 0}).encode()
+        signed_for = _SERVICE.search(environ.get("HTTP_AUTHORIZATION", ""))
+        region = signed_for["region"] if signed_for else None
         while True:
             with self._locks["sqs"]:
-                response = Response.from_app(self._application, _with_body(environ, at_once))
-            if time.monotonic() >= deadline or response.status_code != 200:
-                return response
-            if json.loads(response.get_data()).get("Messages"):
-                return response
+                if time.monotonic() >= deadline or _has_messages(wanted["QueueUrl"], region):
+                    response = Response.from_app(self._application, _with_body(environ, at_once))
+                    if time.monotonic() >= deadline or _is_answer(response):
+                        return response
             time.sleep(POLL_SECONDS)
+
+
+def _has_messages(queue_url: str, region: str | None) -> bool:
+    """Whether a receive would find any; of a queue that is not there moto has to say so."""
+    *_, account, name = queue_url.split("/")
+    if region is None:
+        return True
+    queue = sqs_backends[account][region].queues.get(name)
+    return queue is None or bool(queue.messages)
+
+
+def _is_answer(response: Response) -> bool:
+    """Messages or an error; a message can be on its way to its dead-letter queue."""
+    return response.status_code != 200 or bool(json.loads(response.get_data()).get("Messages"))
 
 
 def _with_body(environ: "WSGIEnvironment", body: bytes) -> "WSGIEnvironment":

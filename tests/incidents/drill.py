@@ -4,7 +4,7 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,7 +18,7 @@ from tests.pipeline.faulty import on
 
 HOUR = timedelta(hours=1)
 
-LOOK_SECONDS = 2
+LOOK_SECONDS = 4
 """Between two looks of the operator: each forges a webhook, to see it refused."""
 
 HEALTHY_SECONDS = 120
@@ -139,14 +139,9 @@ class Drill:
         The first number that it tells is `at_least` so large.
         """
         told: list[dict[str, str]] = []
-        next_look = time.monotonic()
 
         def look() -> Shown | None:
-            nonlocal next_look
-            if time.monotonic() < next_look:
-                return None
             told[:] = self.site.doctor(unfinished)
-            next_look = time.monotonic() + LOOK_SECONDS
             for each in told:
                 is_new = (each["check"], each["what"]) not in self.before
                 says = any(word in each["what"] for word in words)
@@ -155,7 +150,8 @@ class Drill:
             return None
 
         try:
-            shown = until(look, self.site.scale.shown_seconds, f"doctor's {check} says {words}")
+            seconds = self.site.scale.shown_seconds
+            shown = until(now_and_then(look), seconds, f"doctor's {check} says {words}")
         except AssertionError as error:
             raise AssertionError(f"{error}, but {told}") from None
         self.shown.append(shown)
@@ -238,8 +234,10 @@ class Drill:
     def report(self) -> Report:
         """Wait for the ends of all jobs, count what is left of them, and look with `doctor`."""
         self.wait(self.job_ids)
-        until(lambda: not self.letters() or None, HEALTHY_SECONDS, "no dead letter is left")
-        afterwards = until(self._healthy, HEALTHY_SECONDS, "doctor tells of the past only")
+        gone = now_and_then(lambda: not self.letters() or None)
+        until(gone, HEALTHY_SECONDS, "no dead letter is left")
+        healthy = now_and_then(self._healthy)
+        afterwards = until(healthy, HEALTHY_SECONDS, "doctor tells of the past only")
         driver, emulator = self.site.faulty.driver, self.site.faulty.emulator
         objects = self.site.archived()
         made = Counter(file.file_name.removesuffix(".pdf") for file in emulator.files())
@@ -270,6 +268,21 @@ class Drill:
         told = [one for one in self.site.doctor() if (one["check"], one["what"]) not in self.before]
         others = [one for one in told if one["check"] not in OF_THE_PAST]
         return None if others else [f"{one['check']}: {one['what']}" for one in told]
+
+
+def now_and_then[T](look: Callable[[], T | None]) -> Callable[[], T | None]:
+    """Look every `LOOK_SECONDS` at most, and find nothing in between."""
+    due = time.monotonic()
+
+    def limited() -> T | None:
+        nonlocal due
+        if time.monotonic() < due:
+            return None
+        found = look()
+        due = time.monotonic() + LOOK_SECONDS
+        return found
+
+    return limited
 
 
 def _first(text: str) -> int:

@@ -34,10 +34,8 @@ MINUTE: Final = timedelta(minutes=1)
 LONGEST_PAUSE: Final = timedelta(minutes=1)
 """After a 429 everybody waits as it asks, but no longer: the limit is one of a minute."""
 
-USUAL_PAUSE_SECONDS: Final = 10.0
+USUAL_PAUSE_SECONDS: Final = 2.0
 """After a 429 that does not say how long."""
-
-SPREAD_SECONDS: Final = 15.0
 
 _ROUNDS: Final = 4
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -139,8 +137,6 @@ class SharedPace:
     def _reserve(self, now: datetime, latest: datetime) -> datetime:
         """Take the next slot, if it is not after `latest`; its time."""
         interval, tolerance = self._limit.interval, self._limit.tolerance
-        # Whoever is held comes back a little apart from the others.
-        spread = timedelta(seconds=self._rng.uniform(0, SPREAD_SECONDS))
         for _ in range(_ROUNDS):
             moved, tat = self._move(
                 "ADD tat :interval",
@@ -150,7 +146,8 @@ class SharedPace:
             if moved and tat is not None:
                 return max(now, tat - interval - tolerance)
             if tat is not None and tat >= now:
-                raise Paced(tat - tolerance - now + spread)
+                # Apart from the others that are held: all would come back for the same slot.
+                raise Paced((tat - tolerance - now) * self._rng.uniform(1, 2))
             moved, _ = self._move(
                 "SET tat = :next",
                 "attribute_not_exists(tat) OR tat < :now",
@@ -158,7 +155,7 @@ class SharedPace:
             )
             if moved:
                 return now
-        raise Paced(spread)
+        raise Paced(interval * self._rng.uniform(1, 2))
 
     def _move(
         self, update: str, condition: str, values: Mapping[str, datetime | timedelta]
