@@ -42,7 +42,7 @@ demo: .venv/installed
 
 .PHONY: test
 test: lint
-	@$(PYTHON) -m pytest --numprocesses 3 --dist loadfile
+	@$(PYTHON) -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder
 
 INCIDENTS ?=
 OUTAGE_SECONDS ?= 60

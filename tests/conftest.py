@@ -3,12 +3,35 @@
 import os
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from local.backend import Backend, BackendKind, run_backend
 
 _PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
+
+
+class BySystem(LoadScopeScheduling):  # type: ignore[misc]  # ships no types
+    """Has one process run all tests of a system that takes long to start, or else of a file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path, _, test = nodeid.partition("::")
+        folder, _, name = path.removeprefix("tests/").partition("/")
+        if folder == "cli":
+            return folder
+        if folder == "pipeline" and name.startswith("test_faults_") and "storm" not in name:
+            return "pipeline faults"
+        for backend in BackendKind:
+            if folder == "pipeline" and f"[{backend}" in test:
+                return f"pipeline {backend}"
+        return path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> BySystem:
+    """Share the tests out, where there are several processes."""
+    return BySystem(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
