@@ -27,7 +27,7 @@ from tests.pipeline.aws_proxy import RandomFailures
 from tests.pipeline.driver import new_id
 from tests.pipeline.faulty import FaultySystem, on
 
-JOBS = 60
+JOBS = 40
 KILLS = 10
 KILL_INTERVAL_SECONDS = 0.5
 PROBABILITY = 0.04
