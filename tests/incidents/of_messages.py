@@ -15,6 +15,9 @@ UNKNOWN_DESIGN = "00000000-0000-4000-8000-000000000000"
 PACE = ("--per-minute", "6000")
 """The emulator has no limit, and nobody waits for two hours."""
 
+SLOWLY = ("--per-minute", "1200")
+"""So that there is time to break it off, however many letters there are."""
+
 
 @dataclass(frozen=True)
 class Poison:
@@ -77,7 +80,8 @@ def redrive_of_thousands(drill: Drill) -> None:
     redrive = ("dlq", "redrive", "--all", *PACE)
     drill.note(redrive, told_by=drill.site.operations)
     for number in [signal.SIGINT] if scale.hurries else [signal.SIGINT, signal.SIGKILL]:
-        stopped = drill.site.interrupt(redrive, scale.letters // 4, number)
+        slowly = ("dlq", "redrive", "--all", *SLOWLY)
+        stopped = drill.site.interrupt(slowly, scale.letters // 4, number)
         assert stopped.status == (130 if number == signal.SIGINT else -number), stopped.stderr
 
     def sent_back() -> bool | None:
