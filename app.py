@@ -28,13 +28,13 @@ def main() -> int:
         )
         return 1
     # Importing it starts node, which has to be found first.
-    from aws_cdk import App  # noqa: PLC0415
+    from aws_cdk import App
 
-    from stacks import nag  # noqa: PLC0415
-    from stacks.annotations import annotate  # noqa: PLC0415
-    from stacks.monitoring import MonitoringStack  # noqa: PLC0415
-    from stacks.pipeline import PipelineStack  # noqa: PLC0415
-    from stacks.storage import StorageStack  # noqa: PLC0415
+    from stacks import nag
+    from stacks.annotations import annotate
+    from stacks.monitoring import MonitoringStack
+    from stacks.pipeline import PipelineStack
+    from stacks.storage import StorageStack
 
     try:
         shared = context_of(REPOSITORY / "cdk.json")

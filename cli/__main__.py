@@ -37,10 +37,10 @@ def choose(
     ] = None,
     profile: Annotated[str | None, typer.Option(help="AWS profile.", show_default=False)] = None,
     region: Annotated[str | None, typer.Option(help="AWS region.", show_default=False)] = None,
-    aws: Annotated[  # noqa: ARG001  (that it was said counts)
+    aws: Annotated[
         bool, typer.Option("--aws", help="The deployment on AWS, whatever runs here.")
     ] = False,
-    local: Annotated[  # noqa: ARG001
+    local: Annotated[
         bool, typer.Option("--local", help="The system of `python -m local up`.")
     ] = False,
     state: Annotated[
@@ -55,6 +55,8 @@ def choose(
     """Keep the choice of the deployment for the command."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
     said = Said(
+        aws=aws,
+        local=local,
         prefix=prefix,
         profile=profile,
         region=region,

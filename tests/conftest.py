@@ -13,7 +13,7 @@ from local.backend import Backend, BackendKind, run_backend
 _PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 
 
-class BySystem(LoadScopeScheduling):  # type: ignore[misc]  # ships no types
+class BySystem(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """Has one process run all tests of a system that takes long to start, or else of a file."""
 
     def _split_scope(self, nodeid: str) -> str:

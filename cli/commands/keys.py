@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.options import target_of
+from cli.commands.options import confirm, target_of
 
 
 def set_keys(context: typer.Context) -> None:
@@ -48,13 +48,11 @@ def set_signing_secret(
 
     target = target_of(context)
     if finish:
-        if not yes:
-            typer.confirm(
-                "Does the relay sign with the new secret? What it signs with the old one will be "
-                "refused.",
-                abort=True,
-                err=True,
-            )
+        confirm(
+            "Does the relay sign with the new secret? What it signs with the old one will be "
+            "refused.",
+            yes=yes,
+        )
         if not rotation.drop_previous_signing_secret(target):
             output.tell("There is no previous signing secret.")
             raise typer.Exit(ExitCode.FINDINGS)

@@ -12,8 +12,8 @@ import typer
 if TYPE_CHECKING:
     from cli.target import Target
 
-_OF_AWS: Final = frozenset({"aws", "prefix", "profile", "region"})
-_OF_THIS_MACHINE: Final = frozenset({"local", "state"})
+_OF_AWS: Final = frozenset({"prefix", "profile", "region"})
+_OF_THIS_MACHINE: Final = frozenset({"state"})
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -24,6 +24,8 @@ class Said:
     `options` names those that stand on the command line. They count more than the environment.
     """
 
+    aws: bool
+    local: bool
     prefix: str | None
     profile: str | None
     region: str | None
@@ -33,12 +35,12 @@ class Said:
     @property
     def means_aws(self) -> bool:
         """Whether an option names a deployment on AWS."""
-        return bool(self.options & _OF_AWS)
+        return self.aws or bool(self.options & _OF_AWS)
 
     @property
     def means_local(self) -> bool:
         """Whether an option names a system on this machine."""
-        return bool(self.options & _OF_THIS_MACHINE)
+        return self.local or bool(self.options & _OF_THIS_MACHINE)
 
 
 def duration(text: str) -> timedelta:
@@ -74,6 +76,12 @@ def job_ids_of(arguments: list[str]) -> list[str]:
     for argument in arguments:
         texts += sys.stdin.read().split() if argument == "-" else [argument]
     return [_job_id(text) for text in dict.fromkeys(texts)]
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask, unless `yes` was said beforehand; another answer ends the command."""
+    if not yes:
+        typer.confirm(question, abort=True, err=True)
 
 
 def target_of(context: typer.Context) -> "Target":

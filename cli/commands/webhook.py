@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.options import target_of
+from cli.commands.options import confirm, target_of
 
 
 def webhook_url(context: typer.Context) -> None:
@@ -48,12 +48,9 @@ def rotate_webhook_secret(
 
     target = target_of(context)
     if finish:
-        if not yes:
-            typer.confirm(
-                "Has ReportFlow the new URL? Events that come by the old one will be refused.",
-                abort=True,
-                err=True,
-            )
+        confirm(
+            "Has ReportFlow the new URL? Events that come by the old one will be refused.", yes=yes
+        )
         if not rotation.finish(target):
             output.tell("There is no rotation to finish.")
             raise typer.Exit(ExitCode.FINDINGS)

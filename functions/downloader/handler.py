@@ -7,16 +7,13 @@ from functools import cache, partial
 from random import SystemRandom
 from typing import Any
 
-from reportflow import aws, settings
+from reportflow import aws, composition, settings
 from reportflow.archive import S3Archive
 from reportflow.archiving import Archiving, ArchivingPolicy
-from reportflow.consumer import Context, Invocation, PartialBatchResponse, Patience, consume
+from reportflow.consumer import Context, Invocation, PartialBatchResponse, consume
 from reportflow.events import Announcer, EventBridgeBus
 from reportflow.jobs_table import JobsTable
-from reportflow.pacing import pace
 from reportflow.queues import SqsQueue, records
-from reportflow.secret import SecretStore
-from reportflow.service import ReportFlow
 
 
 def handler(event: dict[str, Any], context: Context) -> PartialBatchResponse:
@@ -33,30 +30,14 @@ def _consumer() -> Callable[..., PartialBatchResponse]:
     queue = SqsQueue(aws.sqs(), environment.download_queue_url, environment.download_dlq_url)
     archiving = Archiving(
         jobs,
-        ReportFlow(
-            environment.reportflow_url,
-            environment.reportflow_files_url,
-            SecretStore(aws.secretsmanager(), environment.secret_arn),
-            pace(
-                aws.dynamodb(),
-                environment.jobs_table,
-                requests_per_minute=environment.reportflow_requests_per_minute,
-                burst=environment.reportflow_burst,
-                clock=clock,
-                rng=SystemRandom(),
-            ),
-            clock=clock,
-        ),
+        composition.service(environment, clock),
         S3Archive(aws.s3(), environment.archive_bucket),
         queue,
         Announcer(jobs, bus, clock=clock).announce,
         policy=ArchivingPolicy(
             max_file_bytes=environment.max_file_bytes,
             max_attempts=environment.max_attempts,
-            patience=Patience(
-                environment.max_receive_count,
-                timedelta(seconds=environment.max_message_age_seconds),
-            ),
+            patience=composition.patience(environment),
             orphan_grace=timedelta(seconds=environment.orphan_grace_seconds),
             check_interval=timedelta(seconds=environment.check_delay_seconds),
             completion_deadline=timedelta(seconds=environment.completion_deadline_seconds),

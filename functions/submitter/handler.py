@@ -7,15 +7,12 @@ from functools import cache, partial
 from random import SystemRandom
 from typing import Any
 
-from reportflow import aws, settings
-from reportflow.consumer import Context, Invocation, PartialBatchResponse, Patience, consume
+from reportflow import aws, composition, settings
+from reportflow.consumer import Context, Invocation, PartialBatchResponse, consume
 from reportflow.events import Announcer, EventBridgeBus
 from reportflow.jobs_table import JobsTable
-from reportflow.pacing import pace
 from reportflow.payloads import Payloads
 from reportflow.queues import Downloads, SqsQueue, records
-from reportflow.secret import SecretStore
-from reportflow.service import ReportFlow
 from reportflow.submission import Submission, SubmissionPolicy
 
 
@@ -33,20 +30,7 @@ def _consumer() -> Callable[..., PartialBatchResponse]:
     queue = SqsQueue(aws.sqs(), environment.request_queue_url, environment.request_dlq_url)
     submission = Submission(
         jobs,
-        ReportFlow(
-            environment.reportflow_url,
-            environment.reportflow_files_url,
-            SecretStore(aws.secretsmanager(), environment.secret_arn),
-            pace(
-                aws.dynamodb(),
-                environment.jobs_table,
-                requests_per_minute=environment.reportflow_requests_per_minute,
-                burst=environment.reportflow_burst,
-                clock=clock,
-                rng=SystemRandom(),
-            ),
-            clock=clock,
-        ),
+        composition.service(environment, clock),
         Payloads(aws.s3, environment.payload_buckets),
         queue,
         Downloads(
@@ -57,10 +41,7 @@ def _consumer() -> Callable[..., PartialBatchResponse]:
         Announcer(jobs, bus, clock=clock).announce,
         policy=SubmissionPolicy(
             max_attempts=environment.max_attempts,
-            patience=Patience(
-                environment.max_receive_count,
-                timedelta(seconds=environment.max_message_age_seconds),
-            ),
+            patience=composition.patience(environment),
             outcome_grace=timedelta(seconds=environment.outcome_grace_seconds),
         ),
         clock=clock,

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from cli.letters import DeadLetters, QueueName
 from cli.target import Choice, Target
 from local.backend import Backend
 from local.system import Options, System, run
-from tests.pipeline.driver import Driver
+from tests.pipeline.driver import Driver, body
 
 SETTINGS = {
     "submitter_timeout_seconds": "4",
@@ -30,6 +30,9 @@ SETTINGS = {
 }
 
 QUEUES = ("request_queue_url", "request_dlq_url", "download_queue_url", "download_dlq_url")
+
+
+type Send = Callable[..., str]
 
 
 @dataclass(frozen=True)
@@ -120,3 +123,38 @@ def aws_environment(running: System) -> dict[str, str | None]:
 @pytest.fixture(scope="session")
 def backend(running: System) -> Backend:
     return running.backend
+
+
+@pytest.fixture
+def downloads(still: Target) -> DeadLetters:
+    return DeadLetters(
+        still.sqs, QueueName.DOWNLOADS, still.download_dlq_url, still.download_queue_url
+    )
+
+
+@pytest.fixture
+def send(still: Target) -> Send:
+    """Puts a letter into the dead-letter queue of the requests; its message id."""
+
+    def put(job_id: str | None, code: str | None = "HTTP_500", text: str | None = None) -> str:
+        said = {"jobId": job_id, "errorCode": code, "tenant": "acme"}
+        attributes: Any = {
+            name: {"DataType": "String", "StringValue": value}
+            for name, value in said.items()
+            if value is not None
+        }
+        attributes["trace"] = {"DataType": "Binary", "BinaryValue": b"\x00\x01"}
+        return still.sqs.send_message(
+            QueueUrl=still.request_dlq_url,
+            MessageBody=text or json.dumps(body(job_id)),
+            MessageAttributes=attributes,
+        )["MessageId"]
+
+    return put
+
+
+def failed(target: Target, job_id: str, **fields: str) -> None:
+    texts = {"jobId": job_id, "status": "FAILED", **fields}
+    target.dynamodb.put_item(
+        TableName=target.jobs_table, Item={name: {"S": text} for name, text in texts.items()}
+    )

@@ -14,6 +14,8 @@ from botocore.config import Config
 
 from local.backend import Backend
 from local.emulator import Emulator, EmulatorSettings
+from local.function_pool import FunctionPool
+from local.gateway import HttpGateway
 from reportflow import observability
 from reportflow.archive import S3Archive
 from reportflow.archiving import Archiving
@@ -29,6 +31,7 @@ from reportflow.service import ReportFlow
 from reportflow.submission import Submission
 from tests.unit.clock import Clock, Ticker
 from tests.unit.deliveries import ARCHIVING_POLICY, INVOCATION_SECONDS, SUBMISSION_POLICY, DeadEnd
+from tests.unit.echo_gateway import echo_gateway, echo_pool
 from tests.unit.peer import Peer, Respond, answer, listening
 from tests.unit.queue_pair import QueuePair
 from tests.unit.reportflow_answers import accepting
@@ -58,6 +61,18 @@ def _powertools() -> Iterator[None]:
         # Made here, or it would write to the captured output of the first test that logs.
         observability.logger()
         yield
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionPool]:
+    with echo_pool(tmp_path_factory.mktemp("echo")) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="module")
+def gateway(pool: FunctionPool) -> Iterator[HttpGateway]:
+    with echo_gateway(pool) as gateway:
+        yield gateway
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ BACKEND = Backend(BackendKind.MOTO, "http://127.0.0.1:9")
 API = Api(region="us-east-1", account="123456789012")
 JSON_TYPE = {"Content-Type": "application/json"}
 
-# Answers with the event it got, or as the event's body says.
+# Answers with the event it got, or as the event's body says: a function may be slow, or die.
 ECHO = """
     import base64, json, os, time
 

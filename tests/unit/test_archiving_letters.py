@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -156,11 +157,11 @@ def test_a_message_at_its_end_does_not_wait_for_the_archive(
     item: Items,
     clock: Clock,
     listen: Callable[..., Peer],
-    client_at: Callable[[str, str], object],
+    client_at: Callable[[str, str], Any],
 ) -> None:
     """S3 tells nobody what it holds: SQS's own redrive would tell no reason."""
     denied = listen(lambda _: answer(403))
-    archiving._archive = S3Archive(client_at("s3", denied.url), "archive")  # type: ignore[arg-type]  # an S3 client
+    archiving._archive = S3Archive(client_at("s3", denied.url), "archive")
     peer.respond = lambda _: answer(200, PDF)
     with pytest.raises(Retryable):
         archiving(replace(record, receive_count=MAX_RECEIVES - 1), next_invocation(clock))

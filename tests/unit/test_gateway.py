@@ -4,7 +4,6 @@ import json
 import logging
 import socket
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -18,25 +17,11 @@ from tests.unit.echo_gateway import (
     JSON_TYPE,
     call,
     connect,
-    echo_gateway,
-    echo_pool,
     event_of,
     raw,
     route,
     status_of,
 )
-
-
-@pytest.fixture(scope="module")
-def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionPool]:
-    with echo_pool(tmp_path_factory.mktemp("echo")) as pool:
-        yield pool
-
-
-@pytest.fixture(scope="module")
-def gateway(pool: FunctionPool) -> Iterator[HttpGateway]:
-    with echo_gateway(pool) as gateway:
-        yield gateway
 
 
 def test_requests_at_the_same_time(gateway: HttpGateway) -> None:

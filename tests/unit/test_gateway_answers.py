@@ -3,7 +3,6 @@
 import base64
 import http.client
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -17,22 +16,8 @@ from tests.unit.echo_gateway import (
     Json,
     call,
     connect,
-    echo_gateway,
-    echo_pool,
     route,
 )
-
-
-@pytest.fixture(scope="module")
-def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionPool]:
-    with echo_pool(tmp_path_factory.mktemp("echo")) as pool:
-        yield pool
-
-
-@pytest.fixture(scope="module")
-def gateway(pool: FunctionPool) -> Iterator[HttpGateway]:
-    with echo_gateway(pool) as gateway:
-        yield gateway
 
 
 def answer_of(gateway: HttpGateway, answer: object) -> tuple[int, http.client.HTTPMessage, bytes]:

@@ -3,14 +3,12 @@
 import base64
 import json
 import time
-from collections.abc import Iterator
 from datetime import datetime
 
 import pytest
 
-from local.function_pool import FunctionPool
 from local.gateway import HttpGateway
-from tests.unit.echo_gateway import call, connect, echo_gateway, echo_pool, event_of
+from tests.unit.echo_gateway import call, connect, event_of
 
 # AWS's documented example of payload format 2.0 (Create AWS Lambda proxy integrations for HTTP
 # APIs), without the parts that need an authorizer, a client certificate or stage variables.
@@ -46,18 +44,6 @@ DOCUMENTED = json.loads("""
   "isBase64Encoded": false
 }
 """)
-
-
-@pytest.fixture(scope="module")
-def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionPool]:
-    with echo_pool(tmp_path_factory.mktemp("echo")) as pool:
-        yield pool
-
-
-@pytest.fixture(scope="module")
-def gateway(pool: FunctionPool) -> Iterator[HttpGateway]:
-    with echo_gateway(pool) as gateway:
-        yield gateway
 
 
 def test_event_is_the_documented_one(gateway: HttpGateway) -> None:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 import pytest
@@ -12,6 +12,7 @@ from local.backend import Backend, BackendKind, run_backend
 from local.metrics import Moment
 
 if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_cloudwatch.type_defs import MetricAlarmTypeDef
 
 NOW = 1_800_000_000.0
@@ -37,7 +38,14 @@ def alarm(**changes: Any) -> "MetricAlarmTypeDef":
         "Threshold": 3.0,
         "TreatMissingData": "notBreaching",
     }
-    return {**usual, **changes}  # type: ignore[typeddict-item]
+    return cast("MetricAlarmTypeDef", {**usual, **changes})
+
+
+def put_alarm(cloudwatch: "CloudWatchClient", name: str, namespace: str) -> None:
+    """Have CloudWatch hold `alarm`, on the errors of the namespace."""
+    cloudwatch.put_metric_alarm(
+        AlarmName=name, Namespace=namespace, MetricName="Errors", **cast("Any", alarm(Threshold=1))
+    )
 
 
 def told(*values: tuple[float, float]) -> list[Value]:
@@ -173,17 +181,7 @@ def test_a_state_that_somebody_else_sets_is_put_right(backend: Backend) -> None:
     """MiniStack evaluates alarms as well, and leaves dimensions out of account."""
     cloudwatch = backend.client("cloudwatch")
     name = f"quiet-{uuid4().hex[:8]}"
-    cloudwatch.put_metric_alarm(
-        AlarmName=name,
-        Namespace=name,
-        MetricName="Errors",
-        ComparisonOperator="GreaterThanOrEqualToThreshold",
-        EvaluationPeriods=1,
-        Period=60,
-        Statistic="Sum",
-        Threshold=1,
-        TreatMissingData="notBreaching",
-    )
+    put_alarm(cloudwatch, name, name)
     cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="wrong")
 
     Alarms(cloudwatch, Clock()).hear({})
@@ -196,16 +194,7 @@ def test_more_alarms_than_fit_on_a_page_are_evaluated(backend: Backend) -> None:
     cloudwatch = backend.client("cloudwatch")
     prefix = f"many-{uuid4().hex[:8]}"
     for number in range(120):
-        cloudwatch.put_metric_alarm(
-            AlarmName=f"{prefix}-{number:03}",
-            Namespace=prefix,
-            MetricName="Errors",
-            ComparisonOperator="GreaterThanOrEqualToThreshold",
-            EvaluationPeriods=1,
-            Period=60,
-            Statistic="Sum",
-            Threshold=1,
-        )
+        put_alarm(cloudwatch, f"{prefix}-{number:03}", prefix)
     moment = Moment(prefix, "Errors", (), "Count", int(NOW))
 
     Alarms(cloudwatch, Clock()).hear({moment: Counter({1.0: 1})})
