@@ -191,9 +191,8 @@ class MonitoringStack(Stack):
             "WebhooksLost",
             self._own.of(DownloaderMetric.LOST_WEBHOOKS, minutes=LOSS_MINUTES),
             self._settings.lost_webhooks_alarm,
-            "PDFs were found by the check: their webhooks never came, or late after an outage.",
-            "whether there was an outage, then WebhooksRefused and WebhooksNotStored on the "
-            "dashboard, then ReportFlow's settings.",
+            "PDFs were found by the check: their webhooks never came, or late.",
+            "WebhooksRefused and WebhooksNotStored on the dashboard, then ReportFlow's settings.",
         )
         self._alarm(
             "WebhooksNotStored",

@@ -5,7 +5,7 @@ import pytest
 
 from reportflow.archiving import Archiving
 from reportflow.consumer import Invocation, Outcome
-from reportflow.errors import Held, Permanent
+from reportflow.errors import Held, Permanent, Retryable
 from reportflow.events import Announcer
 from reportflow.jobs import Job, Lease, Step
 from reportflow.jobs_table import JobsTable
@@ -61,6 +61,33 @@ def test_a_file_without_a_webhook_is_found_where_the_202_said(
     assert contents() == [PDF]
     kept = item(JOB_ID)
     assert (kept["status"], kept["archiveKey"]) == ("ARCHIVED", job.archive_key())
+
+
+@pytest.mark.parametrize(
+    ("before_the_check", "lost"),
+    [(None, 1), (503, 0), (429, 0)],
+    ids=["never came", "met a failure", "met the rate limit"],
+)
+@pytest.mark.usefixtures("job")
+def test_a_webhook_that_only_waits_is_not_lost(
+    archiving: Archiving,
+    peer: Peer,
+    record: Record,
+    check: Record,
+    invocation: Invocation,
+    capsys: pytest.CaptureFixture[str],
+    before_the_check: int | None,
+    lost: int,
+) -> None:
+    if before_the_check is not None:
+        peer.respond = lambda _: answer(before_the_check)
+        with pytest.raises(Retryable):
+            archiving(record, invocation)
+        peer.respond = lambda _: answer(200, PDF)
+
+    assert archiving(check, invocation) is Outcome.ARCHIVED
+
+    assert capsys.readouterr().out.count('"LostWebhooks": [1') == lost
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,7 @@ METHODS: dict[str, Method] = {
     "submitted": lambda story, job: story.jobs.submitted(job, "file_other", "u", story.clock()),
     "adopt": lambda story, job: story.jobs.adopt(job, "file_other", "uuid_other", story.clock()),
     "count_retry": lambda story, job: story.jobs.count_retry(job, story.clock()),
+    "webhook_waits": lambda story, job: story.jobs.webhook_waits(job, story.clock()),
     "archived": lambda story, job: story.jobs.archived(job, ARCHIVED, story.clock()),
     "rejected": lambda story, _: story.jobs.rejected(JOB_ID, ERROR, story.clock()),
     "failed": lambda story, job: story.jobs.failed(job, ERROR, Step.ARCHIVE, story.clock()),

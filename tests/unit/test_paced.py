@@ -90,7 +90,7 @@ def test_a_message_without_a_slot_claims_nothing_and_sends_nothing(
 
 
 @pytest.mark.usefixtures("used_up")
-def test_a_webhook_without_a_slot_fetches_nothing_and_costs_the_job_nothing(
+def test_a_webhook_without_a_slot_fetches_nothing_and_costs_the_job_no_retry(
     archiving: Archiving,
     job: Job,
     record: Record,
@@ -104,7 +104,9 @@ def test_a_webhook_without_a_slot_fetches_nothing_and_costs_the_job_nothing(
         archiving(record, invocation)
 
     assert not peer.received
-    assert item(job.job_id) == before
+    waiting = item(job.job_id)
+    assert waiting.pop("webhookAt") == waiting["updatedAt"]
+    assert waiting == {**before, "updatedAt": waiting["updatedAt"]}
     assert held.value.job_id == job.job_id
 
 

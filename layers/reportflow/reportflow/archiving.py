@@ -140,9 +140,15 @@ class Archiving:
                 return self._orphan(record, file)
             outcome = self._record(job, archived)
         except Retryable as error:
+            self._webhook_waits(job)
             outcome = self._try_again(record, job, error)
         self._announce(job.job_id)
         return outcome
+
+    def _webhook_waits(self, job: Job) -> None:
+        """Leave word for the job's check, which may be the first to find the PDF now."""
+        if not job.webhook_came:
+            self._jobs.webhook_waits(job, self._clock())
 
     def _adopt(self, record: Record, file: CompletedFile) -> Job | None:
         """The job whose submission was never answered, and whose document this file is.
@@ -159,7 +165,9 @@ class Archiving:
             "unanswered submission settled by its webhook",
             extra={"job_id": job.job_id, "file_id": file.file_id},
         )
-        return replace(job, status=JobStatus.SUBMITTED, file_id=file.file_id, lease=None)
+        return replace(
+            job, status=JobStatus.SUBMITTED, file_id=file.file_id, lease=None, webhook_came=True
+        )
 
     def _orphan(self, record: Record, file: CompletedFile) -> Outcome:
         """A file that no job has, or not there: either may come, or nobody here asked for it."""
@@ -184,7 +192,7 @@ class Archiving:
         remaining = submitted_at + self._policy.completion_deadline - self._clock()
         try:
             outcome = self._archive_file(record, job, self._download(job), invocation)
-            count(LostWebhooks=int(outcome is Outcome.ARCHIVED))
+            count(LostWebhooks=int(outcome is Outcome.ARCHIVED and not job.webhook_came))
         except (Unavailable, Throttled, Paced, OutOfTime) as error:
             outcome = self._try_again(record, job, error)
         except Retryable as error:

@@ -56,7 +56,8 @@ class Job:
     `message_id` is the message that began it last; `error_code` is why it failed last; `announced`
     is false while nobody outside has been told of its end. `failed_attempts` counts towards the
     retry budget of the state it is in. A file has the `url` of its 202 or, where that was lost, the
-    `uuid` of its webhook.
+    `uuid` of its webhook. `webhook_came` is true where one came that could not be worked on at
+    once.
     """
 
     job_id: str
@@ -76,6 +77,7 @@ class Job:
     lease: Lease | None = None
     failed_attempts: int = 0
     possible_duplicates: int = 0
+    webhook_came: bool = False
     announced: bool = True
 
     def archive_key(self) -> str:
@@ -188,6 +190,9 @@ class Jobs(Protocol):
 
         Attempts that failed side by side, and a write that was repeated, count once.
         """
+
+    def webhook_waits(self, job: Job, now: datetime) -> None:
+        """Record that the webhook of a submitted job's file came, and will be tried again."""
 
     def archived(self, job: Job, file: ArchivedFile, now: datetime) -> bool:
         """Record the archive's copy. False: the job is archived already, or has another file."""

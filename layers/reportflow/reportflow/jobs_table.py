@@ -62,7 +62,7 @@ class JobsTable:
                 " messageId = :message, leaseOwner = :owner, leaseExpiresAt = :lease,"
                 " createdAt = if_not_exists(createdAt, :now), submittingAt = :now"
                 " REMOVE errorCode, errorMessage, failedStep, failedAt, expiresAt, unannouncedAt,"
-                " fileId, #url, #uuid, submittedAt",
+                " fileId, #url, #uuid, submittedAt, webhookAt",
                 "attribute_not_exists(jobId)"
                 " OR (#status = :failed"
                 " AND (attribute_not_exists(messageId) OR messageId <> :message))"
@@ -252,6 +252,16 @@ class JobsTable:
                 ":before": job.failed_attempts,
                 ":after": job.failed_attempts + 1,
             },
+        )
+
+    def webhook_waits(self, job: Job, now: datetime) -> None:
+        """See `Jobs.webhook_waits`."""
+        self._try_update(
+            job.job_id,
+            now,
+            "SET webhookAt = :now",
+            "#status = :submitted AND fileId = :file AND attribute_not_exists(webhookAt)",
+            {":submitted": JobStatus.SUBMITTED, ":file": job.file_id or ""},
         )
 
     def archived(self, job: Job, file: ArchivedFile, now: datetime) -> bool:
@@ -451,6 +461,7 @@ def _job(item: Item) -> Job:
         lease=Lease(owner, _moment(item, "leaseExpiresAt")) if owner else None,
         failed_attempts=_number(item, "failedAttempts"),
         possible_duplicates=_number(item, "possibleDuplicates"),
+        webhook_came="webhookAt" in item or "uuid" in item,
         announced="unannouncedAt" not in item,
     )
 
