@@ -47,10 +47,11 @@ test: lint
 INCIDENTS ?=
 OUTAGE_SECONDS ?= 60
 LETTERS ?= 300
+BACKEND ?= moto
 
 .PHONY: drill
 drill: .venv/installed
-	@$(PYTHON) -m tests.incidents $(INCIDENTS) --outage-seconds $(OUTAGE_SECONDS) --letters $(LETTERS)
+	@$(PYTHON) -m tests.incidents $(INCIDENTS) --outage-seconds $(OUTAGE_SECONDS) --letters $(LETTERS) --backend $(BACKEND)
 
 SEEDS ?= 200
 JOBS ?= 50

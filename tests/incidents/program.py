@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from local.backend import BackendKind
 from tests.incidents.catalogue import INCIDENTS, live_through
 from tests.incidents.drill import Report
 from tests.incidents.site import Scale, run_site
@@ -38,13 +39,16 @@ def _drill(
     letters: Annotated[int, typer.Option(min=20, help="Dead letters that are sent back.")] = 300,
     jobs: Annotated[int, typer.Option(min=2, help="Jobs of the other incidents.")] = 20,
     seed: Annotated[int | None, typer.Option(help="Of all that is random.")] = None,
+    backend: Annotated[
+        BackendKind, typer.Option(help="What plays AWS; moto is slow above a few hundred letters.")
+    ] = BackendKind.MOTO,
 ) -> None:
     """Stage incidents, find each with doctor, end it as documented, and count what was lost."""
     for name in names or ():
         if name not in INCIDENTS:
             raise typer.BadParameter(f"{name!r} is none of {', '.join(INCIDENTS)}")
     seed = secrets.randbelow(10**6) if seed is None else seed
-    scale = Scale(jobs=jobs, outage_seconds=outage_seconds, letters=letters)
+    scale = Scale(jobs, outage_seconds, letters, backend=backend)
     reports: list[Report] = []
     failed = 0
     for name in names or INCIDENTS:

@@ -22,6 +22,7 @@ from cli.checks import CHECKS
 from cli.findings import Plan, findings
 from cli.letters import dead_letters
 from cli.target import Choice, Target
+from local.backend import BackendKind
 from local.emulator.fault_plan import Fault
 from local.paths import REPOSITORY
 from tests.pipeline.aws_proxy import Call
@@ -48,13 +49,15 @@ class Scale:
     """How large an incident is, and whether its waits are lived through.
 
     `hurries` brings messages back at once that would come back within minutes by themselves, and
-    restarts a function where it would forget what it knows.
+    restarts a function where it would forget what it knows. moto takes a few hundred letters: it
+    looks through the whole queue for each message that is received.
     """
 
     jobs: int = 20
     outage_seconds: float = 60
     letters: int = 300
     hurries: bool = False
+    backend: BackendKind = BackendKind.MOTO
 
     @property
     def shown_seconds(self) -> float:
@@ -247,7 +250,7 @@ def run_site(
     folder: Path, scale: Scale, seed: int, settings: Mapping[str, str] = SETTINGS
 ) -> Iterator[Site]:
     """Start a system of its own, and stop it on leaving."""
-    with run_faulty(settings, seed) as faulty:
+    with run_faulty(settings, seed, scale.backend) as faulty:
         state = folder / "state.json"
         faulty.system.state.write(state)
         site = Site(faulty, state, scale, Random(seed))

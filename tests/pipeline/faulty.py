@@ -204,8 +204,10 @@ class _Proxied(Backend):
 
 
 @contextmanager
-def run_faulty(settings: Mapping[str, str], seed: int = 0) -> Iterator[FaultySystem]:
-    """Run a system on moto; `seed` decides which calls ReportFlow's faults strike."""
+def run_faulty(
+    settings: Mapping[str, str], seed: int = 0, backend_kind: BackendKind = BackendKind.MOTO
+) -> Iterator[FaultySystem]:
+    """Run a system; `seed` decides which calls ReportFlow's faults strike."""
 
     @contextmanager
     def start_backend(kind: BackendKind, folder: Path) -> Iterator[Backend]:
@@ -217,7 +219,7 @@ def run_faulty(settings: Mapping[str, str], seed: int = 0) -> Iterator[FaultySys
             yield proxied
 
     emulator = EmulatorSettings(render_seconds=(0.1, 0.3), seed=seed)
-    options = Options(settings=settings, emulator=emulator)
+    options = Options(backend=backend_kind, settings=settings, emulator=emulator)
     with ExitStack() as stack:
         system = stack.enter_context(run(options, print, start_backend))
         assert isinstance(system.backend, _Proxied)
