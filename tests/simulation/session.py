@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 import requests
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, ProtocolError, ReadTimeoutError
 
+from reportflow.http_session import CONNECT_SECONDS, CONNECT_SHARE, READ_SECONDS
 from tests.simulation.faults import Fault
 from tests.simulation.process import Moment, Process
 from tests.simulation.reportflow_service import FILES_URL, Design, ReportFlowService
@@ -100,7 +101,9 @@ class Session:
             requests.RequestException: as requests would.
         """
         process, chaos = self._process, self._chaos
-        connect_seconds, read_seconds = options["timeout"]
+        seconds = options["timeout"]
+        connect_seconds = min(CONNECT_SECONDS, seconds * CONNECT_SHARE)
+        read_seconds = min(READ_SECONDS, seconds)
         headers = options["headers"]
         process.pause(f"{method} ReportFlow", Moment.BEFORE)
         try:

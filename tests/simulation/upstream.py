@@ -61,14 +61,16 @@ def sendings(
         if job_id is None:
             continue
         while rng.random() < twice:
-            again = _sending(rng, at + rng.random() * 4000, job_id, document)
+            # Often in the same batch, where nothing but the claim's condition tells them apart.
+            later = rng.random() * (4000 if rng.random() < 0.7 else 0.1)
+            again = _sending(rng, at + later, job_id, document)
             made.append(replace(again, again=True))
         if trouble and rng.random() < 0.02:
             other = _document(design, jobs + number)
             made.append(_sending(rng, at + rng.random() * 100, job_id, other))
-    if trouble and rng.random() < 0.05:
+    if trouble and rng.random() < 0.15:
         made.append(_sending(rng, 1.0, "job-poison", _document(Design.POISON, 2 * jobs)))
-    if trouble and rng.random() < 0.02:
+    if trouble and rng.random() < 0.1:
         document = _document(Design.POISON_PDF, 2 * jobs + 1)
         made.append(_sending(rng, 1.0, "job-poison-pdf", document))
     return made

@@ -64,7 +64,7 @@ def _rewritten(change: Callable[[str, str], tuple[str, str]]) -> Break:
     return _wrapped(JobsTable, "_update", make)
 
 
-_CLAIM = "createdAt = if_not_exists(createdAt, :now), submittingAt"
+_CLAIM = "messageId = :message, leaseOwner"
 _ANY = "attribute_not_exists(errorCode) OR attribute_exists(errorCode)"
 
 

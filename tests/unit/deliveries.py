@@ -21,7 +21,7 @@ MAX_RECEIVES = 40
 
 ORPHAN_GRACE = timedelta(minutes=15)
 CHECK_INTERVAL = timedelta(minutes=5)
-COMPLETION_DEADLINE = timedelta(hours=1)
+COMPLETION_DEADLINE = timedelta(hours=3)
 
 PATIENCE = Patience(MAX_RECEIVES, timedelta(days=13))
 SUBMISSION_POLICY = SubmissionPolicy(

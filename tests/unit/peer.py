@@ -2,6 +2,7 @@
 
 import socketserver
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -41,6 +42,13 @@ def answer(status: int, body: bytes = b"", **headers: str) -> list[bytes]:
     reason = HTTPStatus(status).phrase if status in set(HTTPStatus) else "Odd"
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
     return [f"HTTP/1.1 {status} {reason}\r\n{head}\r\n".encode(), body]
+
+
+def slowly(data: bytes) -> Iterator[bytes]:
+    """The data byte by byte, so that none keeps the reader waiting for long."""
+    for byte in data:
+        time.sleep(0.1)
+        yield bytes([byte])
 
 
 @contextmanager

@@ -1,11 +1,12 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
-from reportflow.archiving import Archiving
+from reportflow.archiving import RAREST_LOOK, Archiving
 from reportflow.consumer import Invocation, Outcome
-from reportflow.errors import Held, Permanent, Retryable
+from reportflow.errors import Held, Permanent, Retryable, Throttled
 from reportflow.events import Announcer
 from reportflow.jobs import Job, Lease, Step
 from reportflow.jobs_table import JobsTable
@@ -94,13 +95,13 @@ def test_a_webhook_that_only_waits_is_not_lost(
     "respond",
     [
         *(lambda _, status=status: answer(status) for status in (202, 204, 302, 401, 403, 404)),
-        *(lambda _, status=status: answer(status) for status in (429, 500, 503)),
+        *(lambda _, status=status: answer(status) for status in (500, 503)),
         lambda _: [],
         lambda _: answer(200, b"<html>Busy</html>", Content_Type="text/html"),
         lambda _: [OPEN_ENDED, PDF[:100]],
     ],
     ids=[
-        *("202", "204", "302", "401", "403", "404", "429", "500", "503"),
+        *("202", "204", "302", "401", "403", "404", "500", "503"),
         *("no answer", "a page", "a part"),
     ],
 )
@@ -119,12 +120,89 @@ def test_while_there_is_no_file_the_check_comes_again(
     for _ in range(MAX_ATTEMPTS + 1):
         with pytest.raises(Held) as held:
             archiving(check, next_invocation(clock))
-        assert held.value.delay_seconds == INTERVAL
         assert held.value.job_id == JOB_ID
         clock.advance(INTERVAL)
         check = redelivered(check)
     assert item(JOB_ID) == before
     assert contents() == []
+    peer.respond = lambda _: answer(200, PDF)
+
+    assert archiving(check, next_invocation(clock)) is Outcome.ARCHIVED
+
+
+def looks(archiving: Archiving, check: Record, clock: Clock, outcome: Outcome) -> list[float]:
+    """A job's age in seconds at each look for its file, until that."""
+    submitted_at, ages = clock(), [0.0]
+    while True:
+        try:
+            assert archiving(check, next_invocation(clock)) is outcome
+        except Held as held:
+            clock.advance(held.delay_seconds or 0)
+            check = redelivered(check)
+            ages.append((clock() - submitted_at).total_seconds())
+        else:
+            return ages
+
+
+@pytest.mark.usefixtures("job")
+def test_the_longer_it_takes_the_rarer_are_the_looks(
+    archiving: Archiving, peer: Peer, check: Record, clock: Clock
+) -> None:
+    """A few hundred slow PDFs would use ReportFlow's rate limit up otherwise."""
+    peer.respond = lambda _: answer(404)
+
+    ages = looks(archiving, check, clock, Outcome.FAILED)
+
+    waits = [later - age for age, later in pairwise(ages)]
+    assert waits[0] == pytest.approx(INTERVAL)
+    assert all(wait <= max(INTERVAL, age) + 0.1 for age, wait in zip(ages, waits, strict=False))
+    assert max(waits) == pytest.approx(RAREST_LOOK.total_seconds())
+    assert len(ages) < DEADLINE / INTERVAL / 2
+    assert ages[-1] == pytest.approx(DEADLINE, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("respond", "code"),
+    [
+        (lambda _: answer(503), "HTTP_503"),
+        (lambda _: [], "ANSWER_LOST"),
+        (lambda _: [OPEN_ENDED, PDF[:100]], "TRUNCATED"),
+    ],
+    ids=["503", "no answer", "a part"],
+)
+@pytest.mark.usefixtures("job")
+def test_an_outage_at_the_deadline_is_not_taken_for_no_file(
+    archiving: Archiving,
+    peer: Peer,
+    check: Record,
+    item: Items,
+    clock: Clock,
+    respond: Respond,
+    code: str,
+) -> None:
+    peer.respond = respond
+    clock.advance(DEADLINE)
+    for _ in range(MAX_ATTEMPTS - 1):
+        with pytest.raises(Retryable):
+            archiving(check, next_invocation(clock))
+
+    assert archiving(check, next_invocation(clock)) is Outcome.FAILED
+    assert item(JOB_ID)["errorCode"] == code
+
+
+@pytest.mark.usefixtures("job")
+def test_at_the_rate_limit_a_check_waits_as_long_as_it_takes(
+    archiving: Archiving, peer: Peer, check: Record, item: Items, clock: Clock
+) -> None:
+    peer.respond = lambda _: answer(429, Retry_After="7")
+    before = item(JOB_ID)
+    for _ in range(2):
+        for _ in range(2 * MAX_ATTEMPTS):
+            with pytest.raises(Throttled) as throttled:
+                archiving(check, next_invocation(clock))
+            assert throttled.value.delay_seconds == 7
+        clock.advance(2 * DEADLINE)
+    assert item(JOB_ID) == before
     peer.respond = lambda _: answer(200, PDF)
 
     assert archiving(check, next_invocation(clock)) is Outcome.ARCHIVED

@@ -11,13 +11,14 @@ from local.backend import Backend
 from reportflow.archive import S3Archive
 from reportflow.archiving import Archiving
 from reportflow.consumer import Outcome
-from reportflow.errors import Retryable, Unavailable
+from reportflow.errors import Held, Retryable, Unavailable
 from reportflow.queues import Record
 from tests.unit.clock import Clock
 from tests.unit.deliveries import (
     COMPLETION_DEADLINE,
     MAX_ATTEMPTS,
     MAX_RECEIVES,
+    ORPHAN_GRACE,
     next_invocation,
     redelivered,
 )
@@ -107,6 +108,30 @@ def test_another_reason_has_a_letter_of_its_own(
 
     assert item(JOB_ID)["errorCode"] == "NOT_A_PDF"
     assert sorted(codes(queues)) == ["NOT_A_PDF", "NO_COMPLETION"]
+
+
+@pytest.mark.usefixtures("job")
+def test_a_redriven_letter_whose_file_is_gone_is_a_letter_again(
+    archiving: Archiving,
+    peer: Peer,
+    queues: QueuePair,
+    record: Record,
+    item: Items,
+    clock: Clock,
+) -> None:
+    """Its check ended quietly when the job failed: nothing else is left of the job."""
+    peer.respond = lambda _: answer(200, NOT_A_PDF)
+    assert archiving(record, next_invocation(clock)) is Outcome.FAILED
+    again = replace(queues.redrive(), sent_at=clock())
+    peer.respond = lambda _: answer(404)
+    with pytest.raises(Held, match="FILE_UNKNOWN"):
+        archiving(again, next_invocation(clock))
+    clock.advance(ORPHAN_GRACE.total_seconds())
+
+    assert archiving(again, next_invocation(clock)) is Outcome.FAILED
+
+    assert item(JOB_ID)["errorCode"] == "FILE_GONE"
+    assert "FILE_GONE" in codes(queues)
 
 
 @pytest.mark.parametrize("redriven", ["webhook", "check"])

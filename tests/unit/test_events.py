@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from botocore.stub import ANY, Stubber
@@ -18,7 +19,7 @@ from reportflow.jobs_table import JobsTable
 from reportflow.queues import Record
 from reportflow.submission import Submission
 from tests.unit.clock import Clock
-from tests.unit.deliveries import next_invocation, redelivered
+from tests.unit.deliveries import MAX_RECEIVES, next_invocation, redelivered
 from tests.unit.peer import Peer, answer
 from tests.unit.queue_pair import QueuePair
 from tests.unit.samples import PDF, message_body
@@ -106,14 +107,14 @@ class Unwell:
     """A bus that does not answer the first times."""
 
     def __init__(self, real: EventBridgeBus, failures: int) -> None:
-        self._real = real
+        self.real = real
         self._failures = failures
 
     def send(self, ending: Any) -> None:
         self._failures -= 1
         if self._failures >= 0:
             raise Unavailable("AWS_InternalException", "events:PutEvents was refused")
-        self._real.send(ending)
+        self.real.send(ending)
 
 
 @pytest.fixture
@@ -163,6 +164,56 @@ def test_a_failure_is_announced_by_the_next_delivery_if_not_by_the_first(
 
     assert [event["detail"]["errorCode"] for event in heard()] == ["HTTP_404"]
     assert len(queues.dead_letters()) == 1
+
+
+@pytest.fixture
+def forbidden(announcer: Announcer) -> Announcer:
+    """The announcer's bus takes nothing."""
+    announcer._bus = Unwell(announcer._bus, failures=1000)  # type: ignore[arg-type]
+    return announcer
+
+
+def test_what_is_never_announced_ends_with_its_reason(
+    *,
+    archiving: Archiving,
+    forbidden: Announcer,
+    heard: Heard,
+    queues: QueuePair,
+    job: Job,
+    record: Record,
+    item: Items,
+    clock: Clock,
+) -> None:
+    for count in range(1, MAX_RECEIVES):
+        with pytest.raises(Unavailable):
+            archiving(replace(record, receive_count=count), next_invocation(clock))
+    last = replace(record, receive_count=MAX_RECEIVES)
+    assert archiving(last, next_invocation(clock)) is Outcome.FAILED
+    assert item(job.job_id)["status"] == "ARCHIVED"
+    again = queues.redrive()
+    assert again.attributes["errorCode"]["stringValue"] == "AWS_InternalException"
+    forbidden._bus = cast("Unwell", forbidden._bus).real
+
+    assert archiving(again, next_invocation(clock)) is Outcome.DUPLICATE
+
+    assert [event["detail-type"] for event in heard()] == ["PDF Archived"]
+
+
+@pytest.mark.usefixtures("forbidden")
+def test_a_request_whose_end_is_never_announced_ends_with_its_reason(
+    submission: Submission, queues: QueuePair, peer: Peer, clock: Clock
+) -> None:
+    peer.respond = lambda _: answer(404)
+    record = queues.deliver(message_body())
+    for count in range(1, MAX_RECEIVES):
+        with pytest.raises(Unavailable):
+            submission(replace(record, receive_count=count), next_invocation(clock))
+
+    last = replace(record, receive_count=MAX_RECEIVES)
+    assert submission(last, next_invocation(clock)) is Outcome.FAILED
+
+    reasons = [reason["errorCode"] for reason in queues.dead_letter_reasons()]
+    assert reasons == ["HTTP_404", "AWS_InternalException"]
 
 
 def test_an_end_is_announced_once_where_nothing_fails(

@@ -256,6 +256,24 @@ def test_a_submitted_job_that_failed_is_not_found_by_its_old_file(story: Story) 
     assert story.jobs.find_by_file_id(FILE_ID) is None
 
 
+def test_a_job_that_is_sent_again_begins_anew_and_an_attempt_at_it_does_not(
+    story: Story, item: Items
+) -> None:
+    job = story.claim()
+    begun = item(JOB_ID)["begunAt"]
+    story.jobs.give_back(job, story.clock(), costs_retry=True)
+    story.clock.advance(60)
+    job = story.claim()
+    assert item(JOB_ID)["begunAt"] == begun
+    story.jobs.failed(job, ERROR, Step.SUBMIT, story.clock())
+    assert "begunAt" not in item(JOB_ID)
+    story.clock.advance(60)
+
+    story.claim(message_id="message-2")
+
+    assert item(JOB_ID)["begunAt"] == item(JOB_ID)["submittingAt"]
+
+
 def test_a_takeover_is_counted_and_ends_the_other_lease(story: Story, item: Items) -> None:
     job = story.claim()
     lease = story.lease()

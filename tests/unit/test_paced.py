@@ -11,8 +11,9 @@ import pytest
 from local.backend import Backend
 from reportflow.archiving import Archiving
 from reportflow.consumer import Invocation, Outcome
-from reportflow.errors import Paced, Throttled
-from reportflow.jobs import Job
+from reportflow.errors import Held, Paced, Throttled
+from reportflow.jobs import Job, Lease
+from reportflow.jobs_table import JobsTable
 from reportflow.pacing import RateLimit, SharedPace
 from reportflow.queues import Record
 from reportflow.secret import SecretStore
@@ -22,7 +23,7 @@ from tests.unit.clock import Clock
 from tests.unit.deliveries import COMPLETION_DEADLINE, next_invocation
 from tests.unit.peer import Peer, answer
 from tests.unit.queue_pair import QueuePair
-from tests.unit.samples import JOB_ID, check_body, message_body
+from tests.unit.samples import JOB_ID, check_body, message_body, request
 
 type Items = Callable[[str], dict[str, str]]
 
@@ -50,11 +51,16 @@ def service(
     client._session.close()
 
 
+def use_up(pace: SharedPace, clock: Clock) -> None:
+    """Let others have every slot of the next half minute."""
+    for _ in range(LIMIT.burst + 4):
+        pace._reserve(clock(), clock() + timedelta(hours=1))
+
+
 @pytest.fixture
 def used_up(pace: SharedPace, clock: Clock) -> None:
     """Others have every slot of the next half minute."""
-    for _ in range(LIMIT.burst + 4):
-        pace._reserve(clock(), clock() + timedelta(hours=1))
+    use_up(pace, clock)
 
 
 def numbered(number: int) -> str:
@@ -89,6 +95,41 @@ def test_a_message_without_a_slot_claims_nothing_and_sends_nothing(
     assert held.value.delay_seconds >= 4 * LIMIT.interval.total_seconds()
 
 
+@pytest.mark.parametrize(
+    ("changes", "outcome"),
+    [({}, Outcome.DUPLICATE), ({"version": 2}, Outcome.FAILED)],
+    ids=["sent twice", "jobId used twice"],
+)
+def test_what_sends_nothing_takes_no_slot(
+    submission: Submission,
+    queues: QueuePair,
+    peer: Peer,
+    pace: SharedPace,
+    clock: Clock,
+    changes: dict[str, object],
+    outcome: Outcome,
+) -> None:
+    submission(queues.deliver(message_body()), next_invocation(clock))
+    use_up(pace, clock)
+
+    assert submission(queues.deliver(message_body(**changes)), next_invocation(clock)) is outcome
+    assert len(peer.received) == 1
+
+
+def test_a_message_whose_job_another_submits_waits_for_that_and_for_no_slot(
+    submission: Submission, jobs: JobsTable, queues: QueuePair, clock: Clock
+) -> None:
+    lease = Lease("another", clock() + timedelta(seconds=30))
+    jobs.claim(JOB_ID, request(), "another message", lease, clock())
+    before = clock()
+
+    for _ in range(2 * LIMIT.requests_per_minute):
+        with pytest.raises(Held, match="BEING_SUBMITTED"):
+            submission(queues.deliver(message_body()), next_invocation(clock))
+
+    assert clock() == before
+
+
 @pytest.mark.usefixtures("used_up")
 def test_a_webhook_without_a_slot_fetches_nothing_and_costs_the_job_no_retry(
     archiving: Archiving,
@@ -120,8 +161,7 @@ def test_a_check_without_a_slot_fails_no_job_though_its_deadline_has_passed(
 ) -> None:
     check = replace(queues.deliver(check_body()), sent_at=clock())
     clock.advance(COMPLETION_DEADLINE.total_seconds() + 1)
-    for _ in range(LIMIT.burst + 4):
-        pace._reserve(clock(), clock() + timedelta(hours=1))
+    use_up(pace, clock)
 
     with pytest.raises(Paced):
         archiving(check, next_invocation(clock))

@@ -16,11 +16,23 @@ from hypothesis import strategies as st
 
 from local.backend import Backend
 from reportflow.errors import Paced, Retryable
-from reportflow.pacing import ITEM, LONGEST_PAUSE, MINUTE, RateLimit, SharedPace
+from reportflow.pacing import (
+    ITEM,
+    LONGEST_PAUSE,
+    LONGEST_WAIT,
+    MINUTE,
+    RateLimit,
+    SharedPace,
+)
 from tests.unit.clock import Clock
 
 LIMIT = RateLimit(requests_per_minute=100, burst=10)
 AGES = timedelta(hours=1)
+LONGEST_INVOCATION_SECONDS = 900.0
+
+limits = st.builds(
+    lambda burst, more: RateLimit(burst + more, burst), st.integers(1, 8), st.integers(1, 25)
+)
 
 
 @dataclass
@@ -58,6 +70,13 @@ class Course:
         self.went.append(self.clock() + self._waited)
         return True
 
+    def leave(self, tat: datetime) -> None:
+        """Write a schedule that nobody made by asking."""
+        microseconds = (tat - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+        self.aws.client("dynamodb").put_item(
+            TableName=self.table, Item={"jobId": {"S": ITEM}, "tat": {"N": str(microseconds)}}
+        )
+
     def most_in_a_minute(self) -> int:
         """Of those that went, in any minute."""
         times = sorted(self.went)
@@ -90,9 +109,7 @@ def test_a_burst_goes_at_once_and_what_is_more_waits_its_turn(
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
-    limit=st.builds(
-        lambda burst, more: RateLimit(burst + more, burst), st.integers(1, 8), st.integers(1, 25)
-    ),
+    limit=limits,
     gaps=st.lists(
         st.one_of(st.just(0.0), st.floats(0, 3), st.floats(0, 90)), min_size=1, max_size=80
     ),
@@ -172,6 +189,61 @@ def test_a_pause_ends_within_a_minute_whatever_is_asked(
     crowd.clock.advance(LONGEST_PAUSE.total_seconds())
     assert crowd.ask()
     assert crowd.went[-1] == crowd.clock()
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    limit=limits,
+    ahead=st.one_of(st.floats(-1e6, 1e6), st.floats(0, 600), st.floats(1e6, 1e9)),
+)
+def test_whatever_stands_in_the_schedule_holds_nobody_for_longer_than_a_wait_and_a_pause(
+    course: Callable[[RateLimit], Course], limit: RateLimit, ahead: float
+) -> None:
+    crowd = course(limit)
+    crowd.leave(crowd.clock() + timedelta(seconds=ahead))
+
+    if not crowd.ask(seconds=0):
+        crowd.clock.advance((LONGEST_PAUSE + LONGEST_WAIT + limit.tolerance).total_seconds() + 1)
+        assert crowd.ask(seconds=0)
+    for _ in range(2 * limit.requests_per_minute):
+        crowd.ask(seconds=LONGEST_INVOCATION_SECONDS)
+
+    assert crowd.most_in_a_minute() <= limit.requests_per_minute
+
+
+def test_the_furthest_slot_that_anybody_takes_is_no_mistake(
+    course: Callable[[RateLimit], Course],
+) -> None:
+    crowd = course(RateLimit(requests_per_minute=15, burst=5))
+    crowd.pace().pause(AGES.total_seconds())
+
+    asked = [crowd.ask(seconds=LONGEST_INVOCATION_SECONDS) for _ in range(60)]
+
+    assert not any(asked[-5:])
+    assert crowd.went[-1] - crowd.clock() > LONGEST_WAIT - crowd.limit.interval
+    assert crowd.most_in_a_minute() <= crowd.limit.requests_per_minute
+
+
+@pytest.mark.parametrize(("took", "goes_after"), [(0.5, 7), (6.5, 7), (9, 9)])
+def test_a_slow_table_makes_nobody_later_than_it_must(
+    course: Callable[[RateLimit], Course], took: float, goes_after: float
+) -> None:
+    crowd = course(LIMIT)
+    crowd.pace().pause(7)
+    begin = crowd.clock()
+    events = crowd.aws.client("dynamodb").meta.events
+
+    def answer_late(**_: object) -> None:
+        crowd.clock.advance(took)
+
+    events.register("after-call.dynamodb.UpdateItem", answer_late)
+    try:
+        assert crowd.ask()
+    finally:
+        events.unregister("after-call.dynamodb.UpdateItem", answer_late)
+
+    due = begin + timedelta(seconds=goes_after)
+    assert crowd.went == [pytest.approx(due, abs=timedelta(milliseconds=1))]
 
 
 def test_functions_side_by_side_share_the_slots(aws: Backend, table_name: str) -> None:

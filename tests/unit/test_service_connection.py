@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reportflow import service as service_module
+from reportflow import http_session
 from reportflow.errors import (
     OutcomeUnknown,
     PipelineError,
@@ -122,7 +122,7 @@ def test_a_refused_connection_can_be_tried_again(secret_store: SecretStore) -> N
 def test_a_connection_that_is_not_made_in_time_can_be_tried_again(
     busy_port: int, secret_store: SecretStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service_module, "CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr(http_session, "CONNECT_SECONDS", 0.1)
     client = ReportFlow(
         f"http://127.0.0.1:{busy_port}/v1",
         "http://127.0.0.1/",
@@ -156,7 +156,7 @@ def test_a_connection_cut_after_the_request_left_leaves_the_outcome_unknown(
 def test_an_answer_that_does_not_come_in_time_leaves_the_outcome_unknown(
     service: ReportFlow, peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service_module, "READ_SECONDS", 0.1)
+    monkeypatch.setattr(http_session, "READ_SECONDS", 0.1)
     given_up = threading.Event()
 
     def silent(_: Received) -> Iterator[bytes]:
@@ -169,3 +169,15 @@ def test_an_answer_that_does_not_come_in_time_leaves_the_outcome_unknown(
 
     assert isinstance(error, OutcomeUnknown)
     assert error.code == "ANSWER_LOST"
+
+
+def test_headers_that_nobody_can_read_are_not_logged(
+    service: ReportFlow, peer: Peer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """urllib3 would log them as a warning, and with them the URL, which opens the file."""
+    head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nbroken header\r\nContent-Length: 0\r\n\r\n"
+    peer.respond = lambda _: [head]
+
+    with service.fetch(f"{peer.url}/files/of-the-202", LATER):
+        pass
+    assert caplog.records == []

@@ -1,10 +1,12 @@
 """The PDF under the URL of a 202, which takes no keys."""
 
+import socket
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from reportflow.errors import Held, Retryable
+from reportflow.errors import FileMissing, Held, Retryable, Throttled
 from reportflow.service import ReportFlow
 from tests.unit.clock import LATER
 from tests.unit.peer import Peer, Received, Respond, answer
@@ -12,6 +14,20 @@ from tests.unit.reportflow_answers import ACCEPTED
 from tests.unit.samples import APP_KEY, PDF, SECRET_KEY, request
 
 type Listen = Callable[[Respond], Peer]
+
+
+def failure(service: ReportFlow, peer: Peer) -> Retryable:
+    with pytest.raises(Retryable) as failed, service.fetch(f"{peer.url}/files/x", LATER):
+        pass
+    return failed.value
+
+
+@pytest.fixture
+def pauses(service: ReportFlow, monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
+    """What the pace was told."""
+    told: list[float | None] = []
+    monkeypatch.setattr(service._pace, "pause", told.append)
+    return told
 
 
 def shows_a_key(got: Received) -> bool:
@@ -67,13 +83,42 @@ def test_a_url_elsewhere_is_not_asked(
     assert elsewhere.received == peer.received == []
 
 
-@pytest.mark.parametrize("status", [201, 202, 204, 206, 401, 403, 404, 410, 429, 500, 503, 504])
-def test_anything_but_a_200_is_no_file_yet(service: ReportFlow, peer: Peer, status: int) -> None:
+@pytest.mark.parametrize("status", [201, 202, 204, 206, 400, 401, 403, 404, 410, 412, 451])
+def test_an_answer_that_is_no_file_says_that_there_is_none_yet(
+    service: ReportFlow, peer: Peer, status: int
+) -> None:
     peer.respond = lambda _: answer(status)
 
-    with pytest.raises(Held, match=f"HTTP_{status}"), service.fetch(f"{peer.url}/files/x", LATER):
-        pass
+    assert type(failure(service, peer)) is FileMissing
     assert len(peer.received) == 1
+
+
+@pytest.mark.parametrize("status", [408, 425, 500, 502, 503, 504, 599])
+def test_a_failure_of_the_service_says_nothing_of_the_file(
+    service: ReportFlow, peer: Peer, status: int
+) -> None:
+    peer.respond = lambda _: answer(status, Retry_After="7")
+
+    error = failure(service, peer)
+
+    assert type(error) is Retryable
+    assert error.costs_retry
+    assert error.code == f"HTTP_{status}"
+    assert error.delay_seconds == 7
+
+
+@pytest.mark.parametrize(("headers", "asked"), [({"Retry_After": "30"}, 30.0), ({}, None)])
+def test_a_throttled_fetch_makes_everybody_pause(
+    service: ReportFlow, peer: Peer, pauses: list[float | None], headers: Any, asked: float | None
+) -> None:
+    peer.respond = lambda _: answer(429, b'{"message": "slow down"}', **headers)
+
+    error = failure(service, peer)
+
+    assert type(error) is Throttled
+    assert error.delay_seconds == asked
+    assert "slow down" in error.message
+    assert pauses == [asked]
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -83,8 +128,10 @@ def test_no_redirect_is_followed(
     elsewhere = listen(lambda _: answer(200, PDF))
     peer.respond = lambda _: answer(status, Location=f"{elsewhere.url}/files/x")
 
-    with pytest.raises(Held, match=f"HTTP_{status}"), service.fetch(f"{peer.url}/files/x", LATER):
-        pass
+    error = failure(service, peer)
+
+    assert type(error) is FileMissing
+    assert error.code == f"HTTP_{status}"
     assert elsewhere.received == []
 
 
@@ -94,5 +141,18 @@ def test_without_an_answer_it_can_be_asked_for_again(
 ) -> None:
     peer.respond = lambda _: parts
 
-    with pytest.raises(Retryable, match="ANSWER_LOST"), service.fetch(f"{peer.url}/files/x", LATER):
-        pass
+    error = failure(service, peer)
+
+    assert type(error) is Retryable
+    assert error.code == "ANSWER_LOST"
+
+
+def test_without_a_connection_it_can_be_asked_for_again(service: ReportFlow, peer: Peer) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        peer.url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    service._files_url = f"{peer.url}/"
+
+    error = failure(service, peer)
+
+    assert type(error) is Retryable
+    assert error.code == "SERVICE_UNREACHABLE"

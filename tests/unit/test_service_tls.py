@@ -4,6 +4,7 @@ import ipaddress
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -15,13 +16,19 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from reportflow import http_session
 from reportflow.errors import OutcomeUnknown, PipelineError, Retryable
+from reportflow.messages import GenerationRequest
 from reportflow.pacing import Unpaced
 from reportflow.secret import SecretStore
-from reportflow.service import ReportFlow
-from tests.unit.clock import LATER, Clock
+from reportflow.service import SHORTEST_SECONDS, ReportFlow
+from tests.unit.clock import LATER, START, Clock
+from tests.unit.peer import slowly
 from tests.unit.reportflow_answers import ACCEPTED
 from tests.unit.samples import request
+
+SOON = START + timedelta(seconds=SHORTEST_SECONDS)
+LARGE = request(content={"fileName": "large.pdf", "params": {"text": "x" * 12_000_000}})
 
 type Serve = Callable[[socket.socket], None]
 type ServeTls = Callable[[ssl.SSLSocket], None]
@@ -103,36 +110,54 @@ def cut_the_handshake(client: socket.socket) -> None:
     cut(client)
 
 
-def read_request(client: ssl.SSLSocket) -> bytes:
+def read_request(client: socket.socket) -> bytes:
     got = b""
     while request().service_body() not in got:
         got += client.recv(65_536)
     return got
 
 
+def accepted(*, connection: str = "close") -> bytes:
+    length = f"Content-Length: {len(ACCEPTED)}\r\nConnection: {connection}\r\n\r\n"
+    return f"HTTP/1.1 202 Accepted\r\n{length}".encode() + ACCEPTED
+
+
 @contextmanager
-def connected(port: int, secret_store: SecretStore, trusted: Path | None) -> Iterator[ReportFlow]:
-    url = f"https://127.0.0.1:{port}/v1"
+def connected(
+    port: int,
+    secret_store: SecretStore,
+    trusted: Path | None,
+    *,
+    place: str = "https://127.0.0.1",
+) -> Iterator[ReportFlow]:
+    url = f"{place}:{port}/v1"
     client = ReportFlow(url, url, secret_store, Unpaced(), clock=Clock())
     client._session.verify = str(trusted) if trusted else True
     yield client
     client._session.close()
 
 
-def failure(port: int, secret_store: SecretStore, trusted: Path | None) -> PipelineError:
+def failure(
+    port: int,
+    secret_store: SecretStore,
+    trusted: Path | None,
+    *,
+    place: str = "https://127.0.0.1",
+    asked: GenerationRequest | None = None,
+    deadline: datetime = LATER,
+) -> PipelineError:
     with (
-        connected(port, secret_store, trusted) as client,
+        connected(port, secret_store, trusted, place=place) as client,
         pytest.raises(PipelineError) as failed,
     ):
-        client.submit(request(), LATER)
+        client.submit(asked or request(), deadline)
     return failed.value
 
 
 def test_a_submission_goes_over_tls(certificate: Path, secret_store: SecretStore) -> None:
     def serve(client: ssl.SSLSocket) -> None:
         read_request(client)
-        length = f"Content-Length: {len(ACCEPTED)}\r\nConnection: close\r\n\r\n"
-        client.sendall(f"HTTP/1.1 202 Accepted\r\n{length}".encode() + ACCEPTED)
+        client.sendall(accepted())
 
     with (
         serving(over_tls(certificate, serve)) as port,
@@ -141,16 +166,19 @@ def test_a_submission_goes_over_tls(certificate: Path, secret_store: SecretStore
         assert client.submit(request(), LATER).file_id == "file_abc123"
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_a_peer_without_a_trusted_certificate_gets_nothing(
-    certificate: Path, secret_store: SecretStore
+    certificate: Path, secret_store: SecretStore, host: str
 ) -> None:
+    """Nor does `localhost`, since the certificate that is trusted for it is not its own."""
     received: list[bytes] = []
 
     def serve(client: ssl.SSLSocket) -> None:
         received.append(client.recv(65_536))
 
     with serving(over_tls(certificate, serve)) as port:
-        error = failure(port, secret_store, trusted=None)
+        trust = certificate if host == "localhost" else None
+        error = failure(port, secret_store, trust, place=f"https://{host}")
 
     assert isinstance(error, Retryable)
     assert error.code == "SERVICE_UNREACHABLE"
@@ -191,3 +219,96 @@ def test_a_connection_that_breaks_after_the_request_leaves_the_outcome_unknown(
         error = failure(port, secret_store, certificate)
 
     assert isinstance(error, OutcomeUnknown)
+
+
+def test_a_trickle_is_given_up_at_the_deadline(
+    certificate: Path, secret_store: SecretStore
+) -> None:
+    def serve(client: ssl.SSLSocket) -> None:
+        read_request(client)
+        for byte in slowly(accepted()):
+            client.sendall(byte)
+
+    with serving(over_tls(certificate, serve)) as port:
+        error = failure(port, secret_store, certificate, deadline=SOON)
+
+    assert isinstance(error, OutcomeUnknown)
+
+
+def test_a_handshake_that_is_not_over_in_time_has_sent_nothing(
+    certificate: Path, secret_store: SecretStore
+) -> None:
+    def serve(client: socket.socket) -> None:
+        time.sleep(SHORTEST_SECONDS * 0.7)
+        over_tls(certificate, answer)(client)
+
+    def answer(client: ssl.SSLSocket) -> None:
+        read_request(client)
+        client.sendall(accepted())
+
+    with serving(serve) as port:
+        error = failure(port, secret_store, certificate, deadline=SOON)
+
+    assert isinstance(error, Retryable)
+    assert error.code == "SERVICE_UNREACHABLE"
+
+
+def taking(pause: float) -> Callable[[socket.socket], None]:
+    """Takes a large request in small parts, and answers it."""
+
+    def serve(client: socket.socket) -> None:
+        got = 0
+        while got < len(LARGE.service_body()):
+            got += len(client.recv(16_384))
+            time.sleep(pause)
+        client.sendall(accepted())
+
+    return serve
+
+
+def test_a_request_that_is_not_taken_in_time_leaves_the_outcome_unknown(
+    certificate: Path, secret_store: SecretStore
+) -> None:
+    begun = time.monotonic()
+
+    with serving(over_tls(certificate, taking(pause=0.02))) as port:
+        error = failure(port, secret_store, certificate, asked=LARGE, deadline=SOON)
+
+    assert isinstance(error, OutcomeUnknown)
+    assert time.monotonic() - begun < 5 * SHORTEST_SECONDS
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_request_may_take_longer_to_send_than_to_connect(
+    certificate: Path, secret_store: SecretStore, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    monkeypatch.setattr(http_session, "CONNECT_SHARE", 0.01)
+    serve = taking(pause=0.0005)
+
+    with (
+        serving(serve if scheme == "http" else over_tls(certificate, serve)) as port,
+        connected(port, secret_store, certificate, place=f"{scheme}://127.0.0.1") as client,
+    ):
+        assert client.submit(LARGE, LATER).file_id == "file_abc123"
+
+
+def test_a_kept_connection_has_the_time_of_its_next_request(
+    certificate: Path, secret_store: SecretStore
+) -> None:
+    connections: list[None] = []
+
+    def serve(client: ssl.SSLSocket) -> None:
+        connections.append(None)
+        read_request(client)
+        client.sendall(accepted(connection="keep-alive"))
+        read_request(client)
+        time.sleep(SHORTEST_SECONDS)
+        client.sendall(accepted())
+
+    with (
+        serving(over_tls(certificate, serve)) as port,
+        connected(port, secret_store, certificate) as client,
+    ):
+        client.submit(request(), SOON)
+        assert client.submit(request(), LATER).file_id == "file_abc123"
+    assert len(connections) == 1

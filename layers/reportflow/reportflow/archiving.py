@@ -17,7 +17,6 @@ from reportflow.errors import (
     FileMissing,
     Held,
     OutOfTime,
-    Paced,
     Permanent,
     PipelineError,
     Retryable,
@@ -35,6 +34,9 @@ MEMORY_BYTES: Final = 1024 * 1024
 
 ADOPTION_AGE: Final = timedelta(seconds=2)
 """So long a file may be another job's whose 202 is just being stored, or not yet in the index."""
+
+RAREST_LOOK: Final = timedelta(minutes=30)
+"""However old a job is, its file is looked for this often."""
 
 DOWNLOAD_SHARE: Final = 0.75
 """Of the time an invocation has; the rest is kept for the archive and the record."""
@@ -73,8 +75,9 @@ class ArchivingPolicy:
     """How patient the downloader is.
 
     `max_attempts` is a job's retry budget. A file without a job may become one's within
-    `orphan_grace`. A job without a webhook is looked at every `check_interval`, and given up
-    `completion_deadline` after its submission.
+    `orphan_grace`. A job without a webhook is first looked at after `check_interval`, then each
+    time after as long again as it has waited, and given up `completion_deadline` after its
+    submission.
     """
 
     max_file_bytes: int
@@ -123,7 +126,7 @@ class Archiving:
         if job is None:
             return self._orphan(record, file)
         if job.status is JobStatus.ARCHIVED:
-            return self._finished(job)
+            return self._finished(record, job)
         if (file.design_id.lower(), file.version) != (job.design_id.lower(), job.version):
             mismatch = Permanent(
                 "FILE_MISMATCH", "the webhook names another design or version than the job has"
@@ -134,21 +137,20 @@ class Archiving:
             download = partial(self._files.download, file.uuid, file.file_id)
             outcome = self._archive_file(record, job, download, invocation)
         except FileMissing:
-            archived = self._archive.find(job)
-            if archived is None:
-                # Whoever knows the token could name any uuid; the job's check decides.
-                return self._orphan(record, file)
-            outcome = self._record(job, archived)
+            if archived := self._archive.find(job):
+                outcome = self._record(job, archived)
+            else:
+                outcome = self._missing(record, file, job)
         except Retryable as error:
-            self._webhook_waits(job)
-            outcome = self._try_again(record, job, error)
-        self._announce(job.job_id)
-        return outcome
+            outcome = self._try_again(record, self._with_webhook(job), error)
+        return self._announced(record, job, outcome)
 
-    def _webhook_waits(self, job: Job) -> None:
-        """Leave word for the job's check, which may be the first to find the PDF now."""
-        if not job.webhook_came:
-            self._jobs.webhook_waits(job, self._clock())
+    def _with_webhook(self, job: Job) -> Job:
+        """The job with word for its check, which may be the first to find the PDF now."""
+        if job.webhook_came or job.status is not JobStatus.SUBMITTED:
+            return job
+        self._jobs.webhook_waits(job, self._clock())
+        return replace(job, webhook_came=True)
 
     def _adopt(self, record: Record, file: CompletedFile) -> Job | None:
         """The job whose submission was never answered, and whose document this file is.
@@ -177,6 +179,22 @@ class Archiving:
         logger().info("not ours", extra={"file_id": file.file_id})
         return Outcome.NOT_OURS
 
+    def _missing(self, record: Record, file: CompletedFile, job: Job) -> Outcome:
+        """ReportFlow has no such file under the webhook's uuid.
+
+        Whoever knows the token could name any: the job's check decides. Of a job that has failed
+        before, a redriven letter is all that is left, and must not end without another.
+        """
+        outcome = self._orphan(record, file)
+        if not (_is_redriven(record) and job.status is JobStatus.FAILED):
+            return outcome
+        gone = Permanent(
+            "FILE_GONE",
+            "ReportFlow has the job's file no longer: have upstream send the message again, with "
+            "the same jobId, for a new PDF",
+        )
+        return self._fail(record, job, gone)
+
     def _check(self, record: Record, check: Check, invocation: Invocation) -> Outcome:
         """Look for the file of a job whose webhook should have come by now."""
         job = self._jobs.get(check.job_id)
@@ -187,28 +205,40 @@ class Archiving:
         if job.status is not JobStatus.SUBMITTED and not (
             redriven and job.status is JobStatus.FAILED and job.file_id
         ):
-            return self._finished(job)
+            return self._finished(record, job)
         submitted_at = record.sent_at if redriven else job.submitted_at or record.sent_at
-        remaining = submitted_at + self._policy.completion_deadline - self._clock()
         try:
             outcome = self._archive_file(record, job, self._download(job), invocation)
             count(LostWebhooks=int(outcome is Outcome.ARCHIVED and not job.webhook_came))
-        except (Unavailable, Throttled, Paced, OutOfTime) as error:
+        except (Unavailable, Throttled, OutOfTime) as error:
             outcome = self._try_again(record, job, error)
         except Retryable as error:
-            if remaining > timedelta():
-                wait = min(self._policy.check_interval, remaining)
+            if (wait := self._next_look(submitted_at)) is not None:
                 held = Held.of(error, delay_seconds=wait.total_seconds())
                 held.job_id = job.job_id
                 raise held from error
-            late = Permanent(
-                "NO_COMPLETION",
-                "ReportFlow never said that the PDF is done, and has none under the job's URL "
-                f"({error.code}): ask its support for the file, then redrive the message",
-            )
-            outcome = self._fail(record, job, late)
-        self._announce(job.job_id)
-        return outcome
+            if not isinstance(error, (FileMissing, Held)):
+                # Whether there is a PDF is for ReportFlow to say, and not for its outage.
+                outcome = self._try_again(record, job, error)
+            else:
+                late = Permanent(
+                    "NO_COMPLETION",
+                    "ReportFlow never said that the PDF is done, and has none under the job's URL "
+                    f"({error.code}): ask its support for the file, then redrive the message",
+                )
+                outcome = self._fail(record, job, late)
+        return self._announced(record, job, outcome)
+
+    def _next_look(self, submitted_at: datetime) -> timedelta | None:
+        """How long from now; None once the job's time is over.
+
+        Each look takes a slot of the rate limit: rendering that takes hours may not use it up.
+        """
+        age = self._clock() - submitted_at
+        remaining = self._policy.completion_deadline - age
+        if remaining <= timedelta():
+            return None
+        return min(max(self._policy.check_interval, min(age, RAREST_LOOK)), remaining)
 
     def _download(self, job: Job) -> Download:
         """The job's file by what its record says of it."""
@@ -317,11 +347,21 @@ class Archiving:
             and (standing != job or standing.error_code == error.code)
         )
 
-    def _finished(self, job: Job) -> Outcome:
+    def _finished(self, record: Record, job: Job) -> Outcome:
         """The message's work was done before, all but the announcement perhaps."""
-        if not job.announced:
+        outcome = _duplicate(job)
+        return outcome if job.announced else self._announced(record, job, outcome)
+
+    def _announced(self, record: Record, job: Job, outcome: Outcome) -> Outcome:
+        """Tell the outside of the job's end; what is never to be told is a dead letter's reason."""
+        try:
             self._announce(job.job_id)
-        return _duplicate(job)
+        except Retryable as error:
+            if self._policy.patience.ends(record, self._clock()) is None:
+                error.job_id = job.job_id
+                raise
+            return self._dead_letter(record, job.job_id, error)
+        return outcome
 
     def _dead_letter(self, record: Record, job_id: str, error: PipelineError) -> Outcome:
         self._queue.dead_letter(record, error, Step.ARCHIVE, job_id)

@@ -15,6 +15,7 @@ from reportflow.errors import (
     CredentialsRefused,
     Held,
     OutOfTime,
+    Paced,
     Permanent,
     PipelineError,
     Retryable,
@@ -25,6 +26,13 @@ MAX_DELAY_SECONDS: Final = 3600.0
 
 REFUSED_BASE_SECONDS: Final = 60.0
 """First ceiling of the wait for keys to be mended; it doubles up to `MAX_DELAY_SECONDS`."""
+
+PACED_SECONDS: Final = 2.5
+"""The least wait for a slot of our rate limit, for each time that a message came and found none.
+
+So slowly does it grow that at the end of a crowd hardly a slot goes unused; and yet the receives
+of a message that finds none last for as long as its queue keeps it.
+"""
 
 START_SECONDS: Final = 1.0
 """With less of its invocation left, no record is begun."""
@@ -177,8 +185,8 @@ def put_back(record: Record, error: BaseException, queue: Queue, rng: random.Ran
         return
     delay = error.delay_seconds
     if delay is None or not isinstance(error, (Held, OutOfTime)):
-        # However soon `Retry-After` says: a crowd that is told "in a second" for hours would use
-        # its receives up.
+        # However soon `Retry-After` or the pace says: a crowd that is told "in a second" for hours
+        # would use its receives up.
         delay = max(delay or 0.0, _backoff(error, record, rng))
     delay = min(delay, MAX_DELAY_SECONDS)
     log.warning(
@@ -204,4 +212,6 @@ def _backoff(error: Retryable, record: Record, rng: random.Random) -> float:
         return full_jitter(
             record.receive_count, rng, base=REFUSED_BASE_SECONDS, cap=MAX_DELAY_SECONDS
         )
+    if isinstance(error, Paced):
+        return PACED_SECONDS * record.receive_count * rng.uniform(1, 2)
     return full_jitter(record.receive_count, rng)

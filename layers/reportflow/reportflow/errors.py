@@ -4,8 +4,8 @@
     ├── Retryable             the same work can succeed later
     │   ├── Unavailable       AWS refused or did not answer
     │   ├── Throttled         asked to slow down: costs no retry
+    │   │   └── Paced         by our own rate limit, which has no slot for it soon enough
     │   ├── Held              waits for something that is not this job's doing: costs no retry
-    │   │   └── Paced         our own rate limit has no slot for it soon enough
     │   ├── FileMissing       ReportFlow has no such file, or not yet: costs no retry
     │   ├── OutOfTime         the invocation ends before the work could: costs no retry
     │   └── CredentialsRefused  the keys are wrong or missing: an outage, costs no retry
@@ -76,18 +76,12 @@ class Unavailable(Retryable):
 
 
 class Throttled(Retryable):
-    """The other side asked to slow down. Slowing down never uses up a job's retries."""
+    """Asked to slow down, by the other side or by ourselves. That never uses up a job's retries."""
 
     costs_retry = False
 
 
-class Held(Retryable):
-    """Waits for another delivery or event, not for a repair: no retry is used up."""
-
-    costs_retry = False
-
-
-class Paced(Held):
+class Paced(Throttled):
     """The rate limit that we keep has no slot soon enough: nothing was sent."""
 
     def __init__(self, delay: timedelta) -> None:
@@ -96,6 +90,12 @@ class Paced(Held):
             "ReportFlow's rate limit is used up for the moment",
             delay_seconds=delay.total_seconds(),
         )
+
+
+class Held(Retryable):
+    """Waits for another delivery or event, not for a repair: no retry is used up."""
+
+    costs_retry = False
 
 
 class FileMissing(Retryable):

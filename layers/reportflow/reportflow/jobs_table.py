@@ -60,7 +60,8 @@ class JobsTable:
                 "SET #status = :submitting, designId = :design, version = :version,"
                 " fileName = :file, requestDigest = :digest, metadata = :metadata,"
                 " messageId = :message, leaseOwner = :owner, leaseExpiresAt = :lease,"
-                " createdAt = if_not_exists(createdAt, :now), submittingAt = :now"
+                " createdAt = if_not_exists(createdAt, :now),"
+                " begunAt = if_not_exists(begunAt, :now), submittingAt = :now"
                 " REMOVE errorCode, errorMessage, failedStep, failedAt, expiresAt, unannouncedAt,"
                 " fileId, #url, #uuid, submittedAt, webhookAt",
                 "attribute_not_exists(jobId)"
@@ -339,7 +340,8 @@ class JobsTable:
             now,
             "SET #status = :failed, errorCode = :code, errorMessage = :message,"
             " failedStep = :step, failedAt = :now, unannouncedAt = :now, expiresAt = :expires,"
-            f" createdAt = if_not_exists(createdAt, :now) REMOVE failedAttempts, {_LEASE}",
+            " createdAt = if_not_exists(createdAt, :now)"
+            f" REMOVE failedAttempts, begunAt, {_LEASE}",
             condition,
             {
                 ":failed": JobStatus.FAILED,

@@ -32,7 +32,10 @@ has more time than the submitter, and so its requests go first where there are t
 MINUTE: Final = timedelta(minutes=1)
 
 LONGEST_PAUSE: Final = timedelta(minutes=1)
-"""After a 429 everybody waits as it asks, but no longer: the limit is one of a minute."""
+"""After a 429, whatever it asks for: the limit is one of a minute."""
+
+LONGEST_WAIT: Final = WAITING_SHARE * timedelta(minutes=15)
+"""For a slot, inside of an invocation: Lambda lets none last longer than 15 minutes."""
 
 USUAL_PAUSE_SECONDS: Final = 2.0
 """After a 429 that does not say how long."""
@@ -83,7 +86,10 @@ class Pace(Protocol):
         """
 
     def pause(self, seconds: float | None) -> None:
-        """Let nobody go for so long, a minute at most: ReportFlow has had too much."""
+        """Give no slot for so long, a minute at most: ReportFlow has had too much.
+
+        Who has one already goes all the same.
+        """
 
 
 class Unpaced:
@@ -124,8 +130,10 @@ class SharedPace:
         """
         now = self._clock()
         start = self._reserve(now, now + (deadline - now) * WAITING_SHARE)
-        if start > now:
-            self._sleep((start - now).total_seconds())
+        # The table may have taken its time, and who goes late goes in the slots of others.
+        seconds = (start - self._clock()).total_seconds()
+        if seconds > 0:
+            self._sleep(seconds)
 
     def pause(self, seconds: float | None) -> None:
         """See `Pace.pause`. A table that does not answer leaves the pace as it is."""
@@ -137,6 +145,7 @@ class SharedPace:
     def _reserve(self, now: datetime, latest: datetime) -> datetime:
         """Take the next slot, if it is not after `latest`; its time."""
         interval, tolerance = self._limit.interval, self._limit.tolerance
+        furthest = now + LONGEST_PAUSE + LONGEST_WAIT + tolerance
         for _ in range(_ROUNDS):
             moved, tat = self._move(
                 "ADD tat :interval",
@@ -145,13 +154,15 @@ class SharedPace:
             )
             if moved and tat is not None:
                 return max(now, tat - interval - tolerance)
-            if tat is not None and tat >= now:
+            if tat is not None and now <= tat <= furthest:
                 # Apart from the others that are held: all would come back for the same slot.
                 raise Paced((tat - tolerance - now) * self._rng.uniform(1, 2))
+            # Nobody asked for a while; or a clock, an edit or a larger burst has left behind what
+            # would hold everybody.
             moved, _ = self._move(
                 "SET tat = :next",
-                "attribute_not_exists(tat) OR tat < :now",
-                {":next": now + interval, ":now": now},
+                "attribute_not_exists(tat) OR tat < :now OR tat > :furthest",
+                {":next": now + interval, ":now": now, ":furthest": furthest},
             )
             if moved:
                 return now

@@ -31,6 +31,11 @@ _pointer_decoder: Final = msgspec.json.Decoder(
 )
 
 
+def is_pointer(body: str) -> bool:
+    """Whether a message's body is meant to be a pointer: no request is an array."""
+    return body.lstrip().startswith("[")
+
+
 class Payloads:
     """Fetches the body behind a pointer, from the named buckets only."""
 
@@ -48,7 +53,7 @@ class Payloads:
                 large.
             Retryable: S3 does not answer.
         """
-        if not body.lstrip().startswith("["):
+        if not is_pointer(body):
             return body.encode()
         try:
             _, location = _pointer_decoder.decode(body.encode())

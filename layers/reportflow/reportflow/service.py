@@ -27,10 +27,8 @@ from reportflow.messages import GenerationRequest, OpaqueId
 from reportflow.pacing import Pace
 from reportflow.secret import Secret
 
-CONNECT_SECONDS: Final = 3.05
-READ_SECONDS: Final = 10.0
-SHORTEST_SECONDS: Final = 0.5
-"""With less than this to connect, and the same to be answered, no request is begun."""
+SHORTEST_SECONDS: Final = 1.0
+"""With less than this to connect and to be answered, no request is begun."""
 
 MAX_RETRY_AFTER_SECONDS: Final = 3600.0
 
@@ -165,8 +163,9 @@ class ReportFlow:
         """Open the file under the URL of a 202, which takes no keys, by `deadline`.
 
         Raises:
-            Held: there is none, or not yet; or the URL is not under the configured one.
-            Retryable: ReportFlow does not answer.
+            Held: the URL is not under the configured one.
+            FileMissing: there is none under it, or not yet. Without keys, none can be refused.
+            Retryable: ReportFlow is busy, or does not answer.
         """
         if not url.startswith(self._files_url):
             raise Held("URL_ELSEWHERE", "the 202's URL is not under reportflow_files_url")
@@ -174,12 +173,15 @@ class ReportFlow:
             with self._session.get(
                 url,
                 headers={"Accept": "application/pdf", "Accept-Encoding": "identity"},
-                timeout=self._timeouts(deadline),
+                timeout=self._seconds_until(deadline),
                 allow_redirects=False,
                 stream=True,
             ) as response:
-                if response.status_code != 200:
-                    raise Held(f"HTTP_{response.status_code}", "ReportFlow has no PDF there yet")
+                status = response.status_code
+                if status == TOO_MANY_REQUESTS or status in _PASSING or status >= 500:
+                    raise self._refusal(response)
+                if status != 200:
+                    raise FileMissing(f"HTTP_{status}", "ReportFlow has no PDF there yet")
                 yield response
         except requests.RequestException as error:
             lost = translate_exception(error)
@@ -228,24 +230,23 @@ class ReportFlow:
                 self._base_url + path,
                 headers={**headers, "AppKey": keys.app_key, "SecretKey": keys.secret_key},
                 data=body,
-                timeout=self._timeouts(deadline),
+                timeout=self._seconds_until(deadline),
                 allow_redirects=False,
                 stream=True,
             )
         except requests.RequestException as error:
             raise translate_exception(error) from error
 
-    def _timeouts(self, deadline: datetime) -> tuple[float, float]:
-        """Seconds to connect, and to wait for an answer: together they end by the deadline.
+    def _seconds_until(self, deadline: datetime) -> float:
+        """How long a request that begins now may take.
 
         Raises:
             OutOfTime: nothing could be answered by then.
         """
         left = (deadline - self._clock()).total_seconds()
-        if left < 2 * SHORTEST_SECONDS:
+        if left < SHORTEST_SECONDS:
             raise OutOfTime
-        connect = min(CONNECT_SECONDS, left / 2)
-        return connect, min(READ_SECONDS, left - connect)
+        return left
 
     def _refusal(self, response: requests.Response) -> PipelineError:
         retry_after = parse_retry_after(response.headers.get("Retry-After"), self._clock())
@@ -331,5 +332,6 @@ def _message(response: requests.Response) -> str:
         return ""
     text = said if isinstance(said, str) else "; ".join(said)
     for name in ("AppKey", "SecretKey"):
-        text = text.replace(response.request.headers[name], "***")
+        if key := response.request.headers.get(name):
+            text = text.replace(key, "***")
     return text[:500]

@@ -18,6 +18,7 @@ from reportflow.errors import (
 from reportflow.jobs import Announce, Job, Jobs, JobStatus, Lease, Step
 from reportflow.messages import GenerationRequest, is_job_id, parse_request, salvage_job_id
 from reportflow.observability import count, expect_webhook, logger
+from reportflow.payloads import is_pointer
 from reportflow.queues import Queue, Record
 from reportflow.service import Accepted
 
@@ -114,20 +115,35 @@ class Submission:
         except Permanent as error:
             return self._reject(record, salvage_job_id(body, own_id), error)
         job_id = request.job_id or own_id
+        standing = self._jobs.get(job_id)
+        if standing is not None and not self._may_begin(standing, record, request):
+            return self._turn_away(record, request, standing)
         # Before the claim: whoever dies while waiting leaves no request behind that may have gone.
         self._await_slot(job_id, invocation)
         lease = Lease(_owner(record, invocation), invocation.deadline + LEASE_MARGIN)
         job = self._jobs.claim(job_id, request, record.message_id, lease, self._clock())
         if job.lease is not None and job.lease.owner == lease.owner:
             return self._submit(record, request, job, invocation)
-        if job.request_digest != request.digest:
-            return self._refuse_reuse(record, job_id)
-        if job.status is not JobStatus.SUBMITTING:
-            return self._duplicate(job)
-        if self._is_at_work(job) or not self._jobs.take_over(job, lease, self._clock()):
+        if not self._may_begin(job, record, request):
+            return self._turn_away(record, request, job)
+        if not self._jobs.take_over(job, lease, self._clock()):
             raise _being_submitted()
         job = replace(job, lease=lease, possible_duplicates=job.possible_duplicates + 1)
         return self._submit_again(record, request, job, invocation)
+
+    def _may_begin(self, job: Job, record: Record, request: GenerationRequest) -> bool:
+        """Whether the job may be had for a submission: a slot for any other would be wasted."""
+        if job.status is JobStatus.SUBMITTING:
+            return job.request_digest == request.digest and not self._is_at_work(job)
+        return job.status is JobStatus.FAILED and job.message_id != record.message_id
+
+    def _turn_away(self, record: Record, request: GenerationRequest, job: Job) -> Outcome:
+        """Nothing is to be submitted, or not now."""
+        if job.request_digest != request.digest:
+            return self._refuse_reuse(record, job.job_id)
+        if job.status is JobStatus.SUBMITTING:
+            raise _being_submitted()
+        return self._duplicate(record, job)
 
     def _await_slot(self, job_id: str, invocation: Invocation) -> None:
         try:
@@ -143,13 +159,20 @@ class Submission:
             and job.lease.expires_at + self._policy.outcome_grace > self._clock()
         )
 
-    def _duplicate(self, job: Job) -> Outcome:
-        """The message's work is done."""
-        if job.status is JobStatus.SUBMITTED:
-            # Whoever submitted it may have died before ordering the check.
-            self._checks.order(job.job_id)
-        if not job.announced:
-            self._announce(job.job_id)
+    def _duplicate(self, record: Record, job: Job) -> Outcome:
+        """The message's work is done; what is never to be told is a dead letter's reason."""
+        try:
+            if job.status is JobStatus.SUBMITTED:
+                # Whoever submitted it may have died before ordering the check.
+                self._checks.order(job.job_id)
+            if not job.announced:
+                self._announce(job.job_id)
+        except Retryable as error:
+            if self._policy.patience.ends(record, self._clock()) is None:
+                error.job_id = job.job_id
+                raise
+            self._queue.dead_letter(record, error, Step.SUBMIT, job.job_id)
+            return _log_failure(job.job_id, error)
         logger().info("duplicate", extra={"job_id": job.job_id, "status": job.status})
         return Outcome.DUPLICATE
 
@@ -216,7 +239,7 @@ class Submission:
         job = self._begun_by(record, job_id)
         if job is not None:
             if job.status is not JobStatus.SUBMITTING:
-                return self._duplicate(job)
+                return self._duplicate(record, job)
             if self._is_at_work(job):
                 raise _being_submitted()
             return self._fail(record, job, error)
@@ -232,6 +255,8 @@ class Submission:
         named = self._jobs.get(job_id)
         if named is not None and named.message_id == record.message_id:
             return named
+        if not is_pointer(record.body):
+            return None
         # Where a payload is gone, so is the id that stood in it.
         return self._jobs.find_begun(record.message_id, self._clock() - REDELIVERED_WITHIN)
 

@@ -1,0 +1,229 @@
+"""Too many messages for the rate limit, for hours of virtual time.
+
+What decides who waits how long is the code that ships: `SharedPace`, `put_back` and `Patience`. The
+queues, their event sources, the table and ReportFlow are the time that they take, and never fail.
+"""
+
+import math
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Final, cast
+from unittest.mock import patch
+
+from reportflow import observability
+from reportflow.consumer import Patience, put_back
+from reportflow.errors import Paced, PipelineError
+from reportflow.jobs import Step
+from reportflow.pacing import MINUTE, RateLimit, SharedPace
+from reportflow.queues import Record
+from reportflow.submission import STORE_TIME
+from stacks.settings import DeploymentSettings
+from tests.simulation.dynamodb import DynamoDB
+from tests.simulation.narrator import Narrator
+from tests.simulation.scheduler import Scheduler
+
+HAND_OVER_SECONDS: Final = 0.03
+"""Before an invocation begins, and again before its place is free for the next."""
+
+READ_SECONDS: Final = 0.025
+"""Of processor time for each record of a batch, before it asks for a slot."""
+
+WRITE_SECONDS: Final = (0.002, 0.008)
+"""For the way to the table, and again for the way back."""
+
+ANSWER_SECONDS: Final = (0.3, 0.9)
+RENDER_SECONDS: Final = (0.3, 4.0)
+
+type Work = Callable[[Record, datetime], None]
+"""What a function does with a record until its deadline."""
+
+
+@dataclass(eq=False)
+class Source:
+    """A queue, which keeps no order, and the event source that feeds a function from it."""
+
+    scheduler: Scheduler
+    rng: random.Random
+    work: Work
+    batch_size: int
+    concurrency: int
+    timeout: timedelta
+    busy_seconds: float = 0.0
+    """Of all invocations together."""
+
+    _visible: list[Record] = field(default_factory=list)
+    _in_flight: int = 0
+
+    def send(self, message_id: str) -> None:
+        """Take a message."""
+        self._show(Record(message_id, message_id, "", 0, self.scheduler.clock(), {}))
+
+    def return_after(self, record: Record, seconds: float) -> None:
+        """See `reportflow.queues.Queue`."""
+        self.scheduler.after(math.ceil(seconds), partial(self._show, record))
+
+    def dead_letter(self, record: Record, error: PipelineError, step: Step, job_id: str) -> None:
+        """See `reportflow.queues.Queue`."""
+        raise NotImplementedError
+
+    def _show(self, record: Record) -> None:
+        self._visible.append(record)
+        self._poll()
+
+    def _poll(self) -> None:
+        if self._visible and self._in_flight < self.concurrency:
+            self._in_flight += 1
+            self.scheduler.after(HAND_OVER_SECONDS, self._invoke)
+
+    def _invoke(self) -> None:
+        begun, deadline = self.scheduler.now, self.scheduler.clock() + self.timeout
+        batch = [self._receive() for _ in range(min(self.batch_size, len(self._visible)))]
+        at_work = len(batch)
+
+        def handle(record: Record) -> None:
+            nonlocal at_work
+            self.work(record, deadline)
+            at_work -= 1
+            if not at_work:
+                self.busy_seconds += self.scheduler.now - begun
+                self.scheduler.after(HAND_OVER_SECONDS, self._leave)
+
+        for number, record in enumerate(batch, 1):
+            task = self.scheduler.task(partial(handle, record))
+            self.scheduler.after(number * READ_SECONDS, task.resume)
+        if batch:
+            self._poll()
+        else:
+            self._leave()
+
+    def _leave(self) -> None:
+        self._in_flight -= 1
+        self._poll()
+
+    def _receive(self) -> Record:
+        visible = self._visible
+        chosen = self.rng.randrange(len(visible))
+        visible[chosen], visible[-1] = visible[-1], visible[chosen]
+        record = visible.pop()
+        return replace(record, receive_count=record.receive_count + 1)
+
+
+class Backlog:
+    """Requests and downloads that are there at once, until each has ended."""
+
+    def __init__(
+        self, settings: DeploymentSettings, *, requests: int = 0, downloads: int = 0
+    ) -> None:
+        self.limit = RateLimit(settings.reportflow_requests_per_minute, settings.reportflow_burst)
+        self.went: list[datetime] = []
+        """When each request to ReportFlow was made, in order."""
+
+        self.receives: list[int] = []
+        """How often each message was delivered until it was that request's turn."""
+
+        self.given_up: Counter[str] = Counter()
+        self.archived: set[str] = set()
+        self.writes = 0
+        """Of the schedule, those that were refused included."""
+
+        self._check_delay = settings.check_delay_seconds
+        self._scheduler = scheduler = Scheduler()
+        self._rng = random.Random(0)
+        self._table = DynamoDB(monotonic=scheduler.monotonic, lag=lambda: 0.0)
+        self._pace = SharedPace(
+            cast("Any", self),
+            "jobs",
+            self.limit,
+            clock=scheduler.clock,
+            rng=self._rng,
+            sleep=scheduler.sleep,
+        )
+        self._patience = Patience(
+            settings.max_receive_count, timedelta(seconds=settings.max_message_age_seconds)
+        )
+        self.requests = Source(
+            scheduler,
+            self._rng,
+            self._submit,
+            settings.request_batch_size,
+            settings.request_maximum_concurrency,
+            timedelta(seconds=settings.submitter_timeout_seconds) - STORE_TIME,
+        )
+        self.downloads = Source(
+            scheduler,
+            self._rng,
+            self._download,
+            settings.download_batch_size,
+            settings.download_maximum_concurrency,
+            timedelta(seconds=settings.downloader_timeout_seconds),
+        )
+        for number in range(requests):
+            self.requests.send(f"submitted-{number}")
+        for number in range(downloads):
+            self.downloads.send(f"made-{number}")
+
+    def run(self) -> None:
+        """Let all of them end."""
+        with patch.object(observability, "logger", Narrator):
+            self._scheduler.run(until=math.inf)
+
+    @property
+    def share_of_limit(self) -> float:
+        """Requests that were made, of those that the limit allows in the long run."""
+        return len(self.went) * self.limit.interval / (self.went[-1] - self.went[0])
+
+    @property
+    def most_in_a_minute(self) -> int:
+        """Requests within any minute."""
+        most = first = 0
+        for last, went in enumerate(self.went):
+            while went - self.went[first] >= MINUTE:
+                first += 1
+            most = max(most, last - first + 1)
+        return most
+
+    @property
+    def busy_seconds(self) -> float:
+        """Of all invocations together, for each PDF."""
+        return (self.requests.busy_seconds + self.downloads.busy_seconds) / len(self.archived)
+
+    def update_item(self, **call: Any) -> dict[str, Any]:
+        """As the table's client does."""
+        self.writes += 1
+        self._scheduler.sleep(self._rng.uniform(*WRITE_SECONDS))
+        try:
+            return self._table.update_item(**call)
+        finally:
+            self._scheduler.sleep(self._rng.uniform(*WRITE_SECONDS))
+
+    def _submit(self, record: Record, deadline: datetime) -> None:
+        if self._ask(record, deadline, self.requests):
+            order = partial(self.downloads.send, record.message_id)
+            self._scheduler.after(self._rng.uniform(*RENDER_SECONDS), order)
+            self._scheduler.after(self._check_delay, order)
+
+    def _download(self, record: Record, deadline: datetime) -> None:
+        # Of the webhook's message and the check, the later one has nothing to do.
+        if record.message_id in self.archived:
+            return
+        if self._ask(record, deadline, self.downloads):
+            self.archived.add(record.message_id)
+
+    def _ask(self, record: Record, deadline: datetime, source: Source) -> bool:
+        """Make the message's request to ReportFlow, if there is a slot for it."""
+        if end := self._patience.ends(record, self._scheduler.clock()):
+            self.given_up[end.code] += 1
+            return False
+        try:
+            self._pace.wait(deadline)
+        except Paced as error:
+            put_back(record, error, source, self._rng)
+            return False
+        self.went.append(self._scheduler.clock())
+        self.receives.append(record.receive_count)
+        self._scheduler.sleep(self._rng.uniform(*ANSWER_SECONDS))
+        return True
