@@ -21,6 +21,9 @@ PAYLOAD_MB: Final = 70
 """What each message of 20 MB takes until ReportFlow has answered: as it came, as it is sent, and
 what lies unused between them."""
 
+PACED_SECONDS: Final = 2.5
+"""The least wait of a message that found no slot of the rate limit, for each time that it came."""
+
 
 def conflicts(settings: "DeploymentSettings") -> Iterator[Conflict]:
     """All that is wrong between the values of the settings."""
@@ -64,6 +67,15 @@ def _of_jobs(settings: "DeploymentSettings") -> Iterator[Conflict]:
                 "receives are used up before the job is given up"
             ),
         )
+    if settings.completion_deadline_seconds >= settings.max_message_age_seconds:
+        yield (
+            {"completion_deadline_seconds", "message_retention_days"},
+            (
+                f"completion_deadline_seconds = {settings.completion_deadline_seconds}: must be "
+                f"less than {settings.max_message_age_seconds}, after which a check's message is "
+                f"given up at message_retention_days = {settings.message_retention_days}"
+            ),
+        )
     settled = settings.submitter_timeout_seconds + settings.outcome_grace_seconds
     if settings.orphan_grace_seconds <= settled:
         yield (
@@ -102,6 +114,18 @@ def _of_the_pace(settings: "DeploymentSettings") -> Iterator[Conflict]:
             (
                 f"reportflow_burst = {burst}: must be less than reportflow_requests_per_minute = "
                 f"{limit}, or nothing is left of the minute after a burst"
+            ),
+        )
+    receives = settings.max_receive_count
+    lasting = int(PACED_SECONDS / 2 * receives * (receives - 1))
+    if limit and lasting < settings.max_message_age_seconds:
+        yield (
+            {"reportflow_requests_per_minute", "max_receive_count", "message_retention_days"},
+            (
+                f"max_receive_count = {receives}: a message that waits for the rate limit could "
+                f"use its receives up within {lasting} s, before its age ends it at "
+                f"message_retention_days = {settings.message_retention_days}; raise the first, "
+                "lower the last, or set reportflow_requests_per_minute = 0"
             ),
         )
 

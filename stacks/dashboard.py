@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from aws_cdk import Duration
+from aws_cdk import Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
@@ -12,6 +12,7 @@ from stacks.metrics import (
     SubmitterMetric,
     WebhookMetric,
     age,
+    client_errors,
     of_function,
     waiting,
 )
@@ -34,7 +35,8 @@ def dashboard(
     return cloudwatch.Dashboard(
         scope,
         "Dashboard",
-        dashboard_name=settings.stack_prefix,
+        # Dashboards are the account's; all else is of one region.
+        dashboard_name=f"{settings.stack_prefix}-{Stack.of(scope).region}",
         default_interval=Duration.days(1),
         widgets=[
             [
@@ -48,7 +50,7 @@ def dashboard(
             ],
             _numbers(own, pipeline),
             _jobs(own, pipeline, alarm_seconds=settings.unfinished_alarm_seconds),
-            _causes(own),
+            _causes(own, pipeline),
             _functions(pipeline),
         ],
     )
@@ -113,7 +115,7 @@ def _jobs(
     ]
 
 
-def _causes(own: OwnMetrics) -> list[cloudwatch.IWidget]:
+def _causes(own: OwnMetrics, pipeline: PipelineStack) -> list[cloudwatch.IWidget]:
     return [
         _graph(
             "Why messages wait: put back, by reason",
@@ -134,6 +136,8 @@ def _causes(own: OwnMetrics) -> list[cloudwatch.IWidget]:
             own.of(WebhookMetric.NOT_STORED, label="Not stored"),
             own.of(DownloaderMetric.LOST_WEBHOOKS, label="Lost"),
             own.by_reason(WebhookMetric.REFUSED),
+            # What is above "Refused" did not reach the function: too much at once, or too large.
+            client_errors(pipeline.api, label="Answered with a 4xx"),
         ),
     ]
 

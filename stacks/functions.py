@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from aws_cdk import Duration, RemovalPolicy, Size, Stack
+from aws_cdk import Duration, Size, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
@@ -12,6 +12,7 @@ from aws_cdk import aws_sqs as sqs
 from stacks.nag import acknowledge
 from stacks.packaging import function_package, shared_layer, vendor_layer
 from stacks.quotas import TMP_MINIMUM_MB
+from stacks.removal import removal_policy
 from stacks.settings import DeploymentSettings
 
 
@@ -100,9 +101,7 @@ def feed(
 
 def log_group(stack: Stack, construct_id: str, *, settings: DeploymentSettings) -> logs.LogGroup:
     """Make a log group that keeps its entries as long as the settings say."""
-    group = logs.LogGroup(
-        stack, construct_id, removal_policy=RemovalPolicy[settings.removal_policy.upper()]
-    )
+    group = logs.LogGroup(stack, construct_id, removal_policy=removal_policy(settings))
     # The construct knows retentions by name only, the resource in days.
     resource = cast("logs.CfnLogGroup", group.node.default_child)
     resource.retention_in_days = settings.log_retention_days

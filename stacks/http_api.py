@@ -9,12 +9,10 @@ from aws_cdk import aws_logs as logs
 from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
 
 from stacks.nag import acknowledge
+from stacks.settings import DeploymentSettings
 
-WEBHOOK_REQUESTS_PER_SECOND = 10
-"""ReportFlow makes at most a hundred PDFs a minute; whoever sends more only costs money."""
-
-WEBHOOK_BURST = 100
-"""A minute's webhooks at once, as after an outage of ReportFlow's."""
+BURST_SECONDS = 10
+"""So much of the rate may come at once, as after an outage of ReportFlow's."""
 
 ACCESS_LOG = {
     "requestId": "$context.requestId",
@@ -30,7 +28,11 @@ quote one."""
 
 
 def http_api(
-    stack: Stack, *, webhook: lambda_.Function, access_logs: logs.LogGroup
+    stack: Stack,
+    *,
+    webhook: lambda_.Function,
+    access_logs: logs.LogGroup,
+    settings: DeploymentSettings,
 ) -> apigateway.HttpApi:
     """Make the API of one stack; its URL is `/webhooks/{token}` and nothing else."""
     api = apigateway.HttpApi(
@@ -59,8 +61,8 @@ def http_api(
         stage_name="$default",
         auto_deploy=True,
         default_route_settings=apigateway.CfnStage.RouteSettingsProperty(
-            throttling_rate_limit=WEBHOOK_REQUESTS_PER_SECOND,
-            throttling_burst_limit=WEBHOOK_BURST,
+            throttling_rate_limit=settings.webhook_requests_per_second,
+            throttling_burst_limit=BURST_SECONDS * settings.webhook_requests_per_second,
         ),
         access_log_settings=apigateway.CfnStage.AccessLogSettingsProperty(
             destination_arn=access_logs.log_group_ref.log_group_arn,

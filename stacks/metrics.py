@@ -89,10 +89,10 @@ class OwnMetrics:
         )
 
 
-def waiting(queue: sqs.IQueue, *, label: str | None = None) -> cloudwatch.Metric:
+def waiting(queue: sqs.IQueue, *, minutes: int = 1, label: str | None = None) -> cloudwatch.Metric:
     """The messages that lie on a queue."""
     return queue.metric_approximate_number_of_messages_visible(
-        statistic="Maximum", period=Duration.minutes(1), label=label
+        statistic="Maximum", period=Duration.minutes(minutes), label=label
     )
 
 
@@ -112,6 +112,11 @@ def of_function(
 ) -> cloudwatch.Metric:
     """One of Lambda's metrics of a function; durations are in milliseconds."""
     return function.metric(name, statistic=statistic, period=Duration.minutes(5), label=label)
+
+
+def client_errors(api: apigateway.IHttpApi, *, label: str | None = None) -> cloudwatch.Metric:
+    """The answers of an API with a status from 400 to 499, its own and its function's."""
+    return api.metric_client_error(statistic="Sum", period=Duration.minutes(5), label=label)
 
 
 def server_errors(api: apigateway.IHttpApi) -> cloudwatch.Metric:

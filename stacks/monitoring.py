@@ -24,6 +24,7 @@ from stacks.metrics import (
     waiting,
 )
 from stacks.pipeline import PipelineStack
+from stacks.quotas import SQS_MAXIMUM_RETENTION_DAYS
 from stacks.settings import DeploymentSettings
 
 LONGEST_WAIT_MINUTES = 60
@@ -32,6 +33,12 @@ comes looks back as far, or it would end and begin again with every try."""
 
 SILENCE_MINUTES = 15
 LOSS_MINUTES = 6 * 60
+DAY_MINUTES = 24 * 60
+
+DAYS_LEFT_LYING = 7
+"""The longest that an alarm can look back; a dead letter is deleted after twice that."""
+
+BURST_OF_FAILURES = 10
 NEAR_TIMEOUT = 0.9
 
 _REACHED = cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD
@@ -121,6 +128,10 @@ class MonitoringStack(Stack):
             "Request": SubmitterMetric.UNFINISHED_SECONDS,
             "Download": DownloaderMetric.UNFINISHED_SECONDS,
         }
+        failed: dict[str, FunctionMetric] = {
+            "Request": SubmitterMetric.FAILED,
+            "Download": DownloaderMetric.FAILED,
+        }
         for name, pair in pipeline.queues.items():
             self._alarm(
                 f"{name}DeadLetters",
@@ -128,6 +139,26 @@ class MonitoringStack(Stack):
                 1,
                 f"A message has ended in the {name.lower()}s' dead-letter queue.",
                 "`python -m cli dlq explain`: each one's reason and what to do about it.",
+                missing=_AS_BEFORE,
+            )
+            # A letter left lying keeps that alarm red, and whatever comes later tells nobody.
+            self._alarm(
+                f"New{name}DeadLetters",
+                self._own.of(failed[name]),
+                BURST_OF_FAILURES,
+                f"{BURST_OF_FAILURES} or more {name.lower()}s have failed within five minutes.",
+                "`python -m cli dlq explain`: most have failed for the same reason.",
+            )
+            # Not the age of the oldest: SQS leaves out of it what was looked at three times.
+            self._alarm(
+                f"Old{name}DeadLetters",
+                waiting(pair.dead_letters, minutes=DAY_MINUTES),
+                1,
+                f"In the {name.lower()}s' dead-letter queue messages have lain on each of "
+                f"{DAYS_LEFT_LYING} days. SQS deletes them after "
+                f"{SQS_MAXIMUM_RETENTION_DAYS}.",
+                "`python -m cli dlq explain`: the oldest of each reason, and what to do about it.",
+                periods=DAYS_LEFT_LYING,
                 missing=_AS_BEFORE,
             )
             self._alarm(
@@ -192,7 +223,8 @@ class MonitoringStack(Stack):
             self._own.of(DownloaderMetric.LOST_WEBHOOKS, minutes=LOSS_MINUTES),
             self._settings.lost_webhooks_alarm,
             "PDFs were found by the check: their webhooks never came, or late.",
-            "WebhooksRefused and WebhooksNotStored on the dashboard, then ReportFlow's settings.",
+            "the webhook's URL in ReportFlow's settings, then WebhooksRefused, WebhooksNotStored "
+            "and the 4xx on the dashboard.",
         )
         self._alarm(
             "WebhooksNotStored",

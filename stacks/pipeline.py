@@ -11,7 +11,7 @@ from constructs import Construct
 from stacks.functions import FunctionFactory, allow, feed, log_group
 from stacks.http_api import http_api
 from stacks.nag import acknowledge
-from stacks.queues import QueuePair, queue_pair
+from stacks.queues import QueuePair, let_in, queue_pair
 from stacks.settings import DeploymentSettings
 from stacks.storage import StorageStack
 
@@ -50,11 +50,12 @@ class PipelineStack(Stack):
             settings=settings,
             consumer_timeout_seconds=settings.downloader_timeout_seconds,
         )
+        let_in(requests.queue, settings.request_senders)
         submitter = self._submitter(requests, downloads)
         webhook = self._webhook(downloads)
         downloader = self._downloader(downloads)
         access_logs = log_group(self, "AccessLogs", settings=settings)
-        self.api = http_api(self, webhook=webhook, access_logs=access_logs)
+        self.api = http_api(self, webhook=webhook, access_logs=access_logs, settings=settings)
         self.queues: Mapping[str, QueuePair] = {"Request": requests, "Download": downloads}
         self.functions: Mapping[str, lambda_.Function] = {
             "submitter": submitter,
@@ -63,11 +64,14 @@ class PipelineStack(Stack):
         }
         for key, value in {
             "RequestQueueUrl": requests.queue.queue_url,
+            "RequestQueueArn": requests.queue.queue_arn,
             "RequestDeadLetterQueueUrl": requests.dead_letters.queue_url,
             "DownloadQueueUrl": downloads.queue.queue_url,
             "DownloadDeadLetterQueueUrl": downloads.dead_letters.queue_url,
             "WebhookBaseUrl": f"{self.api.api_endpoint}/webhooks",
             "SubmitterFunctionName": submitter.function_name,
+            # Policies of keys and buckets elsewhere name it.
+            "SubmitterRoleArn": cast("iam.Role", submitter.role).role_arn,
             "WebhookFunctionName": webhook.function_name,
             "DownloaderFunctionName": downloader.function_name,
         }.items():
@@ -89,6 +93,7 @@ class PipelineStack(Stack):
             statements.append(allow(["s3:GetObject"], *(f"{bucket}/*" for bucket in buckets)))
             # Without it, S3 answers for an object that is not there as for one that is forbidden.
             statements.append(allow(["s3:ListBucket"], *buckets))
+            statements += [self._decrypt_by_s3(key) for key in settings.payload_key_arns]
         function = self._factory.function(
             "submitter",
             statements,
@@ -117,6 +122,14 @@ class PipelineStack(Stack):
             maximum_concurrency=settings.request_maximum_concurrency,
         )
         return function
+
+    def _decrypt_by_s3(self, key_arn: str) -> iam.PolicyStatement:
+        region = key_arn.split(":")[3]
+        return iam.PolicyStatement(
+            actions=["kms:Decrypt"],
+            resources=[key_arn],
+            conditions={"StringEquals": {"kms:ViaService": f"s3.{region}.{self.url_suffix}"}},
+        )
 
     def _webhook(self, downloads: QueuePair) -> lambda_.Function:
         settings = self._settings

@@ -1,11 +1,14 @@
-"""A queue that a function consumes, and the dead-letter queue behind it."""
+"""A queue that a function consumes, the dead-letter queue behind it, and who else may send."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aws_cdk import Duration, RemovalPolicy, Stack
+from aws_cdk import Duration, Stack
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sqs as sqs
 
 from stacks.quotas import SQS_MAXIMUM_RETENTION_DAYS
+from stacks.removal import removal_policy
 from stacks.settings import SPARE_RECEIVES, VISIBILITY_PER_TIMEOUT, DeploymentSettings
 
 
@@ -24,14 +27,14 @@ def queue_pair(
 
     A message that is not ended comes back after some of the consumer's time-outs.
     """
-    removal_policy = RemovalPolicy[settings.removal_policy.upper()]
+    removal = removal_policy(settings)
     dead_letters = sqs.Queue(
         stack,
         f"{name}DeadLetterQueue",
         encryption=sqs.QueueEncryption.SQS_MANAGED,
         enforce_ssl=True,
         retention_period=Duration.days(SQS_MAXIMUM_RETENTION_DAYS),
-        removal_policy=removal_policy,
+        removal_policy=removal,
     )
     queue = sqs.Queue(
         stack,
@@ -44,6 +47,30 @@ def queue_pair(
             queue=dead_letters,
             max_receive_count=settings.max_receive_count + SPARE_RECEIVES,
         ),
-        removal_policy=removal_policy,
+        removal_policy=removal,
     )
     return QueuePair(queue, dead_letters)
+
+
+def let_in(queue: sqs.Queue, senders: Sequence[str]) -> None:
+    """Let others send to the queue: accounts, roles and users, SNS topics, EventBridge rules."""
+    for sender in senders:
+        queue.add_to_resource_policy(
+            iam.PolicyStatement(
+                actions=["sqs:SendMessage"],
+                resources=[queue.queue_arn],
+                principals=[_principal(sender)],
+            )
+        )
+
+
+def _principal(sender: str) -> iam.IPrincipal:
+    if sender.isdigit():
+        return iam.AccountPrincipal(sender)
+    service = sender.split(":")[2]
+    if service == "iam":
+        return iam.ArnPrincipal(sender)
+    # Without the condition, any topic and any rule of the world could send.
+    return iam.ServicePrincipal(
+        f"{service}.amazonaws.com", conditions={"ArnEquals": {"aws:SourceArn": sender}}
+    )

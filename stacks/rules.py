@@ -64,23 +64,21 @@ class OneOf[T: (str, int)]:
 
 
 @dataclass(frozen=True)
-class BucketNames:
-    """S3 bucket names: a list, or text with commas between them."""
+class Texts:
+    """Texts that a pattern matches, each as a whole: a list, or text with commas between them."""
 
-    allowed: str = (
-        "bucket names with commas between them, each 3 to 63 lower-case letters, digits, "
-        "inner dots and hyphens"
-    )
+    pattern: str
+    allowed: str
 
     def parse(self, raw: object) -> tuple[str, ...]:
-        """Return the names without repeats; ValueError if one is not a bucket's."""
+        """Return the texts without repeats; ValueError if one does not match."""
         if raw == "":
             return ()
         parts = raw if isinstance(raw, list) else str(raw).split(",")
-        names = tuple(dict.fromkeys(str(part).strip() for part in parts))
-        if not all(_is_bucket_name(name) for name in names):
+        texts = tuple(dict.fromkeys(str(part).strip() for part in parts))
+        if not all(re.fullmatch(self.pattern, text) for text in texts):
             raise ValueError(self.allowed)
-        return names
+        return texts
 
 
 @dataclass(frozen=True)
@@ -125,14 +123,6 @@ class BaseUrl:
         if not secure or not _has_valid_host(url):
             raise ValueError(self.allowed)
         return raw.rstrip("/")
-
-
-def _is_bucket_name(name: str) -> bool:
-    return (
-        bool(re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", name))
-        and ".." not in name
-        and not re.fullmatch(r"\d+(\.\d+){3}", name)
-    )
 
 
 def _is_loopback(host: str | None) -> bool:

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from math import ceil
 from typing import Self
 
-from stacks import rules
+from stacks import arns, rules
 from stacks.conflicts import conflicts
 from stacks.context import InvalidSettings, Rule, parse
 from stacks.quotas import (
@@ -21,6 +22,12 @@ SPARE_RECEIVES = 10
 
 VISIBILITY_PER_TIMEOUT = 6
 """AWS's own advice: visibility of six function time-outs lets Lambda retry a throttled batch."""
+
+WEBHOOK_REQUESTS_PER_SECOND = 10
+"""The least that is let through; whoever sends more than there are PDFs only costs money."""
+
+UNLIMITED_REQUESTS_PER_MINUTE = 3000
+"""What the webhooks are reckoned with where the deployment sets no rate limit of its own."""
 
 _LAST_HOURS = 3
 """Of a message's retention: the longest wait between two deliveries is an hour, and the longest
@@ -41,6 +48,9 @@ _TIMEOUT = rules.Integer(4, 900)
 # one patient call of the queue (`reportflow.aws.PROMPT_SECONDS`).
 _WEBHOOK_TIMEOUT = rules.Integer(8, 29)
 _MEMORY = rules.Integer(128, 10_240)
+# A request costs one write of the schedule's item, two after a quiet moment, and DynamoDB takes
+# 1,000 of an item a second.
+_REQUESTS_PER_MINUTE = rules.Integer(0, 1000 // 2 * 60)
 # More than ten a batch needs a batching window, and a window is a wait for every message.
 _BATCH = rules.Integer(1, 10)
 _CONCURRENCY = rules.Integer(2, 1000)
@@ -83,7 +93,7 @@ class DeploymentSettings:
         metadata=_setting(
             "ReportFlow's rate limit of the workspace, submissions and downloads together. So many "
             "are made in any minute, and no more; 0 leaves it to ReportFlow to refuse them.",
-            rules.Integer(0, 1_000_000),
+            _REQUESTS_PER_MINUTE,
         ),
     )
     reportflow_burst: int = field(
@@ -112,8 +122,8 @@ class DeploymentSettings:
     stack_prefix: str = field(
         default="ReportFlow",
         metadata=_setting(
-            "Begins the names of stacks and alarms, and names the dashboard and the metrics' "
-            "namespace, so that several deployments share an account.",
+            "Begins the names of stacks, alarms and dashboard, and names the event bus and the "
+            "metrics' namespace, so that several deployments share an account.",
             rules.Text(
                 r"[A-Za-z][A-Za-z0-9-]{0,99}",
                 "a letter, then up to 99 letters, digits and hyphens",
@@ -132,7 +142,23 @@ class DeploymentSettings:
         default=(),
         metadata=_setting(
             "Buckets that may hold the payload of messages too large for SQS.",
-            rules.BucketNames(),
+            arns.BUCKETS,
+        ),
+    )
+    payload_key_arns: tuple[str, ...] = field(
+        default=(),
+        metadata=_setting(
+            "KMS keys that these buckets are encrypted with, for the submitter to read them. Each "
+            "key's own policy has to let it, too.",
+            arns.KEYS,
+        ),
+    )
+    request_senders: tuple[str, ...] = field(
+        default=(),
+        metadata=_setting(
+            "Who may send to the request queue, beside those whom this account's IAM lets: other "
+            "accounts, or some of their roles and users; SNS topics; EventBridge rules.",
+            arns.SENDERS,
         ),
     )
     submitter_timeout_seconds: int = field(
@@ -224,8 +250,8 @@ class DeploymentSettings:
     check_delay_seconds: int = field(
         default=300,
         metadata=_setting(
-            "Time from a submission to the first look for a PDF whose webhook did not come, and "
-            "from one look to the next; in seconds.",
+            "Time from a submission to the first look for a PDF whose webhook did not come, in "
+            "seconds. Each further look comes after as long again as the job has waited.",
             rules.Integer(1, 900),
         ),
     )
@@ -309,7 +335,7 @@ class DeploymentSettings:
         ),
     )
     lost_webhooks_alarm: int = field(
-        default=5,
+        default=1,
         metadata=_setting(
             "PDFs found without their webhook within six hours that raise an alarm.",
             rules.Integer(1, 100_000),
@@ -352,6 +378,12 @@ class DeploymentSettings:
     def downloader_tmp_mb(self) -> int:
         """Size of the downloader's /tmp, in MiB: a batch of the largest files, spooled at once."""
         return max(TMP_MINIMUM_MB, self.download_batch_size * self.max_file_mb + _TMP_SLACK_MB)
+
+    @property
+    def webhook_requests_per_second(self) -> int:
+        """What the webhook's stage lets through: two a job, were all requests submissions."""
+        requests = self.reportflow_requests_per_minute or UNLIMITED_REQUESTS_PER_MINUTE
+        return max(WEBHOOK_REQUESTS_PER_SECOND, ceil(2 * requests / 60))
 
     @property
     def stack_tags(self) -> dict[str, str]:

@@ -10,6 +10,7 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
 from stacks.nag import acknowledge
+from stacks.removal import removal_policy
 from stacks.settings import DeploymentSettings
 
 ABANDONED_UPLOAD_DAYS = 7
@@ -23,19 +24,22 @@ class StorageStack(Stack):
     ) -> None:
         super().__init__(scope, construct_id, description="ReportFlow pipeline: what holds data")
         self._settings = settings
-        self._removal_policy = RemovalPolicy[settings.removal_policy.upper()]
+        self._removal_policy = removal_policy(settings)
         self.jobs_table = self._jobs_table()
         self.archive_bucket = self._archive_bucket()
         self.secret = self._secret()
         # Others attach their rules to it. It holds nothing, and a name that stayed would be in the
         # way of the next deployment.
         self.event_bus = events.EventBus(self, "EventBus", event_bus_name=settings.stack_prefix)
+        # A first deployment that fails takes back what it has made, but for a protected table.
+        self.jobs_table.node.add_dependency(self.archive_bucket, self.secret, self.event_bus)
         CfnOutput(self, "JobsTableName", value=self.jobs_table.table_name)
         CfnOutput(self, "ArchiveBucketName", value=self.archive_bucket.bucket_name)
         CfnOutput(self, "EventBusName", value=self.event_bus.event_bus_name)
         CfnOutput(self, "SecretArn", value=self.secret.secret_arn)
 
     def _jobs_table(self) -> dynamodb.Table:
+        kept = self._settings.removal_policy == "retain"
         table = dynamodb.Table(
             self,
             "JobsTable",
@@ -45,8 +49,9 @@ class StorageStack(Stack):
                 point_in_time_recovery_enabled=True
             ),
             time_to_live_attribute="expiresAt",
-            removal_policy=self._removal_policy,
-            deletion_protection=self._removal_policy is RemovalPolicy.RETAIN,
+            # Not as the others: a rollback that has to delete what is protected would fail.
+            removal_policy=RemovalPolicy.RETAIN if kept else RemovalPolicy.DESTROY,
+            deletion_protection=kept,
         )
         table.add_global_secondary_index(
             index_name="byFileId",
@@ -107,9 +112,14 @@ class StorageStack(Stack):
             rules.append(s3.LifecycleRule(id="Expire", expiration=expiry))
         if settings.archive_noncurrent_days:
             kept = Duration.days(settings.archive_noncurrent_days)
-            rules.append(s3.LifecycleRule(id="Forget", noncurrent_version_expiration=kept))
-            # What marks a version as deleted is of no use without it.
-            rules.append(s3.LifecycleRule(id="Tidy", expired_object_delete_marker=True))
+            forget = s3.LifecycleRule(
+                id="Forget",
+                noncurrent_version_expiration=kept,
+                # What marks a version as deleted is of no use without it. CloudFormation takes no
+                # rule of this alone, and S3 none that has it beside an expiry.
+                expired_object_delete_marker=True,
+            )
+            rules.append(forget)
         return rules
 
     def _lock(self) -> s3.ObjectLockRetention | None:

@@ -10,6 +10,9 @@ from local.paths import REPOSITORY
 MAKE = ("make", "--silent", "--old-file=.venv/installed")
 """The environment that the tests run in is not set up anew under their feet."""
 
+WORKSPACE = "-c workspace_id=rehearsal"
+UNATTENDED = "--require-approval=never"
+
 
 @dataclass(frozen=True)
 class Cdk:

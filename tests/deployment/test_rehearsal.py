@@ -9,24 +9,19 @@ import json
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import boto3
 import pytest
 
-from local.backend import Backend, BackendKind, run_backend
+from local.backend import Backend
 from local.paths import REPOSITORY
-from tests.deployment.cdk import MAKE, Cdk
-from tests.stacks import released
-
-PREFIX = "ReportFlow"
-"""That of the released templates, which no environment has."""
+from tests.deployment.account import RELEASED_PREFIX as PREFIX
+from tests.deployment.account import Account
+from tests.deployment.cdk import UNATTENDED, WORKSPACE, Cdk
 
 NO_ENVIRONMENT = ""
-WORKSPACE = "-c workspace_id=rehearsal"
-UNATTENDED = "--require-approval=never"
 KEYS = {"appKey": "ak_rehearsal", "secretKey": "sk_rehearsal"}
 
 type Ids = Mapping[str, str]
@@ -53,66 +48,6 @@ class Story:
     job: Mapping[str, Any]
     messages: list[str]
     stacks_left: set[str]
-
-
-@pytest.fixture(scope="module")
-def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
-    with run_backend(BackendKind.MINISTACK, tmp_path_factory.mktemp("rehearsal")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def cdk(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Cdk:
-    subprocess.run([*MAKE, "node_modules/installed"], cwd=REPOSITORY, check=True)
-    return Cdk(backend, tmp_path_factory.mktemp("cdk"))
-
-
-class Account:
-    """What a person sees in the account's console."""
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self.cloudformation = boto3.client(
-            "cloudformation",
-            endpoint_url=backend.endpoint_url,
-            region_name=backend.region,
-            aws_access_key_id="local",
-            aws_secret_access_key="local",
-        )
-
-    def release(self) -> None:
-        """Make the stacks of the last release, as far as they are kept."""
-        for stack in released.STACKS:
-            body = json.dumps(released.read(stack).document)
-            self.cloudformation.create_stack(StackName=f"{PREFIX}-{stack}", TemplateBody=body)
-
-    def stacks(self, prefix: str) -> set[str]:
-        found = self.cloudformation.describe_stacks()["Stacks"]
-        return {each["StackName"] for each in found if each["StackName"].startswith(f"{prefix}-")}
-
-    def ids(self, prefix: str) -> dict[str, str]:
-        ids = {}
-        for stack in released.STACKS:
-            answer = self.cloudformation.describe_stack_resources(StackName=f"{prefix}-{stack}")
-            for each in answer["StackResources"]:
-                ids[each["LogicalResourceId"]] = each["PhysicalResourceId"]
-        return ids
-
-    def of(self, prefix: str, kind: str) -> list[str]:
-        return [
-            each["PhysicalResourceId"]
-            for stack in released.STACKS
-            for each in self.cloudformation.describe_stack_resources(StackName=f"{prefix}-{stack}")[
-                "StackResources"
-            ]
-            if each["ResourceType"] == f"AWS::{kind}"
-        ]
-
-    def unprotect(self, prefix: str) -> None:
-        for stack in released.STACKS:
-            self.cloudformation.update_termination_protection(
-                StackName=f"{prefix}-{stack}", EnableTerminationProtection=False
-            )
 
 
 def empty(bucket: str, backend: Backend) -> None:

@@ -44,6 +44,29 @@ class Template:
         }
 
 
+def statements(role: Properties) -> list[Mapping[str, Any]]:
+    """What a role allows."""
+    return [
+        statement
+        for policy in role["Policies"]
+        for statement in policy["PolicyDocument"]["Statement"]
+    ]
+
+
+def senders(queue_policy: Properties) -> Iterator[str]:
+    """Whom the policy of a queue lets in: an account's id, else an ARN."""
+    for statement in queue_policy["PolicyDocument"]["Statement"]:
+        match statement["Principal"]:
+            case _ if statement["Effect"] == "Deny":
+                continue
+            case {"AWS": {"Fn::Join": [_, parts]}}:
+                yield parts[-1].split(":")[3]
+            case {"AWS": str(arn)}:
+                yield arn
+            case {"Service": _}:
+                yield statement["Condition"]["ArnEquals"]["aws:SourceArn"]
+
+
 def references(value: object) -> Iterator[str]:
     """The names that intrinsics in a value refer to: resources, pseudo parameters, exports."""
     match value:

@@ -5,17 +5,20 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self, cast
 
 import pytest
 
+from local.alarms import Value, evaluate
 from reportflow.consumer import MAX_DELAY_SECONDS
 from stacks.packaging import REPOSITORY
 from tests.stacks.emitted import emitted
-from tests.stacks.template import Properties, Template, reference
+from tests.stacks.template import Properties, Template, reference, references
 
 ALARM = "AWS::CloudWatch::Alarm"
 FUNCTION = "AWS::Lambda::Function"
 QUEUE = "AWS::SQS::Queue"
+DAY = 24 * 60 * 60
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,12 @@ class Watched:
     pipeline: Template
     monitoring: Template
 
+    @classmethod
+    def read(cls, assembly: Path) -> Self:
+        (pipeline,) = assembly.glob("*-Pipeline.template.json")
+        (monitoring,) = assembly.glob("*-Monitoring.template.json")
+        return cls(Template.read(pipeline), Template.read(monitoring))
+
     @property
     def alarms(self) -> Mapping[str, Properties]:
         """By name without the deployment's prefix."""
@@ -51,13 +60,20 @@ class Watched:
         )
         return Metric(alarm["Namespace"], alarm["MetricName"], dimensions)
 
-    def on(self, namespace: str, name: str) -> dict[str, Properties]:
-        """The alarms on one of AWS's metrics, by the resource that they watch."""
-        return {
-            metric.dimensions[0][1]: alarm
-            for alarm in self.alarms.values()
-            if (metric := self.metric(alarm)).namespace == namespace and metric.name == name
-        }
+    def on(self, namespace: str, name: str, *, prefix: str = "") -> dict[str, Properties]:
+        """The alarms on one of AWS's metrics, by the resource that they watch.
+
+        Where there are several on one resource, they differ by the `prefix` of their names.
+        """
+        found = [
+            (metric.dimensions[0][1], alarm)
+            for alarm_name, alarm in self.alarms.items()
+            if alarm_name.startswith(prefix)
+            and (metric := self.metric(alarm)).namespace == namespace
+            and metric.name == name
+        ]
+        assert len(dict(found)) == len(found)
+        return dict(found)
 
     def shown(self) -> Iterator[Metric]:
         """The metrics of the dashboard."""
@@ -92,10 +108,7 @@ def _searched(expression: str) -> Iterator[Metric]:
 @pytest.fixture(params=["cloud_assembly", "changed_assembly"])
 def watched(request: pytest.FixtureRequest) -> Watched:
     """The app as it is shipped, and with every setting changed."""
-    assembly: Path = request.getfixturevalue(request.param)
-    (pipeline,) = assembly.glob("*-Pipeline.template.json")
-    (monitoring,) = assembly.glob("*-Monitoring.template.json")
-    return Watched(Template.read(pipeline), Template.read(monitoring))
+    return Watched.read(request.getfixturevalue(request.param))
 
 
 def services(watched: Watched) -> dict[str, tuple[str, str]]:
@@ -135,10 +148,61 @@ def test_what_is_watched_and_shown_is_what_the_functions_emit(watched: Watched) 
     assert wrong == []
 
 
-def test_the_first_message_of_each_dead_letter_queue_raises_an_alarm(watched: Watched) -> None:
-    alarms = watched.on("AWS/SQS", "ApproximateNumberOfMessagesVisible")
-    assert alarms.keys() == dead_letter_queues(watched)
+@pytest.mark.parametrize("part", ["Request", "Download"])
+def test_the_first_message_of_each_dead_letter_queue_raises_an_alarm(
+    watched: Watched, part: str
+) -> None:
+    alarms = watched.on("AWS/SQS", "ApproximateNumberOfMessagesVisible", prefix=part)
+    assert len(alarms) == 1
+    assert alarms.keys() <= dead_letter_queues(watched)
     assert all(alarm["Threshold"] == alarm["EvaluationPeriods"] == 1 for alarm in alarms.values())
+
+
+def test_what_is_left_in_a_dead_letter_queue_is_told_of_again_before_sqs_deletes_it(
+    watched: Watched,
+) -> None:
+    alarms = watched.on("AWS/SQS", "ApproximateNumberOfMessagesVisible", prefix="Old")
+    assert alarms.keys() == dead_letter_queues(watched)
+    queues = watched.pipeline.of_type(QUEUE)
+    for name, alarm in alarms.items():
+        looks_back = alarm["Period"] * alarm["EvaluationPeriods"]
+        assert looks_back <= 7 * DAY  # CloudWatch takes no more.
+        assert looks_back <= queues[name]["MessageRetentionPeriod"] - 7 * DAY
+        for first, last, state in ((0, 8, "ALARM"), (0, 5, "OK"), (6, 8, "OK")):
+            lying = [
+                Value(second, int(first * DAY <= second < last * DAY))
+                for second in range(1, 8 * DAY, 6 * 3600)
+            ]
+            assert evaluate(cast("Any", alarm), lying, now=8 * DAY) == state
+
+
+def test_new_dead_letters_are_told_of_while_old_ones_lie_there(watched: Watched) -> None:
+    """Hundreds that come while the queue's own alarm is red send a mail of their own."""
+    for part, service in (("Request", "submitter"), ("Download", "downloader")):
+        alarm = watched.alarms[f"New{part}DeadLetters"]
+        metric = watched.metric(alarm)
+        assert (metric.name, metric.get("service")) == ("Failed", service)
+        quiet = [Value(0, 1, times=9)]
+        burst = [*quiet, Value(3600, 1, times=200)]
+        assert evaluate(cast("Any", alarm), quiet, now=1) == "OK"
+        assert evaluate(cast("Any", alarm), burst, now=3601) == "ALARM"
+        assert evaluate(cast("Any", alarm), burst, now=3600 + 301) == "OK"
+
+
+@pytest.mark.parametrize("hours_between_jobs", [0.4, 0.6, 3, 24, 24 * 31])
+def test_a_url_that_was_never_set_raises_an_alarm_however_rare_jobs_are(
+    cloud_assembly: Path, hours_between_jobs: float
+) -> None:
+    """Each job's webhook is lost, and its check finds the PDF."""
+    alarms = Watched.read(cloud_assembly).alarms
+    now = 40 * DAY
+    jobs = range(0, now, round(hours_between_jobs * 3600))
+    lost = [Value(job + 300, 1) for job in jobs]
+    states = {
+        evaluate(cast("Any", alarms["WebhooksLost"]), lost[: index + 1], now=each.second + 60)
+        for index, each in enumerate(lost)
+    }
+    assert states == {"ALARM"}
 
 
 def test_a_queue_that_nobody_takes_from_raises_an_alarm(watched: Watched) -> None:
@@ -234,6 +298,19 @@ def test_the_dashboard_shows_what_every_alarm_counts(watched: Watched) -> None:
     assert own <= shown
 
 
+def test_the_dashboard_shows_what_the_api_itself_refuses(watched: Watched) -> None:
+    """What is throttled or too large reaches no function, and only API Gateway counts it."""
+    (api,) = watched.pipeline.of_type("AWS::ApiGatewayV2::Api")
+    shown = [each for each in watched.shown() if each.name == "4xx"]
+    assert shown == [Metric("AWS/ApiGateway", "4xx", (("ApiId", api),))]
+
+
+def test_the_dashboards_name_is_of_its_region(watched: Watched) -> None:
+    """Dashboards are the account's: the same deployment in a second region has another."""
+    name = watched.monitoring.one("AWS::CloudWatch::Dashboard")["DashboardName"]
+    assert list(references(name)) == ["AWS::Region"]
+
+
 def test_only_the_accounts_alarms_reach_the_topic_and_never_in_the_clear(watched: Watched) -> None:
     topic = watched.monitoring.one("AWS::SNS::Topic")
     key = watched.monitoring.of_type("AWS::KMS::Key")[reference(topic["KmsMasterKeyId"])]
@@ -263,7 +340,7 @@ def test_deployments_side_by_side_share_neither_metrics_nor_alarms(
         text = json.dumps(document.document)
         return (
             {alarm["AlarmName"] for alarm in document.of_type(ALARM).values()}
-            | {document.one("AWS::CloudWatch::Dashboard")["DashboardName"]},
+            | {json.dumps(document.one("AWS::CloudWatch::Dashboard")["DashboardName"])},
             set(re.findall(r'"Namespace": "([^"]+)"', text))
             - {"AWS/SQS", "AWS/Lambda", "AWS/ApiGateway"},
         )

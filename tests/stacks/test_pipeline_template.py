@@ -7,7 +7,9 @@ import pytest
 
 from reportflow.settings import DownloaderSettings, SubmitterSettings, WebhookSettings
 from stacks.packaging import REPOSITORY
-from tests.stacks.template import Properties, Template, reference, references
+from stacks.settings import DeploymentSettings
+from tests.stacks.synthesis import CHANGED, DEFAULTS
+from tests.stacks.template import Properties, Template, reference, references, statements
 
 FUNCTION = "AWS::Lambda::Function"
 SOURCE = "AWS::Lambda::EventSourceMapping"
@@ -18,11 +20,13 @@ OUTPUTS = {
     "storage": {"JobsTableName", "ArchiveBucketName", "EventBusName", "SecretArn"},
     "pipeline": {
         "RequestQueueUrl",
+        "RequestQueueArn",
         "RequestDeadLetterQueueUrl",
         "DownloadQueueUrl",
         "DownloadDeadLetterQueueUrl",
         "WebhookBaseUrl",
         "SubmitterFunctionName",
+        "SubmitterRoleArn",
         "WebhookFunctionName",
         "DownloaderFunctionName",
     },
@@ -41,14 +45,6 @@ def environment(function: Properties) -> dict[str, Any]:
     """What the function is told beside the settings of Powertools."""
     variables: Mapping[str, Any] = function["Environment"]["Variables"]
     return {name: value for name, value in variables.items() if not name.startswith("POWERTOOLS_")}
-
-
-def statements(role: Properties) -> list[Mapping[str, Any]]:
-    return [
-        statement
-        for policy in role["Policies"]
-        for statement in policy["PolicyDocument"]["Statement"]
-    ]
 
 
 def as_list(value: Any) -> list[Any]:
@@ -228,6 +224,68 @@ def test_payload_buckets_are_read_only_where_configured(
     ]
 
 
+def test_keys_of_payload_buckets_decrypt_for_s3_only(
+    pipeline: Template, changed_pipeline: Template
+) -> None:
+    def decrypting(template: Template) -> list[Mapping[str, Any]]:
+        return [
+            statement
+            for role in template.of_type(ROLE).values()
+            for statement in statements(role)
+            if any(action.startswith("kms:") for action in as_list(statement["Action"]))
+        ]
+
+    assert decrypting(pipeline) == []
+    # The key's region, wherever the deployment is.
+    s3 = {"Fn::Join": ["", ["s3.eu-west-1.", {"Ref": "AWS::URLSuffix"}]]}
+    (statement,) = decrypting(changed_pipeline)
+    assert statement == {
+        "Effect": "Allow",
+        "Action": "kms:Decrypt",
+        "Resource": "arn:aws:kms:eu-west-1:111122223333:key/1a2b-3c",
+        "Condition": {"StringEquals": {"kms:ViaService": s3}},
+    }
+
+
+def test_only_named_senders_may_send_and_to_the_request_queue_only(
+    pipeline: Template, changed_pipeline: Template
+) -> None:
+    def allowed(template: Template) -> list[Mapping[str, Any]]:
+        return [
+            statement
+            for policy in template.of_type("AWS::SQS::QueuePolicy").values()
+            for statement in policy["PolicyDocument"]["Statement"]
+            if statement["Effect"] == "Allow"
+        ]
+
+    assert allowed(pipeline) == []
+    given = allowed(changed_pipeline)
+    assert [statement["Principal"] for statement in given] == [
+        {"AWS": {"Fn::Join": ["", ["arn:", {"Ref": "AWS::Partition"}, ":iam::444455556666:root"]]}},
+        {"AWS": "arn:aws:iam::111122223333:role/apps/billing"},
+        {"Service": "sns.amazonaws.com"},
+        {"Service": "events.amazonaws.com"},
+    ]
+    assert {
+        statement["Principal"]["Service"]: statement["Condition"]
+        for statement in given
+        if "Service" in statement["Principal"]
+    } == {
+        "sns.amazonaws.com": {
+            "ArnEquals": {"aws:SourceArn": "arn:aws:sns:us-east-1:111122223333:orders"}
+        },
+        "events.amazonaws.com": {
+            "ArnEquals": {"aws:SourceArn": "arn:aws:events:us-east-1:111122223333:rule/shop/paid"}
+        },
+    }
+    queue = reference(
+        environment(by_name(changed_pipeline)["submitter"])["REQUEST_QUEUE_URL"],
+    )
+    assert {(statement["Action"], reference(statement["Resource"])) for statement in given} == {
+        ("sqs:SendMessage", queue)
+    }
+
+
 def test_only_the_webhooks_route_is_open(pipeline: Template) -> None:
     route = pipeline.one("AWS::ApiGatewayV2::Route")
     integration = pipeline.one("AWS::ApiGatewayV2::Integration")
@@ -251,9 +309,12 @@ def test_the_access_log_never_holds_the_webhooks_secret(pipeline: Template) -> N
     )
 
 
-def test_the_stage_is_throttled(pipeline: Template) -> None:
-    limits = pipeline.one("AWS::ApiGatewayV2::Stage")["DefaultRouteSettings"]
-    assert 0 < limits["ThrottlingRateLimit"] <= limits["ThrottlingBurstLimit"]
+def test_the_stage_is_throttled(pipeline: Template, changed_pipeline: Template) -> None:
+    for template, settings in ((pipeline, DEFAULTS), (changed_pipeline, CHANGED)):
+        limits = template.one("AWS::ApiGatewayV2::Stage")["DefaultRouteSettings"]
+        rate = DeploymentSettings.from_context(settings).webhook_requests_per_second
+        assert limits["ThrottlingRateLimit"] == rate
+        assert limits["ThrottlingRateLimit"] < limits["ThrottlingBurstLimit"]
 
 
 def test_outputs_tell_what_people_and_programs_need(storage: Template, pipeline: Template) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from stacks.settings import DeploymentSettings
 from tests.stacks.synthesis import CHANGED, DEFAULTS
-from tests.stacks.template import Properties, Template, reference
+from tests.stacks.template import Properties, Template, reference, senders, statements
 
 MIB = 1024 * 1024
 DAY = 24 * 60 * 60
@@ -78,6 +78,17 @@ def found(assembly: Path, storage: Template, pipeline: Template) -> dict[str, An
         "stack_prefix": prefix,
         "removal_policy": {"Delete": "destroy", "Retain": "retain"}[table["DeletionPolicy"]],
         "payload_buckets": tuple(environment["submitter"]["PAYLOAD_BUCKETS"].split(",")),
+        "payload_key_arns": tuple(
+            statement["Resource"]
+            for role in pipeline.of_type("AWS::IAM::Role").values()
+            for statement in statements(role)
+            if statement["Action"] == "kms:Decrypt"
+        ),
+        "request_senders": tuple(
+            str(sender)
+            for policy in pipeline.of_type("AWS::SQS::QueuePolicy").values()
+            for sender in senders(policy)
+        ),
         **{f"{name}_timeout_seconds": by_name[name]["Timeout"] for name in by_name},
         **{f"{name}_memory_mb": by_name[name]["MemorySize"] for name in by_name},
         "request_batch_size": sources["submitter"]["BatchSize"],

@@ -1,9 +1,13 @@
 import json
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
 from reportflow.jobs_table import BY_FILE_ID, BY_STATUS
+from stacks.packaging import REPOSITORY
 from tests.stacks.template import Template, reference
 
 HOLDS_DATA = {
@@ -24,9 +28,17 @@ def removal(template: Template) -> dict[str, tuple[str | None, str | None]]:
 
 
 def test_what_holds_data_is_retained(storage: Template, pipeline: Template) -> None:
+    """But for what a first deployment made that failed."""
+    (table,) = storage.of_type("AWS::DynamoDB::Table")
     holds_data = removal(storage) | removal(pipeline)
-    assert holds_data
-    assert set(holds_data.values()) == {("Retain", "Retain")}
+    # While the table is protected from deletion, a rollback that has to delete it would fail.
+    assert holds_data.pop(table) == ("Retain", "Retain")
+    assert set(holds_data.values()) == {("RetainExceptOnCreate", "Retain")}
+
+
+def test_the_table_is_made_last_since_no_rollback_takes_it_back(storage: Template) -> None:
+    (table,) = storage.of_type("AWS::DynamoDB::Table")
+    assert {*storage.resources[table]["DependsOn"]} == storage.resources.keys() - {table}
 
 
 def test_what_holds_data_goes_when_the_deployment_says_so(
@@ -128,3 +140,60 @@ def test_the_secret_ships_without_keys_and_with_a_token_nobody_knows(storage: Te
 def test_nothing_reads_the_secret_into_a_template(storage: Template, pipeline: Template) -> None:
     for template in (storage, pipeline):
         assert not re.search(r"\{\{resolve:", json.dumps(template.document))
+
+
+# Every choice of what happens to PDFs, together with every other.
+STORAGE_OF_EACH_RETENTION = """
+import itertools, json
+import app
+app._find_node()
+from aws_cdk import App
+from stacks.context import InvalidSettings
+from stacks.settings import DeploymentSettings
+from stacks.storage import StorageStack
+
+made, cdk = {}, App()
+choices = {
+    "archive_transition_days": (0, 30),
+    "archive_expiry_days": (0, 400),
+    "archive_noncurrent_days": (0, 7),
+    "archive_lock": (("off", 0), ("governance", 300), ("compliance", 300)),
+}
+for number, values in enumerate(itertools.product(*choices.values())):
+    chosen = dict(zip(choices, values))
+    mode, days = chosen.pop("archive_lock")
+    chosen |= {"archive_lock_mode": mode, "archive_lock_days": days, "workspace_id": "acme"}
+    try:
+        settings = DeploymentSettings.from_context(chosen)
+    except InvalidSettings:
+        continue
+    StorageStack(cdk, f"Storage-{number}", settings=settings)
+print(json.dumps([stack.template for stack in cdk.synth().stacks]))
+"""
+
+ACTIONS = {
+    *("AbortIncompleteMultipartUpload", "ExpirationDate", "ExpirationInDays"),
+    *("NoncurrentVersionExpiration", "NoncurrentVersionTransitions", "Transitions"),
+}
+"""CloudFormation asks for one of these in each rule; ExpiredObjectDeleteMarker alone is none."""
+
+
+def test_cloudformation_takes_every_lifecycle_rule_whatever_the_retention() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STORAGE_OF_EACH_RETENTION],
+        cwd=REPOSITORY,
+        env={**os.environ, "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    buckets = [Template(each).one("AWS::S3::Bucket") for each in json.loads(done.stdout)]
+    assert len(buckets) == 18  # Of 24: an expiry needs the other.
+    for bucket in buckets:
+        rules = bucket["LifecycleConfiguration"]["Rules"]
+        assert [rule["Id"] for rule in rules if not rule.keys() & ACTIONS] == []
+        tidied = [rule for rule in rules if rule.get("ExpiredObjectDeleteMarker")]
+        assert [rule["Id"] for rule in tidied if rule.keys() & {"ExpirationInDays"}] == []
+        forgetting = [rule for rule in rules if "NoncurrentVersionExpiration" in rule]
+        assert tidied == forgetting

@@ -91,9 +91,31 @@ def test_a_dangerous_change_is_told(storage: Template, change: Change, told: str
 
 
 @pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (rename("Lambda::Function"), "is gone"),
+        (set_property("Lambda::Function", "FunctionName", "submitter"), "would be replaced"),
+    ],
+)
+def test_a_function_whose_name_another_stack_imports_keeps_it(
+    pipeline: Template, change: Change, told: str
+) -> None:
+    before = Template(released.reduced(pipeline.document))
+    document = copy.deepcopy(dict(pipeline.document))
+    change(document)
+    (danger,) = released.dangers(before, Template(document))
+    assert told in danger
+
+
+def retain_but_what_was_never_whole(document: dict[str, Any]) -> None:
+    resource(document, "DynamoDB::Table")[1]["DeletionPolicy"] = "RetainExceptOnCreate"
+
+
+@pytest.mark.parametrize(
     "change",
     [
         add_one_index,
+        retain_but_what_was_never_whole,
         set_property("DynamoDB::Table", "BillingMode", "PROVISIONED"),
         set_property("S3::Bucket", "LifecycleConfiguration", {"Rules": []}),
     ],

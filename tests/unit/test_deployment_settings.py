@@ -3,6 +3,8 @@ from dataclasses import fields
 
 import pytest
 
+from reportflow import consumer
+from stacks import conflicts
 from stacks.context import InvalidSettings
 from stacks.settings import DeploymentSettings
 
@@ -83,6 +85,12 @@ def test_tags_come_from_json_and_from_the_command_line(given: object) -> None:
         ("reportflow_url", "http://localhost/v1"),
         ("reportflow_url", "http://[::1]:9000/v1"),
         ("payload_buckets", ""),
+        ("payload_key_arns", "arn:aws:kms:eu-west-1:111122223333:key/mrk-1a2b"),
+        ("request_senders", "111122223333"),
+        ("request_senders", "arn:aws:iam::111122223333:role/apps/billing@x"),
+        ("request_senders", "arn:aws-us-gov:iam::111122223333:user/ci"),
+        ("request_senders", "arn:aws:sns:us-east-1:111122223333:orders.fifo"),
+        ("request_senders", "arn:aws:events:us-east-1:111122223333:rule/a-bus/a-rule"),
         ("submitter_timeout_seconds", 900),
         ("webhook_timeout_seconds", 29),
         ("request_batch_size", 10),
@@ -133,6 +141,15 @@ def test_accepts(key: str, value: object) -> None:
         ("payload_buckets", "192.168.0.1"),
         ("payload_buckets", "one,,two"),
         ("payload_buckets", "everything*"),
+        ("payload_key_arns", "arn:aws:kms:eu-west-1:111122223333:alias/payloads"),
+        ("payload_key_arns", "arn:aws:kms:eu-west-1:111122223333:key/*"),
+        ("request_senders", "*"),
+        ("request_senders", "11112222333"),
+        ("request_senders", "arn:aws:iam::111122223333:role/*"),
+        ("request_senders", "arn:aws:iam::111122223333:root"),
+        ("request_senders", "arn:aws:sns:us-east-1:111122223333:*"),
+        ("request_senders", "arn:aws:s3:::a-bucket"),
+        ("request_senders", "arn:aws:sts::111122223333:assumed-role/billing/session"),
         ("submitter_timeout_seconds", 0),
         ("submitter_timeout_seconds", 901),
         ("submitter_timeout_seconds", "30s"),
@@ -253,10 +270,29 @@ def test_a_job_is_remembered_as_long_as_its_message_can_come_back() -> None:
 
 
 def test_the_functions_give_up_before_sqs_does() -> None:
-    soon = {"completion_deadline_seconds": 60}
+    soon = {"completion_deadline_seconds": 60, "reportflow_requests_per_minute": 0}
     read(max_attempts=5, max_receive_count=6, **soon)
     (mistake,) = mistakes(max_attempts=5, max_receive_count=5, **soon)
     assert "must be more than max_attempts = 5" in mistake
+
+
+def test_waiting_for_the_rate_limit_uses_no_message_up() -> None:
+    assert conflicts.PACED_SECONDS == consumer.PACED_SECONDS
+    short = {"max_receive_count": 690, "message_retention_days": 7}
+    read(**short)
+    (mistake,) = mistakes(**short | {"max_receive_count": 685})
+    assert "max_receive_count = 685" in mistake
+    assert "set reportflow_requests_per_minute = 0" in mistake
+    read(**short | {"max_receive_count": 685, "reportflow_requests_per_minute": 0})
+
+
+def test_a_job_is_given_up_before_its_check() -> None:
+    a_day_less_the_last_hours = 21 * 3600
+    (mistake,) = mistakes(
+        completion_deadline_seconds=a_day_less_the_last_hours, message_retention_days=1
+    )
+    assert f"must be less than {a_day_less_the_last_hours}" in mistake
+    read(completion_deadline_seconds=a_day_less_the_last_hours - 1, message_retention_days=1)
 
 
 def test_somebody_elses_webhook_raises_no_alarm() -> None:
@@ -339,6 +375,19 @@ def test_a_burst_leaves_something_of_the_minute(limit: int, burst: int) -> None:
 def test_a_conflict_with_a_value_that_is_wrong_anyway_is_not_told() -> None:
     (mistake,) = mistakes(download_batch_size=11, max_file_mb=10_000)
     assert mistake.startswith("  download_batch_size = 11: must be")
+
+
+@pytest.mark.parametrize("limit", [10, 100, 301, 3000, 30_000])
+def test_a_webhook_for_each_request_is_let_in_twice(limit: int) -> None:
+    """However few there are, ReportFlow may send some at a time."""
+    needed = 2 * limit / 60
+    rate = read(reportflow_requests_per_minute=limit).webhook_requests_per_second
+    assert max(10, needed) <= rate < 10 + needed
+
+
+def test_webhooks_are_limited_where_requests_are_not() -> None:
+    rate = read(reportflow_requests_per_minute=0).webhook_requests_per_second
+    assert read().webhook_requests_per_second < rate < 1000
 
 
 @pytest.mark.parametrize(("size", "files"), [(1, 1), (5, 50), (10, 300)])

@@ -31,6 +31,17 @@ MUST_OUTLIVE = {
     "AWS::SQS::Queue",
 }
 
+NAMED_ELSEWHERE = {"AWS::Lambda::Function"}
+"""Another stack imports their names, and CloudFormation refuses an upgrade that would change one.
+
+They stand in the metadata: without its code, no function can be deployed.
+"""
+
+_RETAINED = {"Retain", "RetainExceptOnCreate"}
+"""The second differs while the resource is being made, and what is released has been."""
+
+_NAMED = "NamedElsewhere"
+
 STACKS = ("Storage", "Pipeline", "Monitoring")
 
 
@@ -41,7 +52,12 @@ def reduced(template: Mapping[str, Any]) -> dict[str, Any]:
         for name, resource in template["Resources"].items()
         if resource["Type"] in MUST_OUTLIVE
     }
-    return {"Resources": kept}
+    named = {
+        name: {"Type": resource["Type"], "Properties": _fixed(resource)}
+        for name, resource in template["Resources"].items()
+        if resource["Type"] in NAMED_ELSEWHERE
+    }
+    return {**({"Metadata": {_NAMED: named}} if named else {}), "Resources": kept}
 
 
 def read(stack: str) -> Template:
@@ -58,7 +74,8 @@ def write(assembly: Path) -> None:
 
 def dangers(before: Template, after: Template) -> Iterator[str]:
     """What an upgrade from one template to the other would replace, delete or overwrite."""
-    for name, resource in before.resources.items():
+    named = before.document.get("Metadata", {}).get(_NAMED, {})
+    for name, resource in {**before.resources, **named}.items():
         what = f"{name} ({resource['Type']})"
         now = after.resources.get(name)
         if now is None or now["Type"] != resource["Type"]:
@@ -68,7 +85,7 @@ def dangers(before: Template, after: Template) -> Iterator[str]:
             if _at(resource, path) != _at(now, path):
                 yield f"{what} would be replaced: {path} is another"
         for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
-            if resource.get(policy) == "Retain" != now.get(policy):
+            if resource.get(policy) in _RETAINED and now.get(policy) not in _RETAINED:
                 yield f"{what} would no longer be retained: {policy}"
         old, new = resource.get("Properties", {}), now.get("Properties", {})
         match resource["Type"]:
@@ -86,6 +103,12 @@ def _replacing(kind: str) -> list[str]:
         *schema.get("createOnlyProperties", ()),
         *schema.get("conditionalCreateOnlyProperties", ()),
     ]
+
+
+def _fixed(resource: Mapping[str, Any]) -> dict[str, Any]:
+    """The properties that cannot be changed in place, as far as there are some."""
+    names = {path.split("/")[2] for path in _replacing(resource["Type"])}
+    return {key: of for key, of in resource.get("Properties", {}).items() if key in names}
 
 
 def _at(resource: Mapping[str, Any], path: str) -> object:
