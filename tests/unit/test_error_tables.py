@@ -76,6 +76,18 @@ def test_an_answer_to_a_download(
     assert error.code == f"HTTP_{status}"
 
 
+@pytest.mark.parametrize(("status", "kind"), by_kind("ReportFlow's answer under the URL of a 202"))
+def test_an_answer_under_the_url_of_a_202(
+    service: ReportFlow, peer: Peer, status: str, kind: type[PipelineError]
+) -> None:
+    peer.respond = lambda _: answer(int(status))
+
+    error = refusals(service.fetch(f"{peer.url}/files/x", LATER).__enter__)
+
+    assert type(error) is kind
+    assert error.code == f"HTTP_{status}"
+
+
 @pytest.mark.parametrize(("code", "kind"), by_kind("AWS"))
 def test_an_answer_of_aws(code: str, kind: type[PipelineError]) -> None:
     error = aws.translate("s3:PutObject", ClientError({"Error": {"Code": code}}, "PutObject"))

@@ -14,16 +14,18 @@ import pytest
 from urllib3.exceptions import ReadTimeoutError
 
 from reportflow import http_session
+from reportflow import service as service_module
 from reportflow.errors import OutcomeUnknown, Permanent, PipelineError, Retryable
-from reportflow.service import SHORTEST_SECONDS, ReportFlow
+from reportflow.service import ReportFlow
 from tests.unit.clock import LATER, START
 from tests.unit.peer import Peer, Received, answer, slowly
 from tests.unit.reportflow_answers import ACCEPTED, OPEN_ENDED, said
 from tests.unit.samples import PDF, request
 
 HOST = "reportflow.example"
-SOON = START + timedelta(seconds=SHORTEST_SECONDS)
-MUCH_LATER = 5 * SHORTEST_SECONDS
+SECONDS = 0.6
+SOON = START + timedelta(seconds=SECONDS)
+MUCH_LATER = 4.0
 """A slow machine gives up before, and who heeds no deadline after."""
 
 type Addresses = list[tuple[Any, ...]]
@@ -40,6 +42,11 @@ def failure(service: ReportFlow) -> PipelineError:
 
 def port_of(peer: Peer) -> int:
     return int(peer.url.rpartition(":")[2])
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service_module, "SHORTEST_SECONDS", SECONDS)
 
 
 @pytest.fixture
@@ -162,6 +169,28 @@ def test_a_name_that_is_not_looked_up_in_time_can_be_tried_again(
     assert isinstance(error, Retryable)
     assert error.code == "SERVICE_UNREACHABLE"
     assert peer.received == []
+
+
+def test_what_was_used_up_to_connect_is_not_left_for_the_answer(
+    service: ReportFlow,
+    peer: Peer,
+    resolving: Callable[[LookUp], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http_session, "CONNECT_SHARE", 0.9)
+
+    def late() -> Addresses:
+        time.sleep(SECONDS * 0.4)
+        return address(port_of(peer))
+
+    def respond(_: Received) -> Iterator[bytes]:
+        time.sleep(SECONDS * 0.8)
+        yield from answer(202, ACCEPTED)
+
+    resolving(late)
+    peer.respond = respond
+
+    assert isinstance(failure(service), OutcomeUnknown)
 
 
 def test_a_name_that_does_not_exist_can_be_tried_again(

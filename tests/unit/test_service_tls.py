@@ -28,7 +28,7 @@ from tests.unit.reportflow_answers import ACCEPTED
 from tests.unit.samples import request
 
 SOON = START + timedelta(seconds=SHORTEST_SECONDS)
-LARGE = request(content={"fileName": "large.pdf", "params": {"text": "x" * 12_000_000}})
+LARGE = request(content={"fileName": "large.pdf", "params": {"text": "x" * 9_000_000}})
 
 type Serve = Callable[[socket.socket], None]
 type ServeTls = Callable[[ssl.SSLSocket], None]

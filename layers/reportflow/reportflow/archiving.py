@@ -57,7 +57,7 @@ class Files(Protocol):
         """Open a finished file by `deadline`."""
 
     def fetch(self, url: str, deadline: datetime) -> Opened:
-        """Open the file under a 202's URL by `deadline`; `Held` where there is none yet."""
+        """Open the file under a 202's URL by `deadline`; `FileMissing` if there is none."""
 
 
 class Archive(Protocol):
