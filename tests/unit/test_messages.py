@@ -257,6 +257,14 @@ def test_reportflow_gets_the_documented_fields_and_nothing_of_ours() -> None:
     assert sent == {name: message()[name] for name in ("designId", "version", "content")}
 
 
+@pytest.mark.parametrize("value", ["1e400", "9" * 5000], ids=lambda value: value[:8])
+def test_metadata_that_nobody_could_read_is_refused(value: str) -> None:
+    body = message_body(metadata={"a": ["@"]}).replace('"@"', value)
+
+    with pytest.raises(Permanent, match="metadata: a number is out of range"):
+        parse_request(body.encode())
+
+
 def test_metadata_is_kept_as_it_was_written() -> None:
     body = message_body(metadata="@").replace('"@"', '{"tenant": "株式会社", "rate": 1.10}')
 

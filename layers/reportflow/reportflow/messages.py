@@ -159,6 +159,11 @@ def parse_request(body: bytes) -> GenerationRequest:
         raise _invalid(f"content.params: {_explain(error)}") from error
     if size > MAX_METADATA_BYTES:
         raise _invalid(f"metadata: {size} bytes of JSON, at most {MAX_METADATA_BYTES} are kept")
+    try:
+        # It passes for JSON, and no reader of the completion event could hold it.
+        msgspec.json.decode(request.metadata_json())
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _invalid("metadata: a number is out of range, or it is nested too deeply") from error
     _refuse_repeated_names(body, memoryview(request.content.params))
     return request
 
