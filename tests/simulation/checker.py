@@ -193,7 +193,8 @@ class Checker:
                 self._violated(
                     f"{job_id} failed with {item['errorCode']['S']} and was not dead-lettered"
                 )
-            elif item["errorCode"]["S"] == "NO_COMPLETION" and self._was_announced(item):
+            # Where the webhook's own message was given up before, its letter tells of that.
+            elif codes == {"NO_COMPLETION"} and self._was_announced(item):
                 self._violated(f"{job_id} was given up although its webhook was accepted")
         elif status is JobStatus.ARCHIVED:
             self._check_archived(job_id, item, asked)

@@ -357,7 +357,7 @@ class Archiving:
         try:
             self._announce(job.job_id)
         except Retryable as error:
-            if self._policy.patience.ends(record, self._clock()) is None:
+            if not self._policy.patience.is_over(record, self._clock()):
                 error.job_id = job.job_id
                 raise
             return self._dead_letter(record, job.job_id, error)

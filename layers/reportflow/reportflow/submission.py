@@ -168,7 +168,7 @@ class Submission:
             if not job.announced:
                 self._announce(job.job_id)
         except Retryable as error:
-            if self._policy.patience.ends(record, self._clock()) is None:
+            if not self._policy.patience.is_over(record, self._clock()):
                 error.job_id = job.job_id
                 raise
             self._queue.dead_letter(record, error, Step.SUBMIT, job.job_id)
