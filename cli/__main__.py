@@ -65,6 +65,10 @@ def choose(
             name for name, source in sources.items() if source and source.name == "COMMANDLINE"
         ),
     )
+    for name, text in {"prefix": prefix, "profile": profile, "region": region}.items():
+        if text is not None and not text.strip():
+            # As where a script's variable is not set: the default would be another deployment.
+            raise typer.BadParameter(f"--{name} is empty: name it, or leave it out")
     if said.means_aws and said.means_local:
         raise typer.BadParameter(
             "--local and --state mean this machine; --aws, --prefix, --profile and --region mean "

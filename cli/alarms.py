@@ -16,10 +16,11 @@ JOBS_WAIT: Final = ("DeadLetters", "Unfinished", "NotTaken", "KeysRefused")
 
 _LOOK_FIRST: Final = " Look first at "
 _MORE: Final = " More: "
+_PENDING: Final = "PendingConfirmation"
 
 
 def alarms(target: Target, _plan: Plan) -> Result:
-    """No alarm is red, and somebody would hear of one."""
+    """No alarm is red, and somebody would hear of one; on this machine nobody is sent a mail."""
     prefix = f"{target.namespace}-"
     there = list(_of_deployment(target, prefix))
     for alarm in there:
@@ -32,6 +33,8 @@ def alarms(target: Target, _plan: Plan) -> Result:
             "there are no alarms, so nobody is told of trouble",
             DEPLOY_AGAIN,
         )
+    if target.is_local:
+        return
     for topic in sorted({topic for alarm in there for topic in alarm.get("AlarmActions", [])}):
         yield from _unheard(target, topic)
 
@@ -60,10 +63,22 @@ def _unheard(target: Target, topic: str) -> Result:
     sns: Any = target.clients.client("sns")
     pages: Iterable[Any] = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
     arns = [each["SubscriptionArn"] for page in pages for each in page["Subscriptions"]]
-    # Without any, alarms go to nobody on purpose.
-    if arns and not any(arn.startswith("arn:") for arn in arns):
+    if any(arn.startswith("arn:") for arn in arns):
+        return
+    # SNS forgets an address that is not confirmed within two days, and one that unsubscribes.
+    # To deploy again brings it back in neither case.
+    subscribe = (
+        f"aws sns subscribe --topic-arn {topic} --protocol email --notification-endpoint ADDRESS"
+    )
+    if _PENDING in arns:
         yield (
             Severity.WARNING,
             "nobody hears of alarms: the address that they are sent to was never confirmed",
-            "follow the link in the mail that SNS has sent there; deploy again if it is gone",
+            f"follow the link in the mail that SNS has sent there; for another: {subscribe}",
+        )
+    else:
+        yield (
+            Severity.WARNING,
+            "nobody hears of alarms: no address is subscribed to them",
+            f"{subscribe}, then follow the link in its mail",
         )

@@ -1,9 +1,10 @@
 """What `doctor` looks at. Each check yields what is wrong; none changes anything."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from itertools import islice
+from shlex import quote
 from typing import Final
 
 from botocore.exceptions import ClientError
@@ -12,21 +13,20 @@ from cli import rotation
 from cli.alarms import alarms
 from cli.attempts import RECENT, attempts
 from cli.findings import DEPLOY_AGAIN, Check, Plan, Result, Severity
-from cli.letters import Letter, dead_letters, depth
+from cli.letters import Letter, dead_letters, depth, hidden_by_others
 from cli.metrics import Metrics, of_function, queue_age
 from cli.output import age, duration, several
 from cli.probe import probe
 from cli.reasons import explain as explain_reason
-from cli.records import Records, moment
+from cli.records import Record, Records, moment
 from cli.target import Target
 from reportflow.jobs import JobStatus
-from reportflow.queues import MAX_BATCH
 
 MAX_JOBS: Final = 1000
 """Of unfinished jobs that are looked at one by one."""
 
 MAX_BATCHES: Final = 100
-"""Of ten dead letters in each queue."""
+"""Of dead letters in each queue: ten each, of which SQS may fill fewer."""
 
 FORGOTTEN: Final = timedelta(days=1)
 """A rotation that takes longer was not finished."""
@@ -34,9 +34,13 @@ FORGOTTEN: Final = timedelta(days=1)
 LONGEST_WAIT: Final = timedelta(hours=1)
 """Until a message that is tried again comes back."""
 
+CHECK_DELAY_SECONDS: Final = 300
+"""From a submission until its PDF is looked for, where no function is there to tell it."""
+
 WRONG_TOKEN: Final = "0" * 43
 FEW_REFUSALS: Final = 30
-"""Webhooks that anybody who scans the internet causes, and every ten minutes a `doctor`."""
+"""Webhooks in an hour that anybody who scans the internet causes, and every ten minutes a
+`doctor`."""
 
 STRANGER: Final = "UnknownCaller"
 """The reason that the webhook counts for a wrong token."""
@@ -102,20 +106,30 @@ def webhook(target: Target, _plan: Plan) -> Result:
     """The webhook lets the right token in and no other."""
     stored = rotation.read(target.secretsmanager, target.secret_id)
     right = rotation.ask(target, stored)
+    silence = (
+        Severity.UNKNOWN,
+        "the webhook gave no answer to this machine",
+        rotation.remedy(stored, None),
+    )
+    if right is None:
+        yield silence
+        return
     if right != HTTPStatus.OK:
         yield (
             Severity.CRITICAL,
-            f"the webhook answers {right or 'nothing'} to an event with the right token",
+            f"the webhook answers {right} to an event with the right token",
             rotation.remedy(stored, right),
         )
     if Metrics(target, RECENT).by_reason("webhook", "WebhooksRefused", [STRANGER]).get(STRANGER):
         # It refuses wrong tokens, and whoever looks every minute raises no alarm by looking.
         return
-    wrong = probe(target.webhook_base_url, WRONG_TOKEN)
-    if right is not None and wrong != HTTPStatus.NOT_FOUND:
+    wrong = probe(target, WRONG_TOKEN)
+    if wrong is None:
+        yield silence
+    elif wrong != HTTPStatus.NOT_FOUND:
         yield (
             Severity.CRITICAL,
-            f"the webhook answers {wrong or 'nothing'} to a wrong token, and not 404",
+            f"the webhook answers {wrong} to a wrong token, and not 404",
             "look in the webhook's log; close the route until you know why",
         )
 
@@ -151,12 +165,14 @@ def dead_letter_queues(target: Target, _plan: Plan) -> Result:
     """Nothing was given up."""
     for queue in dead_letters(target).values():
         by_reason: dict[str, list[Letter]] = defaultdict(list)
+        least = ""
         with queue.look() as batches:
-            for batch in islice(batches, MAX_BATCHES):
+            for number, batch in enumerate(batches, 1):
                 for letter in batch:
                     by_reason[letter.reason].append(letter)
-        looked_at = sum(map(len, by_reason.values()))
-        least = "at least " if looked_at >= MAX_BATCHES * MAX_BATCH else ""
+                if number == MAX_BATCHES:
+                    least = "at least "
+                    break
         for code, letters in by_reason.items():
             oldest = min(letters, key=lambda letter: letter.sent_at)
             what = (
@@ -164,8 +180,8 @@ def dead_letter_queues(target: Target, _plan: Plan) -> Result:
                 f"oldest for {age(oldest.sent_at)}, of job {oldest.job_id}"
             )
             remedy = explain_reason(code).remedy
-            yield Severity.CRITICAL, what, f"{remedy} (python -m cli dlq explain {code})"
-        if hidden := queue.depth().hidden:
+            yield Severity.CRITICAL, what, f"{remedy} (python -m cli dlq explain {quote(code)})"
+        if hidden := hidden_by_others([queue]):
             what = f"{several(hidden, 'dead letter')} of {queue.name} hidden: another command looks"
             yield Severity.UNKNOWN, what, "run doctor again in a minute"
 
@@ -179,14 +195,22 @@ def unfinished_jobs(target: Target, plan: Plan) -> Result:
     }
     now = datetime.now(UTC)
     for status, remedy in advice.items():
-        jobs = list(table.detailed(islice(table.in_state(status), MAX_JOBS)))
-        late = [job for job in jobs if now - moment(job, "createdAt") >= plan.unfinished]
+        listed = list(islice(table.in_state(status), MAX_JOBS))
+        least = "at least " if len(listed) == MAX_JOBS else ""
+        # By now some have gone on.
+        jobs = [job for job in table.detailed(iter(listed)) if job["status"] == status]
+        late = [job for job in jobs if now - _begun(job) >= plan.unfinished]
         if late:
-            oldest = min(late, key=lambda job: moment(job, "createdAt"))
-            since = age(moment(oldest, "createdAt"), now)
-            count = several(len(late), "job")
+            oldest = min(late, key=_begun)
+            count = f"{least}{several(len(late), 'job')}"
+            since = age(_begun(oldest), now)
             what = f"{count} late in {status}, {oldest['jobId']} the longest: {since}"
             yield Severity.WARNING, what, f"{remedy} (python -m cli status {oldest['jobId']})"
+
+
+def _begun(job: Record) -> datetime:
+    """Since when the job has not ended: a redriven one is begun anew."""
+    return moment(job, "begunAt" if "begunAt" in job else "createdAt")
 
 
 def payload_buckets(target: Target, _plan: Plan) -> Result:
@@ -207,7 +231,7 @@ def counters(target: Target, plan: Plan) -> Result:
     metrics = Metrics(target, plan.window)
     counted = metrics.own()
     span = f"in the last {duration(plan.window)}"
-    if counted["WebhooksRefused"] >= FEW_REFUSALS:
+    if counted["WebhooksRefused"] >= FEW_REFUSALS * max(1, plan.window / timedelta(hours=1)):
         yield (
             Severity.WARNING,
             f"{several(counted['WebhooksRefused'], 'webhook')} refused {span}",
@@ -216,16 +240,6 @@ def counters(target: Target, plan: Plan) -> Result:
                 "python -m cli rotate-webhook-secret"
             ),
         )
-    if counted["Submitted"] and not counted["WebhooksReceived"]:
-        yield (
-            Severity.CRITICAL,
-            f"{several(counted['Submitted'], 'job')} submitted {span}, and no webhook came",
-            "put the URL of `python -m cli webhook-url` into ReportFlow's settings",
-        )
-    elif counted["LostWebhooks"]:
-        found = several(counted["LostWebhooks"], "PDF")
-        what = f"{found} found by the check and not by a webhook {span}"
-        yield Severity.WARNING, what, "compare the URL in ReportFlow's settings with `webhook-url`"
     if counted["WebhooksNotStored"]:
         what = f"{several(counted['WebhooksNotStored'], 'webhook')} could not be queued {span}"
         yield Severity.WARNING, what, "look in the webhook's log for the error code"
@@ -248,6 +262,31 @@ def counters(target: Target, plan: Plan) -> Result:
             role, metric = of_lambda[asked]
             what = f"the {role} had {told.value:.0f} {metric.lower()} {span}"
             yield Severity.WARNING, what, f"look in the {role}'s log"
+    yield from _missing_webhooks(target, plan, counted)
+
+
+def _missing_webhooks(target: Target, plan: Plan, counted: Counter[str]) -> Result:
+    span = f"in the last {duration(plan.window)}"
+    came, lost, submitted = (
+        counted[name] for name in ("WebhooksReceived", "LostWebhooks", "Submitted")
+    )
+    if submitted and not came and (lost or _submitted_long_ago(target, plan)):
+        yield (
+            Severity.CRITICAL,
+            f"{several(submitted, 'job')} submitted {span}, and no webhook came",
+            "put the URL of `python -m cli webhook-url` into ReportFlow's settings",
+        )
+    elif lost:
+        what = f"{several(lost, 'PDF')} found by the check and not by a webhook {span}"
+        yield Severity.WARNING, what, "compare the URL in ReportFlow's settings with `webhook-url`"
+
+
+def _submitted_long_ago(target: Target, plan: Plan) -> bool:
+    """Whether a job was submitted so long ago that its webhook is missed."""
+    told = target.environment("submitter").get("CHECK_DELAY_SECONDS", CHECK_DELAY_SECONDS)
+    metrics = Metrics(target, plan.window, but=timedelta(seconds=int(told)))
+    submitted = metrics.of_service("submitter", "Submitted")
+    return metrics.read([submitted])[submitted].value > 0
 
 
 CHECKS: Final[tuple[Check, ...]] = (

@@ -91,5 +91,5 @@ def _refusal(error: ClientError) -> str:
     code = told.get("Code", "Unknown")
     text = f"AWS refused {error.operation_name}: {code}: {told.get('Message', '')}"
     return (
-        f"{text}\nThe credentials are not accepted: {_SIGN_IN}." if code in _KEYS_REFUSED else text
+        f"{text} The credentials are not accepted: {_SIGN_IN}." if code in _KEYS_REFUSED else text
     )

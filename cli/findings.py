@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from enum import StrEnum
+from pathlib import Path
+from traceback import extract_tb
 from typing import Final
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from cli.failures import CliError, explain
+from cli.failures import explain
 from cli.target import Target
 
 DEPLOY_AGAIN: Final = "deploy again: make deploy ENV=…, with the environment of this deployment"
@@ -51,10 +51,22 @@ type Check = Callable[[Target, Plan], Result]
 
 
 def findings(check: Check, target: Target, plan: Plan) -> list[Finding]:
-    """What a check finds; what stops it from looking is a finding too."""
+    """What a check finds; what stops it from looking is a finding too, and hides no other."""
     name = check.__name__.replace("_", "-")
+    found: list[Finding] = []
     try:
-        return [Finding(severity, name, what, how) for severity, what, how in check(target, plan)]
-    except (ClientError, BotoCoreError, CliError) as error:
-        what = f"{name} could not be looked at: {explain(error)}"
-        return [Finding(Severity.UNKNOWN, name, what, "allow it, or run doctor as somebody else")]
+        found.extend(Finding(bad, name, what, how) for bad, what, how in check(target, plan))
+    except Exception as error:  # noqa: BLE001  (one broken check never hides the others)
+        told, remedy = explain(error), "allow it, or run doctor as somebody else"
+        if told is None:
+            told = f"{type(error).__name__} in {_place(error)}"
+            remedy = "a defect of the command line: report it with this line"
+        what = f"{name} could not be looked at: {told}"
+        found.append(Finding(Severity.UNKNOWN, name, what, remedy))
+    return found
+
+
+def _place(error: Exception) -> str:
+    """Where it was raised."""
+    frame = extract_tb(error.__traceback__)[-1]
+    return f"{Path(frame.filename).name}, line {frame.lineno}"

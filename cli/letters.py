@@ -7,7 +7,7 @@ these queues, so that costs a second operator a wait, and nothing more.
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -36,6 +36,10 @@ batch of ten."""
 
 WAIT_SECONDS: Final = 1
 """With a wait SQS asks all its servers, so that an empty answer means an empty queue."""
+
+BELIEVED_SECONDS: Final = 10.0
+"""A number of hidden letters that stands so long is believed. SQS's lags behind what this command
+gave back or deleted, by a minute at worst."""
 
 NO_REASON: Final = "(none)"
 """Of a letter that SQS itself moved."""
@@ -235,6 +239,14 @@ def dead_letters(target: Target) -> dict[QueueName, DeadLetters]:
         QueueName.DOWNLOADS: (target.download_dlq_url, target.download_queue_url),
     }
     return {name: DeadLetters(target.sqs, name, *pair) for name, pair in urls.items()}
+
+
+def hidden_by_others(queues: Collection[DeadLetters]) -> int:
+    """How many letters could not be seen, once this command itself hides none."""
+    end = time.monotonic() + BELIEVED_SECONDS
+    while (hidden := sum(queue.depth().hidden for queue in queues)) and time.monotonic() < end:
+        time.sleep(min(1.0, BELIEVED_SECONDS))
+    return hidden
 
 
 def depth(sqs: "SQSClient", queue_url: str) -> Depth:

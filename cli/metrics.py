@@ -58,11 +58,15 @@ class Reading:
 
 
 class Metrics:
-    """Reads what was told in the last `window`, which is taken to begin with a whole period."""
+    """Reads what was told in the last `window`, which is taken to begin with a whole period.
 
-    def __init__(self, target: Target, window: timedelta) -> None:
+    With `but` it leaves out the last so much of it, and ends with a whole period, too.
+    """
+
+    def __init__(self, target: Target, window: timedelta, *, but: timedelta = timedelta()) -> None:
         self._target = target
         self._window = window
+        self._but = but
 
     def own(self) -> Counter[str]:
         """What the functions counted, by the metrics' names."""
@@ -99,14 +103,17 @@ class Metrics:
         period = next(seconds for longest, seconds in _PERIODS if self._window <= longest)
         now = datetime.now(UTC)
         # CloudWatch leaves out a period that has begun before the start.
-        begin = (now - self._window).timestamp() // period * period
+        begin = _whole(now - self._window, period)
+        end = _whole(now - self._but, period) if self._but else now + timedelta(minutes=1)
+        if begin >= end:
+            return dict.fromkeys(metrics, Reading(0.0, None))
         points: defaultdict[str, dict[datetime, float]] = defaultdict(dict)
         statuses: dict[str, str] = {}
         for some in batched(enumerate(metrics), MAX_QUERIES, strict=False):
             pages = self._target.cloudwatch.get_paginator("get_metric_data").paginate(
                 MetricDataQueries=[_query(number, metric, period) for number, metric in some],
-                StartTime=datetime.fromtimestamp(begin, UTC),
-                EndTime=now + timedelta(minutes=1),
+                StartTime=begin,
+                EndTime=end,
             )
             for page in pages:
                 for result in page["MetricDataResults"]:
@@ -145,6 +152,11 @@ def queue_age(queue_url: str) -> Metric:
     """Seconds that a queue's oldest message has waited."""
     name = queue_url.rpartition("/")[2]
     return Metric("AWS/SQS", "ApproximateAgeOfOldestMessage", (("QueueName", name),), "Maximum")
+
+
+def _whole(moment: datetime, period: int) -> datetime:
+    """When the period began that the moment is in."""
+    return datetime.fromtimestamp(moment.timestamp() // period * period, UTC)
 
 
 def _query(number: int, metric: Metric, period: int) -> "MetricDataQueryTypeDef":

@@ -1,15 +1,19 @@
-"""Tables for people, JSON lines for programs; what is said beside them goes to standard error."""
+"""Tables for people, JSON lines for programs; what is said beside them goes to standard error.
 
-import json
+Much of it was written by others: a terminal must not obey a file's name. For people, control
+characters are replaced by what they are; in JSON they are escaped.
+"""
+
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, override
 
+import msgspec
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 LOG_WIDTH: Final = 200
 """Of a table in a pipe or a file, where a row is better long than folded."""
@@ -21,11 +25,37 @@ COLOURS: Final[Mapping[str, str]] = {
     "SUBMITTING": "yellow",
     "critical": "bold red",
     "warning": "yellow",
-    "info": "dim",
 }
 
+_LATER_CONTROLS: Final = range(0x7F, 0xA0)
+_SHOWN: Final[Mapping[int, str]] = {
+    code: " " if chr(code) in "\t\n\v\f\r" else f"\\x{code:02x}"
+    for code in (*range(0x20), *_LATER_CONTROLS)
+}
+_ESCAPED: Final[Mapping[int, str]] = {code: f"\\u{code:04x}" for code in _LATER_CONTROLS}
+"""JSON itself escapes those before the space only."""
 
-class _Result(Console):
+
+def plain(text: str) -> str:
+    """The text in one line, without anything that a terminal would obey."""
+    return text.translate(_SHOWN)
+
+
+class _Plain(Console):
+    def __init__(
+        self, *, stderr: bool = False, soft_wrap: bool = False, width: int | None = None
+    ) -> None:
+        super().__init__(
+            stderr=stderr, soft_wrap=soft_wrap, width=width, highlight=False, emoji=False
+        )
+
+    @override
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Every text that is printed comes by here."""
+        return super().render_str(plain(text), **options)
+
+
+class _Result(_Plain):
     @override
     def on_broken_pipe(self) -> None:
         """Leave it to the root of all commands; rich would end the program itself."""
@@ -35,12 +65,12 @@ class _Result(Console):
 def out() -> Console:
     """Where a command's result goes."""
     width = None if sys.stdout.isatty() else LOG_WIDTH
-    return _Result(highlight=False, soft_wrap=not sys.stdout.isatty(), width=width)
+    return _Result(soft_wrap=not sys.stdout.isatty(), width=width)
 
 
 def err() -> Console:
     """Where everything else goes."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return _Plain(stderr=True, soft_wrap=True)
 
 
 def tell(text: str, style: str | None = None) -> None:
@@ -48,9 +78,14 @@ def tell(text: str, style: str | None = None) -> None:
     err().print(text, style=style, markup=False)
 
 
+def say(text: str) -> None:
+    """One line of a result, out at once."""
+    out().print(text, markup=False, soft_wrap=True)
+
+
 def json_line(value: Mapping[str, Any]) -> None:
     """One line of a program's result, out at once."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.write(msgspec.json.encode(value).decode().translate(_ESCAPED) + "\n")
     sys.stdout.flush()
 
 
@@ -64,9 +99,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     return made
 
 
-def _cell(text: str) -> str:
-    colour = COLOURS.get(text)
-    return f"[{colour}]{text}[/]" if colour else escape(text)
+def _cell(text: str) -> Text:
+    return Text(plain(text), COLOURS.get(text, ""))
 
 
 def progress() -> Progress:

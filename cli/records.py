@@ -1,9 +1,11 @@
 """Jobs' records as operators see them."""
 
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import batched
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -15,14 +17,18 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 type Record = dict[str, Any]
-"""A job's record under the table's own names; times stay ISO 8601 text."""
+"""A job's record under the table's own names; times stay ISO 8601 text, and metadata JSON."""
 
 ENDS: Final = frozenset({JobStatus.ARCHIVED, JobStatus.FAILED})
 MAX_KEYS: Final = 100
 """Of one BatchGetItem."""
 
+LONGEST_PAUSE: Final = 5.0
+"""Seconds between two requests for what DynamoDB left out."""
+
 SOON: Final = timedelta(seconds=30)
-"""By then a job whose id is right has its record, unless the request queue is full."""
+"""By then a job whose id is right has its record, and one that was sent again has begun anew,
+unless the request queue is full."""
 
 _HIDDEN: Final = frozenset({"url", "uuid", "leaseOwner"})
 """Whoever has the 202's URL can fetch the PDF."""
@@ -31,26 +37,40 @@ _HIDDEN: Final = frozenset({"url", "uuid", "leaseOwner"})
 class Records:
     """Reads the jobs table."""
 
-    def __init__(self, client: "DynamoDBClient", table: str) -> None:
+    def __init__(
+        self,
+        client: "DynamoDBClient",
+        table: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._client = client
         self._table = table
+        self._clock = clock
+        self._sleep = sleep
 
     def get(self, job_ids: Sequence[str]) -> dict[str, Record]:
         """The records that there are, by job id, read consistently."""
         found: dict[str, Record] = {}
-        for part in batched(job_ids, MAX_KEYS, strict=False):
+        # DynamoDB refuses a key that stands twice.
+        for part in batched(dict.fromkeys(job_ids), MAX_KEYS, strict=False):
             wanted: Any = {
                 self._table: {
                     "Keys": [{"jobId": {"S": job_id}} for job_id in part],
                     "ConsistentRead": True,
                 }
             }
+            pause = 0.1
             while wanted:
                 answer = self._client.batch_get_item(RequestItems=wanted)
                 for item in answer["Responses"].get(self._table, []):
                     record = _record(item)
                     found[record["jobId"]] = record
                 wanted = answer.get("UnprocessedKeys")
+                if wanted:
+                    self._sleep(random.uniform(pause / 2, pause))  # noqa: S311  (jitter)
+                    pause = min(2 * pause, LONGEST_PAUSE)
         return found
 
     def in_state(
@@ -79,12 +99,16 @@ class Records:
                 yield _record(item)
 
     def detailed(self, listed: Iterator[Record]) -> Iterator[Record]:
-        """The whole records of what an index listed, in its order."""
+        """The whole records of what an index listed, in its order, each once.
+
+        A job that moves between two queries stands in both.
+        """
+        seen: set[str] = set()
         for part in batched(listed, MAX_KEYS, strict=False):
-            whole = self.get([record["jobId"] for record in part])
-            for record in part:
-                if record["jobId"] in whole:
-                    yield whole[record["jobId"]]
+            fresh = dict.fromkeys(record["jobId"] for record in part if record["jobId"] not in seen)
+            seen.update(fresh)
+            whole = self.get(list(fresh))
+            yield from (whole[job_id] for job_id in fresh if job_id in whole)
 
     def follow(
         self,
@@ -93,29 +117,35 @@ class Records:
         interval: float,
         timeout: timedelta | None,
         miss: Callable[[Sequence[str]], None],
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> Iterator[dict[str, Record]]:
         """All known records, again and again, until all jobs have ended or time is up.
 
+        A job that was sent again stays `FAILED` until it is begun anew. So one that had failed
+        before the first look has ended only when it fails once more, or after `SOON`.
+
         `miss` is told once of the jobs that have no record after `SOON`.
         """
-        begun = clock()
+        soon = self._clock() + SOON.total_seconds()
+        end = inf if timeout is None else self._clock() + timeout.total_seconds()
+        known = self.get(job_ids)
+        failed_before = _failures(known)
         missed = False
-        known: dict[str, Record] = {}
         while True:
-            open_ones = [job_id for job_id in job_ids if not ended(known.get(job_id))]
-            known |= self.get(open_ones)
             yield known
-            if all(ended(known.get(job_id)) for job_id in job_ids):
+            early = self._clock() < soon
+            unchanged = failed_before.items() & _failures(known).items() if early else ()
+            waiting = {job_id for job_id, _ in unchanged}
+            open_ones = [
+                job_id for job_id in job_ids if job_id in waiting or not ended(known.get(job_id))
+            ]
+            if not open_ones or self._clock() + interval > end:
                 return
-            if timeout is not None and clock() + interval > begun + timeout.total_seconds():
-                return
-            if not missed and clock() >= begun + SOON.total_seconds():
+            if not missed and not early:
                 missed = True
                 if missing := [job_id for job_id in job_ids if job_id not in known]:
                     miss(missing)
-            sleep(interval)
+            self._sleep(interval)
+            known |= self.get(open_ones)
 
 
 def ended(record: Record | None) -> bool:
@@ -136,6 +166,15 @@ def reason(record: Record) -> str:
     return "; ".join(told)
 
 
+def _failures(known: Mapping[str, Record]) -> dict[str, str]:
+    """When the jobs failed that have failed."""
+    return {
+        job_id: record.get("failedAt", "")
+        for job_id, record in known.items()
+        if record["status"] == JobStatus.FAILED
+    }
+
+
 def _record(item: Mapping[str, Mapping[str, Any]]) -> Record:
     record: Record = {}
     for name, value in item.items():
@@ -144,8 +183,16 @@ def _record(item: Mapping[str, Mapping[str, Any]]) -> Record:
         [(kind, plain)] = value.items()
         record[name] = int(plain) if kind == "N" else plain
     if "metadata" in record:
-        record["metadata"] = msgspec.json.decode(record["metadata"])
+        record["metadata"] = _in_one_line(record["metadata"])
     return record
+
+
+def _in_one_line(text: str) -> msgspec.Raw | str:
+    """JSON as it was written, for it may hold numbers that Python cannot; other text stays text."""
+    try:
+        return msgspec.Raw(msgspec.json.format(text, indent=-1))
+    except msgspec.MsgspecError:
+        return text
 
 
 def _text(time_: datetime) -> str:

@@ -22,7 +22,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from cli import sending
-from cli.letters import LOOK_SECONDS, DeadLetters, Letter, QueueName, Selection
+from cli.letters import LOOK_SECONDS, NO_REASON, DeadLetters, Letter, QueueName, Selection
 from cli.records import Record, Records
 from reportflow.errors import Permanent
 from reportflow.jobs import JobStatus, Step
@@ -51,12 +51,16 @@ _MAY_BE_MADE: Final = (
     "with --job"
 )
 _SAME: Final = "together with another letter that asks for the same"
+_UNDELETED: Final = (
+    "sent, and SQS did not delete it: run it again. What is sent twice makes no second PDF"
+)
 
 
 class Fate(StrEnum):
     """What became of a letter that was meant."""
 
     REDRIVEN = "redriven"
+    UNDELETED = "undeleted"
     HELD = "held"
     REFUSED = "refused"
 
@@ -200,7 +204,7 @@ class Redrive:
 
     def _send(self, works: Sequence[_Work]) -> Mapping[str, str]:
         """Send one message for each; returns why SQS refused which."""
-        outgoing = [self._outgoing(work.name, work.letters[0]) for work in works]
+        outgoing = [self._outgoing(work) for work in works]
         return {
             sent.key: sent.refused
             for sent in sending.send(self._sqs, self._queue.source_url, outgoing)
@@ -218,20 +222,22 @@ class Redrive:
                 if work.name in refused:
                     yield Handled(letter, Fate.REFUSED, refused[work.name])
                 elif letter in left:
-                    yield Handled(letter, Fate.REDRIVEN, "sent, and not deleted here")
+                    yield Handled(letter, Fate.UNDELETED, _UNDELETED)
                 else:
                     yield Handled(letter, Fate.REDRIVEN, _SAME if number else "")
 
-    def _outgoing(self, key: str, letter: Letter) -> sending.Outgoing:
+    def _outgoing(self, work: _Work) -> sending.Outgoing:
         """The letter as it is, under a key of ours.
 
-        One that SQS itself moved may name no job. Its job has the message's id, which the new
-        message will not have.
+        One that SQS itself moved has no reason, by which the functions know a redriven message.
+        So another one of the same goes in its place. It may name no job, too. Its job has the
+        message's id, which the new message will not have.
         """
+        letter = next((each for each in work.letters if each.reason != NO_REASON), work.letters[0])
         attributes = dict(letter.attributes)
         if self._queue.name is QueueName.REQUESTS and not letter.names_its_job:
             attributes["jobId"] = {"DataType": "String", "StringValue": letter.message_id}
-        return sending.Outgoing(key, letter.body, attributes)
+        return sending.Outgoing(work.name, letter.body, attributes)
 
 
 def _asks_for(letter: Letter) -> str:

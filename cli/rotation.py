@@ -199,7 +199,7 @@ def settled_url(target: Target, sleep: Callable[[float], None] = time.sleep) -> 
 
 def ask(target: Target, stored: StoredSecret) -> int | None:
     """What the webhook answers to an event as a sender with this secret would send it."""
-    return probe(target.webhook_base_url, stored.token, stored.signing_secrets)
+    return probe(target, stored.token, stored.signing_secrets)
 
 
 def remedy(stored: StoredSecret, status: int | None) -> str:
@@ -208,6 +208,11 @@ def remedy(stored: StoredSecret, status: int | None) -> str:
         return (
             "with webhook_signature=required it needs a signing secret and there is none: "
             "python -m cli set-signing-secret"
+        )
+    if status is None:
+        return (
+            "is there a proxy on the way? Name it in HTTPS_PROXY, and its certificates in "
+            "AWS_CA_BUNDLE; else look in the API's access log, and deploy again"
         )
     return "look in the webhook's log and the API's access log; deploy again"
 
@@ -230,14 +235,29 @@ def _replace(target: Target, stored: StoredSecret, changes: Mapping[str, object]
             RemoveFromVersionId=stored.version_id,
         )
     except ClientError as error:
-        if error.response.get("Error", {}).get("Code") != "InvalidParameterException":
+        if not _label_was_elsewhere(error):
             raise
-        raise CliError(
-            "Somebody else changed the secret at the same time, and nothing was done here: run it "
-            "again.",
-            ExitCode.FINDINGS,
-        ) from None
+        # botocore asks again where an answer was lost. Then the label has moved already.
+        if read(client, target.secret_id).version_id != version_id:
+            raise CliError(
+                "Somebody else changed the secret at the same time, and nothing was done here: run "
+                "it again.",
+                ExitCode.FINDINGS,
+            ) from None
     finally:
-        client.update_secret_version_stage(
+        _put_pending_away(target, version_id)
+
+
+def _put_pending_away(target: Target, version_id: str) -> None:
+    """Take the label away, unless another change has done so by taking it."""
+    try:
+        target.secretsmanager.update_secret_version_stage(
             SecretId=target.secret_id, VersionStage=_PENDING, RemoveFromVersionId=version_id
         )
+    except ClientError as error:
+        if not _label_was_elsewhere(error):
+            raise
+
+
+def _label_was_elsewhere(error: ClientError) -> bool:
+    return error.response.get("Error", {}).get("Code") == "InvalidParameterException"

@@ -175,8 +175,9 @@ def _on_aws(choice: Choice) -> Target:
     for stack in stacks.values():
         outputs |= _outputs(cloudformation, stack)
     try:
+        account = outputs["RequestQueueUrl"].split("/")[-2]
         return Target(
-            name=f"{choice.prefix} in {cloudformation.meta.region_name}",
+            name=f"{choice.prefix} in {cloudformation.meta.region_name}, account {account}",
             is_local=False,
             request_queue_url=outputs["RequestQueueUrl"],
             request_dlq_url=outputs["RequestDeadLetterQueueUrl"],

@@ -46,8 +46,7 @@ def doctor(
     elif found:
         console = output.out()
         for finding in found:
-            colour = output.COLOURS.get(finding.severity, "")
-            console.print(f"[{colour}]{finding.severity}[/] ", end="")
+            console.print(finding.severity, style=output.COLOURS.get(finding.severity), end=" ")
             console.print(finding.what, markup=False)
             console.print(f"  → {finding.remedy}", markup=False)
     severities = {finding.severity for finding in found}

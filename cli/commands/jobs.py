@@ -9,7 +9,7 @@ import typer
 from cli.commands.options import JobIds, Json, OlderThan, duration, job_ids_of, target_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.table import Table
 
@@ -49,7 +49,8 @@ def watch(
 ) -> None:
     """Follow jobs until each has ended; on a terminal live, else a line for each change.
 
-    Of a job without a record it says so once, after half a minute.
+    Of a job without a record it says so once, after half a minute. One that had failed before is
+    given as long, and says so: sent again, it stays FAILED until its message is taken.
 
     Status 1: one of them failed, or had not ended in time.
     """
@@ -61,7 +62,7 @@ def watch(
     target = target_of(context)
     table = records.Records(target.dynamodb, target.jobs_table)
     known: dict[str, Record] = {}
-    seen: dict[str, str] = {}
+    seen: dict[str, str] | None = None
     console = output.out()
     live = (
         Live(console=console, auto_refresh=False) if console.is_terminal and not as_json else None
@@ -71,6 +72,9 @@ def watch(
     try:
         interval = 0.5 if target.is_local else 2.0
         for known in table.follow(job_ids, interval=interval, timeout=timeout, miss=_tell_missing):
+            if seen is None:
+                seen = {}
+                _tell_failed_before(known)
             if live is not None:
                 live.update(_table(job_ids, known), refresh=True)
                 continue
@@ -81,7 +85,7 @@ def watch(
                 if as_json:
                     output.json_line(record)
                 else:
-                    typer.echo(f"{job_id} {record['status']} {records.reason(record)}".rstrip())
+                    output.say(f"{job_id} {record['status']} {records.reason(record)}".rstrip())
     finally:
         if live is not None:
             live.stop()
@@ -99,6 +103,18 @@ def _tell_missing(job_ids: "Sequence[str]") -> None:
 
     ask = "is the id right?" if len(job_ids) == 1 else "are the ids right?"
     tell(f"{_some(job_ids)}: no record yet; {ask} Look in `dlq list`.", style="yellow")
+
+
+def _tell_failed_before(known: "Mapping[str, Record]") -> None:
+    from cli.output import tell
+    from cli.records import SOON
+
+    if failed := [job_id for job_id, record in known.items() if record["status"] == "FAILED"]:
+        tell(
+            f"{_some(failed)}: FAILED before. Sent again, a job stays so until its message is "
+            f"taken: looking for {SOON.seconds} seconds whether that comes.",
+            style="yellow",
+        )
 
 
 def _some(job_ids: "Sequence[str]") -> str:
@@ -138,8 +154,8 @@ def list_jobs(
     listed = chain.from_iterable(
         table.in_state(
             one,
-            changed_before=now - older_than if older_than else None,
-            changed_after=now - newer_than if newer_than else None,
+            changed_before=None if older_than is None else now - older_than,
+            changed_after=None if newer_than is None else now - newer_than,
         )
         for one in states
     )
@@ -194,7 +210,7 @@ def fetch(
                     }
                 )
             else:
-                typer.echo(f"{got.path}")
+                output.say(f"{got.path}")
     if failed:
         raise typer.Exit(1)
 

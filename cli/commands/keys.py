@@ -17,7 +17,7 @@ def set_keys(context: typer.Context) -> None:
     """
     from cli import output, rotation
 
-    target = target_of(context)
+    target = target_of(context, changes=True)
     keys = _asked_for("appKey", "secretKey")
     if len(keys) != 2 or not all(key.isascii() and key.isprintable() for key in keys):
         raise typer.BadParameter("expected the appKey and the secretKey, one a line")
@@ -46,7 +46,7 @@ def set_signing_secret(
     from cli.failures import ExitCode
     from reportflow.signature import MIN_KEY_BYTES, signing_keys
 
-    target = target_of(context)
+    target = target_of(context, changes=True)
     if finish:
         confirm(
             "Does the relay sign with the new secret? What it signs with the old one will be "

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 _OF_AWS: Final = frozenset({"prefix", "profile", "region"})
 _OF_THIS_MACHINE: Final = frozenset({"state"})
+LONGEST: Final = timedelta(days=3650)
+"""Of a duration: nothing here is older."""
+
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -45,10 +48,13 @@ class Said:
 
 def duration(text: str) -> timedelta:
     """Read `90s`, `30m`, `1h` or `2d`."""
-    match = re.fullmatch(r"(\d{1,6})([smhd])", text)
+    match = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
     if match is None:
         raise typer.BadParameter(f"{text!r} is no duration such as 90s, 30m, 1h or 2d")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    span = timedelta(**{_UNITS[match[2]]: int(match[1])})
+    if span > LONGEST:
+        raise typer.BadParameter(f"{text!r} is too long: at most {LONGEST.days}d")
+    return span
 
 
 def _job_id(text: str) -> str:
@@ -84,8 +90,11 @@ def confirm(question: str, *, yes: bool) -> None:
         typer.confirm(question, abort=True, err=True)
 
 
-def target_of(context: typer.Context) -> "Target":
-    """The deployment that the user means; tells a person which, unless an option named it."""
+def target_of(context: typer.Context, *, changes: bool = False) -> "Target":
+    """The deployment that the user means; tells a person which, unless an option named it.
+
+    Whoever `changes` something on AWS is always told, for the account is never named.
+    """
     from cli.output import tell
     from cli.target import STATE_FILE, Choice
 
@@ -105,6 +114,7 @@ def target_of(context: typer.Context) -> "Target":
         state=said.state or STATE_FILE,
     )
     target = choice.find()
-    if not (said.means_local or "prefix" in said.options):
+    is_named = said.means_local or "prefix" in said.options
+    if not is_named or (changes and not target.is_local):
         tell(f"On {target.name}.", style="dim")
     return target

@@ -101,5 +101,5 @@ def _send(
             elif as_json:
                 output.json_line({"jobId": sent.key, "place": places[sent.key]})
             else:
-                typer.echo(sent.key)
+                output.say(sent.key)
     return failed

@@ -46,7 +46,7 @@ def rotate_webhook_secret(
     from cli import output, rotation
     from cli.failures import ExitCode
 
-    target = target_of(context)
+    target = target_of(context, changes=True)
     if finish:
         confirm(
             "Has ReportFlow the new URL? Events that come by the old one will be refused.", yes=yes

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from botocore.client import BaseClient
 from typer.testing import CliRunner, Result
 
 from cli.__main__ import app
@@ -33,6 +34,8 @@ QUEUES = ("request_queue_url", "request_dlq_url", "download_queue_url", "downloa
 
 
 type Send = Callable[..., str]
+type Answer = dict[str, Any]
+type Alter = Callable[[Callable[[str, Answer], None]], None]
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,22 @@ def send(still: Target) -> Send:
         )["MessageId"]
 
     return put
+
+
+@pytest.fixture
+def alter(monkeypatch: pytest.MonkeyPatch) -> Alter:
+    """Lets AWS answer otherwise: what it is given changes each operation's answer in place."""
+    ask = BaseClient._make_api_call  # type: ignore[attr-defined]
+
+    def begin(change: Callable[[str, Answer], None]) -> None:
+        def asked(client: BaseClient, operation: str, params: dict[str, Any]) -> Answer:
+            answer: Answer = ask(client, operation, params)
+            change(operation, answer)
+            return answer
+
+        monkeypatch.setattr(BaseClient, "_make_api_call", asked)
+
+    return begin
 
 
 def failed(target: Target, job_id: str, **fields: str) -> None:

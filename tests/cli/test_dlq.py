@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from cli import reasons
+from cli import letters, reasons
 from cli.letters import DeadLetters, depth
 from cli.target import Target
 from reportflow import errors
-from tests.cli.conftest import Cli, Send, failed
+from tests.cli.conftest import Alter, Answer, Cli, Send, failed
 from tests.pipeline.driver import body, new_id
 
 
@@ -44,8 +44,13 @@ def test_list_selects_and_shows_no_body(still_cli: Cli, send: Send) -> None:
 
 
 def test_what_another_command_hides_is_told(
-    still: Target, still_cli: Cli, requests: DeadLetters, send: Send
+    still: Target,
+    still_cli: Cli,
+    requests: DeadLetters,
+    send: Send,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(letters, "BELIEVED_SECONDS", 0)
     send("a")
     with requests.look() as batches:
         assert next(batches)
@@ -56,6 +61,79 @@ def test_what_another_command_hides_is_told(
         assert any("hidden" in finding["what"] for finding in still_cli.json("doctor"))
 
     assert len(still_cli.json("dlq", "list")) == 1
+
+
+def test_what_sqs_counts_as_hidden_for_a_while_is_not_believed(
+    still_cli: Cli, send: Send, alter: Alter
+) -> None:
+    """Its number lags behind what the command itself deleted."""
+    send("a")
+    late = 0
+
+    def lag(operation: str, answer: Answer) -> None:
+        nonlocal late
+        if operation == "DeleteMessageBatch":
+            late = 3
+        elif operation == "GetQueueAttributes" and late:
+            late -= 1
+            answer["Attributes"]["ApproximateNumberOfMessagesNotVisible"] = "1"
+
+    alter(lag)
+    result = still_cli("dlq", "redrive", "--all")
+
+    assert late == 0
+    assert result.exit_code == 0, result.output
+    assert "hidden" not in result.output
+
+
+def test_an_age_of_nothing_narrows_down_like_any_other(
+    still_cli: Cli, send: Send, tmp_path: Path
+) -> None:
+    """Beside a reason it must not mean all of them, and alone it is a word about which."""
+    send("a")
+    kept = str(tmp_path / "dropped.jsonl")
+
+    for selection in (["--reason", "HTTP_500"], []):
+        result = still_cli(
+            "dlq", "drop", *selection, "--newer-than", "0s", "--yes", "--save-to", kept
+        )
+        assert result.exit_code == 0, result.output
+        assert "There are no such dead letters." in result.stderr
+    assert still_cli("dlq", "redrive", "--all", "--older-than", "0s").exit_code == 2
+    assert len(still_cli.json("dlq", "list", "--older-than", "0s")) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("dlq", "list", "--older-than", "999999d"),
+        ("dlq", "redrive", "--newer-than", "999999d"),
+        ("list", "--older-than", "999999d"),
+        ("doctor", "--window", "999999d"),
+        ("doctor", "--unfinished", "3651d"),
+    ],
+)
+def test_a_time_before_all_time_is_refused(cli: Cli, arguments: tuple[str, ...]) -> None:
+    result = cli(*arguments)
+
+    assert result.exit_code == 2
+    assert "too long" in " ".join(result.stderr.split())
+
+
+HOSTILE = "[/x]'\x1b[2J; rm"
+
+
+def test_a_hostile_reason_is_told_and_quoted_and_not_obeyed(
+    still: Target, still_cli: Cli, send: Send
+) -> None:
+    send("a", "[/x]; rm -r $HOME")
+
+    explained = still_cli("dlq", "explain").stdout
+    [finding] = [one for one in still_cli.json("doctor") if "; rm" in one["what"]]
+
+    assert explained.startswith("[/x]; rm -r $HOME (1): ")
+    assert "python -m cli dlq drop --reason '[/x]; rm -r $HOME'" in explained
+    assert "(python -m cli dlq explain '[/x]; rm -r $HOME')" in finding["remedy"]
 
 
 def test_letters_of_archived_jobs_are_shown_as_such(

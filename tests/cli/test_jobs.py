@@ -60,6 +60,27 @@ def test_status_tells_the_reason_and_nothing_that_opens_the_pdf(
     assert not {"url", "uuid"} & record.keys()
 
 
+@pytest.mark.parametrize(
+    "metadata", ['{"x":1e400}', f'{{"x":{"9" * 5000}}}', f'{{"x":{"[" * 5000}{"]" * 5000}}}']
+)
+def test_metadata_that_python_cannot_hold_is_passed_on_as_it_is(
+    cli: Cli, target: Target, job_id: str, metadata: str
+) -> None:
+    spaced = metadata.replace(":", " :\n")
+    put(target, job_id, "FAILED", timedelta(), metadata=spaced)
+
+    [line] = cli("status", job_id, "--json").stdout.splitlines()
+
+    assert f'"metadata":{metadata}' in line
+    assert cli("status", job_id).exit_code == 0
+
+
+def test_metadata_that_is_no_json_is_text(cli: Cli, target: Target, job_id: str) -> None:
+    put(target, job_id, "FAILED", timedelta(), metadata="{tenant")
+
+    assert cli.json("status", job_id)[0]["metadata"] == "{tenant"
+
+
 def test_status_of_an_unknown_job_is_one(cli: Cli, job_id: str) -> None:
     assert cli("status", job_id).exit_code == 1
     assert cli.json("status", job_id) == [{"jobId": job_id, "status": None}]
@@ -102,13 +123,12 @@ def test_watch_tells_once_of_a_job_without_a_record(target: Target, job_id: str)
         nonlocal now
         now += seconds
 
-    rounds = Records(target.dynamodb, target.jobs_table).follow(
+    table = Records(target.dynamodb, target.jobs_table, clock=lambda: now, sleep=sleep)
+    rounds = table.follow(
         [there, job_id],
         interval=2,
         timeout=timedelta(minutes=2),
         miss=lambda missing: told.append((now, list(missing))),
-        clock=lambda: now,
-        sleep=sleep,
     )
 
     assert sum(1 for _ in rounds) == 61
@@ -125,6 +145,102 @@ def test_what_is_told_of_such_a_job_says_where_to_look(
     assert f"{job_id}: no record yet; is the id right? Look in `dlq list`." in result.stderr
 
 
+def looks(target: Target, job_id: str, changes: dict[float, dict[str, str]]) -> list[str]:
+    """The job's state at each look, a second apart, while it changes at these seconds."""
+    now = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        if now in changes:
+            put(target, job_id, age=timedelta(), **changes[now])
+
+    table = Records(target.dynamodb, target.jobs_table, clock=lambda: now, sleep=sleep)
+    end = timedelta(minutes=2)
+    rounds = table.follow([job_id], interval=1, timeout=end, miss=lambda _: None)
+    return [known[job_id]["status"] for known in rounds]
+
+
+@pytest.mark.parametrize(
+    "end", [{"status": "ARCHIVED"}, {"status": "FAILED", "failedAt": "2026-01-02T00:00:00.000Z"}]
+)
+def test_watch_waits_for_a_job_that_was_just_sent_again(
+    target: Target, job_id: str, end: dict[str, str]
+) -> None:
+    """It stays FAILED until its message is taken, whatever else changes on its record."""
+    before = {"status": "FAILED", "failedAt": "2026-01-01T00:00:00.000Z"}
+    put(target, job_id, age=timedelta(days=1), **before)
+
+    states = looks(target, job_id, {1.0: before, 3.0: {"status": "SUBMITTING"}, 5.0: end})
+
+    assert states == [*["FAILED"] * 3, *["SUBMITTING"] * 2, end["status"]]
+
+
+def test_watch_gives_such_a_job_no_longer_than_one_without_a_record(
+    target: Target, job_id: str
+) -> None:
+    put(target, job_id, "FAILED", timedelta(days=1), failedAt="2026-01-01T00:00:00.000Z")
+
+    assert len(looks(target, job_id, {})) == SOON.seconds + 1
+
+
+def test_what_is_told_of_a_job_that_failed_before_says_what_is_waited_for(
+    cli: Cli, target: Target, job_id: str
+) -> None:
+    put(target, job_id, "FAILED", timedelta(days=1))
+
+    result = cli("watch", job_id, "--timeout", "1s")
+
+    assert result.exit_code == 1
+    assert f"{job_id}: FAILED before. Sent again," in result.stderr
+    assert "0 archived, 1 failed." in result.stderr
+
+
+def test_list_shows_a_job_once_that_moves_while_it_is_listed(
+    target: Target, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each state is a query of its own, whose results are looked up in parts."""
+    monkeypatch.setattr(records, "MAX_KEYS", 2)
+    put(target, job_id, "SUBMITTED", timedelta())
+    other = new_id("other")
+    put(target, other, "SUBMITTED", timedelta())
+    twice: list[records.Record] = [{"jobId": one} for one in (job_id, job_id, other, job_id)]
+
+    table = Records(target.dynamodb, target.jobs_table)
+
+    assert [record["jobId"] for record in table.detailed(iter(twice))] == [job_id, other]
+    assert table.get([job_id, job_id]).keys() == {job_id}
+
+
+def test_what_dynamodb_leaves_out_is_asked_for_again_and_not_at_once(
+    target: Target, job_id: str
+) -> None:
+    put(target, job_id, "SUBMITTED", timedelta())
+    left = 4
+    pauses: list[float] = []
+    name = target.jobs_table
+
+    def leave_out(parsed: dict[str, Any], **_: object) -> None:
+        nonlocal left
+        if left:
+            left -= 1
+            keys = [{"jobId": item["jobId"]} for item in parsed["Responses"].pop(name)]
+            parsed["UnprocessedKeys"] = {name: {"Keys": keys, "ConsistentRead": True}}
+
+    events = target.dynamodb.meta.events
+    event = "after-call.dynamodb.BatchGetItem"
+    events.register(event, leave_out)
+    try:
+        found = Records(target.dynamodb, name, sleep=pauses.append).get([job_id])
+    finally:
+        events.unregister(event, leave_out)
+
+    assert found.keys() == {job_id}
+    assert len(pauses) == 4
+    assert sorted(pauses) == pauses
+    assert 0 < min(pauses) < max(pauses) <= records.LONGEST_PAUSE
+
+
 def test_list_is_by_state_and_age(cli: Cli, target: Target) -> None:
     old, older, young, other = (new_id(name) for name in ("old", "older", "young", "other"))
     put(target, old, "SUBMITTING", timedelta(hours=2))
@@ -136,6 +252,7 @@ def test_list_is_by_state_and_age(cli: Cli, target: Target) -> None:
         return [record["jobId"] for record in cli.json("list", *options)]
 
     assert listed("--state", "SUBMITTING", "--older-than", "1h") == [older, old]
+    assert listed("--newer-than", "0s") == []
     assert listed("--state", "submitting", "--older-than", "1h", "--newer-than", "1d") == [old]
     both = listed("--older-than", "1h", "--state", "SUBMITTED", "--state", "SUBMITTING")
     assert set(both) == {old, older, other}

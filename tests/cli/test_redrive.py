@@ -10,7 +10,7 @@ from cli.letters import DeadLetters, Selection, depth
 from cli.records import Records
 from cli.redrive import Fate, Handled, Pace, Redrive
 from cli.target import Target
-from tests.cli.conftest import Cli, Send, failed
+from tests.cli.conftest import Alter, Answer, Cli, Send, failed
 from tests.pipeline.driver import Driver, body, new_id, until
 
 
@@ -127,6 +127,38 @@ def test_letters_that_ask_for_the_same_go_as_one_message(
     assert fates == [Fate.REDRIVEN, Fate.REDRIVEN]
     assert len(received(still, still.request_queue_url)) == 1
     assert depth(still.sqs, requests.url).total == 0
+
+
+@pytest.mark.parametrize("reasons", [(None, "HTTP_502"), ("HTTP_502", None)])
+def test_of_such_letters_one_goes_that_has_a_reason(
+    still: Target, requests: DeadLetters, send: Send, reasons: tuple[str | None, ...]
+) -> None:
+    """By it the functions know a redriven message. A letter that SQS itself moved has none."""
+    for code in reasons:
+        send("twice", code)
+
+    redrive(still, requests)
+
+    [message] = received(still, still.request_queue_url)
+    assert message["MessageAttributes"]["errorCode"]["StringValue"] == "HTTP_502"
+
+
+def test_a_letter_that_was_sent_and_not_deleted_is_counted(
+    still_cli: Cli, send: Send, alter: Alter
+) -> None:
+    send("a")
+
+    def refuse(operation: str, answer: Answer) -> None:
+        if operation == "DeleteMessageBatch":
+            ids = [one["Id"] for one in answer.pop("Successful")]
+            answer["Failed"] = [{"Id": one, "Code": "Odd", "SenderFault": False} for one in ids]
+
+    alter(refuse)
+    result = still_cli("dlq", "redrive", "--all", "--json")
+
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["fate"] == "undeleted"
+    assert "0 redriven, 0 held back, 0 refused by SQS, 1 sent and not deleted." in result.stderr
 
 
 def test_of_two_documents_of_a_job_one_goes(

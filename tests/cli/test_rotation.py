@@ -5,8 +5,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Self, cast
 from uuid import uuid4
 
 import pytest
@@ -14,9 +15,11 @@ import urllib3
 
 from cli import rotation
 from cli.failures import CliError
-from cli.target import Target
+from cli.target import Clients, Target
+from local.backend import Backend
 from reportflow.secret import REREAD_SECONDS
 from tests.cli.conftest import Cli
+from tests.pipeline.aws_proxy import AwsProxy, Failure, Operation
 from tests.pipeline.driver import INVOICE, until
 from tests.unit.peer import answer, listening
 
@@ -69,7 +72,10 @@ def own_secret(target: Target) -> Iterator[Target]:
 
 def stored(target: Target) -> dict[str, Any]:
     """What a function would read."""
-    answer = target.secretsmanager.get_secret_value(SecretId=target.secret_id)
+    # By its stage: without one, moto may answer with another version.
+    answer = target.secretsmanager.get_secret_value(
+        SecretId=target.secret_id, VersionStage="AWSCURRENT"
+    )
     value: dict[str, Any] = json.loads(answer["SecretString"])
     return value
 
@@ -173,6 +179,53 @@ def test_what_somebody_else_writes_meanwhile_is_not_lost(own_secret: Target) -> 
     assert stored(own_secret) == theirs
     rotation.rotate(own_secret)
     assert stored(own_secret)["appKey"] == theirs["appKey"]
+
+
+def test_a_change_whose_answer_was_lost_is_no_failure(own_secret: Target, backend: Backend) -> None:
+    """botocore asks again, and finds the label moved. Who then forces it cuts off ReportFlow."""
+    before = stored(own_secret)
+    asked: list[Operation] = []
+
+    def lose(operation: Operation) -> Failure | None:
+        if operation.name != "UpdateSecretVersionStage":
+            return None
+        asked.append(operation)
+        lost = Failure(500, "InternalServiceError", forwarded=True)
+        return lost if len(asked) == 1 else None
+
+    with (
+        AwsProxy(backend.endpoint_url) as proxy,
+        closing(Backend(backend.kind, proxy.url)) as clients,
+    ):
+        proxy.mischief = lose
+        rotation.rotate(replace(own_secret, clients=cast("Clients", clients)))
+
+    assert len(asked) == 3, "once in vain, once more, and AWSPENDING"
+    assert stored(own_secret)["previousWebhookToken"] == before["webhookToken"]
+
+
+def test_a_label_that_another_change_took_is_no_failure(own_secret: Target) -> None:
+    """Another change begins between the two steps of this one, and takes AWSPENDING."""
+    client = own_secret.secretsmanager
+    before = stored(own_secret)
+    done = threading.Event()
+
+    def begin(**_: object) -> None:
+        if not done.is_set():
+            done.set()
+            client.put_secret_value(
+                SecretId=own_secret.secret_id, SecretString="{}", VersionStages=["AWSPENDING"]
+            )
+
+    event = "after-call.secrets-manager.UpdateSecretVersionStage"
+    client.meta.events.register(event, begin)
+    try:
+        rotation.rotate(own_secret)
+    finally:
+        client.meta.events.unregister(event, begin)
+
+    assert done.is_set()
+    assert stored(own_secret)["previousWebhookToken"] == before["webhookToken"]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"appKey": "k-1-2-3"}', '{"webhookToken": 1}'])

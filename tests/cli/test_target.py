@@ -268,6 +268,32 @@ def test_the_target_is_told_unless_an_option_named_it(
         assert "On " not in cli(*listing).stderr
 
 
+def test_whoever_changes_something_on_aws_is_told_in_which_account(on_aws: Cli) -> None:
+    told = "in ap-northeast-1, account 123456789012."
+    nothing = ("--job", "nobodys")
+
+    for arguments in (
+        ("dlq", "redrive", *nothing),
+        ("dlq", "drop", "--yes", *nothing),
+        ("set-keys",),
+        ("rotate-webhook-secret", "--finish", "--yes"),
+    ):
+        assert on_aws(*arguments, stdin="").stderr.count(told) == 1, arguments
+    assert told not in on_aws("list", "--limit", "1").stderr
+
+
+@pytest.mark.parametrize("option", ["--prefix", "--profile", "--region"])
+def test_an_option_whose_variable_was_not_set_means_no_default(
+    stacks: None, aws_environment: dict[str, str | None], option: str
+) -> None:
+    exported = {**aws_environment, "REPORTFLOW_PREFIX": PREFIX}
+
+    result = Cli([option, ""], exported)("list")
+
+    assert result.exit_code == 2
+    assert f"{option} is empty" in " ".join(result.stderr.split())
+
+
 def test_the_system_on_this_machine_is_meant_where_its_state_file_is(
     state_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

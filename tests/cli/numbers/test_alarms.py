@@ -1,6 +1,7 @@
 """Red alarms are told, and who does not hear of them."""
 
 import re
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -65,20 +66,26 @@ def test_a_deployment_without_alarms_is_told(either: Target) -> None:
     assert "nobody is told" in finding.what
 
 
-def test_alarms_that_go_to_nobody_on_purpose_are_not_told(either: Target, topic: str) -> None:
-    make_alarm(either, "SubmitterSlow", topic, "OK")
-
-    assert not found(alarms, either)
-
-
-def test_an_address_that_was_never_confirmed_is_told(
-    either: Target, topic: str, monkeypatch: pytest.MonkeyPatch
+def test_alarms_without_a_subscriber_are_told_with_the_command_that_adds_one(
+    either: Target, topic: str
 ) -> None:
+    make_alarm(either, "SubmitterSlow", topic, "OK")
+    assert not found(alarms, either), "on this machine nobody is sent a mail"
+
+    [finding] = found(alarms, replace(either, is_local=False))
+
+    assert finding.severity is Severity.WARNING
+    assert "no address is subscribed" in finding.what
+    assert f"aws sns subscribe --topic-arn {topic} --protocol email" in finding.remedy
+
+
+def test_an_address_that_was_never_confirmed_is_told(either: Target, topic: str) -> None:
     """The emulated AWS confirms addresses itself; this is what AWS says of one that waits."""
+    on_aws = replace(either, is_local=False)
     make_alarm(either, "SubmitterSlow", topic, "OK")
     sns: Any = either.clients.client("sns")
     sns.subscribe(TopicArn=topic, Protocol="email", Endpoint="night@example.com")
-    assert not found(alarms, either)
+    assert not found(alarms, on_aws)
 
     def pending(parsed: dict[str, Any], **_: object) -> None:
         for each in parsed["Subscriptions"]:
@@ -87,10 +94,11 @@ def test_an_address_that_was_never_confirmed_is_told(
     event = "after-call.sns.ListSubscriptionsByTopic"
     sns.meta.events.register(event, pending)
     try:
-        [finding] = found(alarms, either)
+        [finding] = found(alarms, on_aws)
     finally:
         sns.meta.events.unregister(event, pending)
     assert "never confirmed" in finding.what
+    assert f"aws sns subscribe --topic-arn {topic}" in finding.remedy
 
 
 def test_the_alarms_that_somebody_waits_for_are_there() -> None:

@@ -6,9 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from typing import Any, ClassVar, override
 
 import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
 
 from cli import checks
 from cli.findings import Plan
@@ -57,6 +60,46 @@ def test_what_is_usual_is_not(target: Target, counts: dict[str, int]) -> None:
     tell_all(target, counts)
 
     assert not found(checks.counters, target)
+
+
+def test_the_webhook_of_a_job_that_was_just_submitted_is_not_missed(target: Target) -> None:
+    tell(target, "Submitted", 1)
+    assert not found(checks.counters, target)
+
+    tell(target, "LostWebhooks", 1, service="downloader")
+    assert ["no webhook came" in finding.what for finding in found(checks.counters, target)] == [
+        True
+    ], "the check has come already"
+
+
+@pytest.mark.parametrize(("delay", "is_missed"), [("60", True), ("900", False)])
+def test_a_webhook_is_missed_after_the_deployments_own_delay(
+    target: Target, *, delay: str, is_missed: bool
+) -> None:
+    tell(target, "Submitted", 1, ago=timedelta(minutes=4))
+
+    def configured(request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        environment = {"Variables": {"CHECK_DELAY_SECONDS": delay}}
+        raw: Any = BytesIO(json.dumps({"Environment": environment}).encode())
+        raw.stream = lambda: iter([raw.getvalue()])
+        return AWSResponse(request.url, 200, HTTPHeaders(), raw)
+
+    events = target.clients.client("lambda").meta.events
+    event = "before-send.lambda.GetFunctionConfiguration"
+    events.register(event, configured)
+    try:
+        told = found(checks.counters, replace(target, functions={"submitter": "its-name"}))
+    finally:
+        events.unregister(event, configured)
+
+    assert ["no webhook came" in finding.what for finding in told] == [True] * is_missed
+
+
+def test_what_scans_the_internet_all_day_is_no_more_than_in_an_hour(target: Target) -> None:
+    tell_all(target, {"WebhooksRefused": 20 * checks.FEW_REFUSALS})
+
+    assert found(checks.counters, target)
+    assert not found(checks.counters, target, Plan(timedelta(days=1), PLAN.unfinished))
 
 
 def test_a_message_that_is_tried_for_too_long_is_told(target: Target) -> None:

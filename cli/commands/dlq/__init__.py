@@ -1,0 +1,18 @@
+"""`dlq`: look at dead letters, understand them, send them back or drop them."""
+
+import typer
+
+from cli.commands.dlq import acting, looking
+
+app = typer.Typer(
+    no_args_is_help=True,
+    short_help="Dead letters: look at them, send them back, or drop them.",
+    help="Dead letters: messages that were given up, each with its reason. SQS shows a message "
+    "only by handing it out: while one command looks through a queue, another sees part of it, "
+    "and one that was killed leaves letters hidden for a minute.",
+)
+
+app.command("list")(looking.list_letters)
+app.command("explain")(looking.explain)
+app.command("redrive")(acting.redrive)
+app.command("drop")(acting.drop)

@@ -1,0 +1,118 @@
+"""`dlq list` and `dlq explain`: what there is, and what it means."""
+
+from collections import Counter
+from shlex import quote
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.commands.dlq.choosing import (
+    Jobs,
+    NewerThan,
+    Queue,
+    Reasons,
+    looked,
+    queues_of,
+    selection_of,
+    tell_hidden,
+)
+from cli.commands.options import Json, OlderThan, target_of
+
+if TYPE_CHECKING:
+    from cli.letters import Letter
+
+
+def list_letters(
+    context: typer.Context,
+    queue: Queue = None,
+    reason: Reasons = [],  # noqa: B006  (typer copies it)
+    job: Jobs = [],  # noqa: B006
+    older_than: OlderThan = None,
+    newer_than: NewerThan = None,
+    as_json: Json = False,
+) -> None:
+    """List dead letters, and leave them where they are. Status 1: there are some.
+
+    The status is the job's: one that is ARCHIVED has ended well since, by another message.
+    """
+    from cli import output
+
+    selection = selection_of(reason, job, older_than, newer_than)
+    target = target_of(context)
+    queues = queues_of(target, queue)
+    count = 0
+    rows = []
+    for name, letter, status in looked(target, queues, selection):
+        count += 1
+        if as_json:
+            output.json_line({"queue": name, "status": status, **letter.summary()})
+        else:
+            age = output.age(letter.sent_at)
+            rows.append((name, letter.job_id, status or "", letter.reason, age, letter.message))
+    tell_hidden(queues)
+    if rows:
+        columns = ("queue", "job", "status", "reason", "age", "message")
+        output.out().print(output.table(columns, rows))
+    if not as_json:
+        output.tell(f"{count} dead letters.")
+    if count:
+        raise typer.Exit(1)
+
+
+def explain(
+    context: typer.Context,
+    codes: Annotated[
+        list[str],
+        typer.Argument(metavar="CODE", help="Reasons; none: those of the letters there are."),
+    ] = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Tell what the reasons mean, what to do, and the command that does it.
+
+    Without a code it looks at the dead letters. Status 1: there are some.
+    """
+    from cli import output, reasons
+    from cli.letters import Selection
+
+    letters: dict[str, list[Letter]] = {reasons.code_of(code): [] for code in codes}
+    archived: Counter[str] = Counter()
+    if not codes:
+        target = target_of(context)
+        queues = queues_of(target, None)
+        for _, letter, status in looked(target, queues, Selection()):
+            letters.setdefault(letter.reason, []).append(letter)
+            archived[letter.reason] += status == "ARCHIVED"
+        tell_hidden(queues)
+    for code, those in letters.items():
+        _explain(code, those, archived[code], as_json=as_json)
+    if not letters:
+        output.tell("There are no dead letters.")
+    if any(letters.values()):
+        raise typer.Exit(1)
+
+
+def _explain(code: str, letters: "list[Letter]", archived: int, *, as_json: bool) -> None:
+    from cli import output, reasons
+    from cli.letters import NO_REASON
+
+    reason = reasons.explain(code)
+    oldest = min(letters, key=lambda letter: letter.sent_at, default=None)
+    if as_json:
+        about: dict[str, object] = {"letters": len(letters), "archived": archived}
+        said = {"errorCode": code, "meaning": reason.meaning, "remedy": reason.remedy}
+        output.json_line(said | (about | {"oldest": oldest.summary()} if oldest else {}))
+        return
+    number = f" ({len(letters)})" if letters else ""
+    output.out().print(code, style="bold", end="", markup=False)
+    output.say(f"{number}: {reason.meaning}.")
+    output.say(f"  What to do: {reason.remedy}.")
+    if oldest:
+        when = output.age(oldest.sent_at)
+        output.say(f"  The oldest, {when}: job {oldest.job_id}: {oldest.message}")
+    if archived:
+        output.say(f"  Archived since: the jobs of {archived}.")
+    if code == NO_REASON:
+        return
+    if reason.may_be_redriven:
+        output.say(f"  python -m cli dlq redrive --reason {quote(code)}")
+    output.say(f"  python -m cli dlq drop --reason {quote(code)}")
