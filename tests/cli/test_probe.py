@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from http.client import parse_headers
 from pathlib import Path
 from threading import Thread
 
@@ -136,8 +137,11 @@ def answering_over_tls(certificate: Path) -> Iterator[int]:
                     client, _ = server.accept()
                     with client, suppress(OSError):
                         secure = context.wrap_socket(client, server_side=True)
-                        with secure:
-                            secure.recv(65_536)
+                        with secure, secure.makefile("rb") as request:
+                            # All of it: whoever closes on unread bytes takes the answer back.
+                            request.readline()
+                            head = parse_headers(request)
+                            request.read(int(head["Content-Length"]))
                             secure.sendall(b"".join(answer(200)))
 
         accepting = Thread(target=accept)
