@@ -19,7 +19,8 @@ class BySystem(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     def _split_scope(self, nodeid: str) -> str:
         path, _, test = nodeid.partition("::")
         folder, _, name = path.removeprefix("tests/").partition("/")
-        if folder == "cli":
+        # Deployments of one clone install the same node modules.
+        if folder in {"cli", "deployment"}:
             return folder
         if folder == "pipeline" and name.startswith("test_faults_") and "storm" not in name:
             return "pipeline faults"

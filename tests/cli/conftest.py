@@ -13,6 +13,7 @@ import pytest
 from botocore.client import BaseClient
 from typer.testing import CliRunner, Result
 
+from cli import letters
 from cli.__main__ import app
 from cli.letters import DeadLetters, QueueName
 from cli.target import Choice, Target
@@ -54,6 +55,12 @@ class Cli:
         """The lines of `--json`, whatever the status."""
         result = self(*arguments, "--json", stdin=stdin)
         return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+@pytest.fixture(autouse=True)
+def _believing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """moto's counts are right at once."""
+    monkeypatch.setattr(letters, "BELIEVED_SECONDS", 0.2)
 
 
 @pytest.fixture(scope="session")

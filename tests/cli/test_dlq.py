@@ -64,9 +64,10 @@ def test_what_another_command_hides_is_told(
 
 
 def test_what_sqs_counts_as_hidden_for_a_while_is_not_believed(
-    still_cli: Cli, send: Send, alter: Alter
+    still_cli: Cli, send: Send, alter: Alter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its number lags behind what the command itself deleted."""
+    monkeypatch.setattr(letters, "BELIEVED_SECONDS", 10)
     send("a")
     late = 0
 

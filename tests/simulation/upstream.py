@@ -68,9 +68,9 @@ def sendings(
         if trouble and rng.random() < 0.02:
             other = _document(design, jobs + number)
             made.append(_sending(rng, at + rng.random() * 100, job_id, other))
-    if trouble and rng.random() < 0.15:
+    if trouble and rng.random() < 0.07:
         made.append(_sending(rng, 1.0, "job-poison", _document(Design.POISON, 2 * jobs)))
-    if trouble and rng.random() < 0.1:
+    if trouble and rng.random() < 0.05:
         document = _document(Design.POISON_PDF, 2 * jobs + 1)
         made.append(_sending(rng, 1.0, "job-poison-pdf", document))
     return made
