@@ -1,15 +1,16 @@
 """Jobs' records as operators see them."""
 
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import batched
+from itertools import batched, count
 from math import inf
+from random import SystemRandom
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from reportflow.backoff import full_jitter
 from reportflow.jobs import JobStatus
 from reportflow.jobs_table import BY_STATUS
 
@@ -61,16 +62,15 @@ class Records:
                     "ConsistentRead": True,
                 }
             }
-            pause = 0.1
-            while wanted:
+            for attempt in count(1):
                 answer = self._client.batch_get_item(RequestItems=wanted)
                 for item in answer["Responses"].get(self._table, []):
                     record = _record(item)
                     found[record["jobId"]] = record
                 wanted = answer.get("UnprocessedKeys")
-                if wanted:
-                    self._sleep(random.uniform(pause / 2, pause))  # noqa: S311  (jitter)
-                    pause = min(2 * pause, LONGEST_PAUSE)
+                if not wanted:
+                    break
+                self._sleep(full_jitter(attempt, SystemRandom(), base=0.2, cap=LONGEST_PAUSE))
         return found
 
     def in_state(

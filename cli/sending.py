@@ -2,16 +2,17 @@
 
 import hashlib
 import json
-import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from random import SystemRandom
 from typing import TYPE_CHECKING, Final, cast
 
 from botocore.exceptions import ClientError
 
 from cli.documents import Document
 from cli.failures import CliError
+from reportflow.backoff import full_jitter
 from reportflow.queues import MAX_BATCH, MAX_MESSAGE_BYTES
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _send_batch(sqs: "SQSClient", queue_url: str, batch: Sequence[Outgoing]) -> 
     reason = ""
     for attempt in range(MAX_TRIES):
         if attempt:
-            time.sleep(random.uniform(0, 0.2 * 2**attempt))  # noqa: S311  (jitter)
+            time.sleep(full_jitter(attempt, SystemRandom(), base=0.4))
         entries: list[SendMessageBatchRequestEntryTypeDef] = [
             {
                 "Id": number,

@@ -1,20 +1,12 @@
 """The webhook is asked by the way that the AWS clients take."""
 
-import ipaddress
 import socket
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from http.client import parse_headers
 from pathlib import Path
-from threading import Thread
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from cli import checks, rotation
 from cli.failures import CliError
@@ -23,6 +15,7 @@ from cli.probe import probe
 from cli.target import Target
 from tests.cli.numbers.deployment import found
 from tests.unit.peer import answer, listening
+from tests.unit.tls_peer import make_certificate, over_tls, serving
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
@@ -79,8 +72,8 @@ def test_what_netrc_has_for_the_host_is_not_sent(
 def test_certificates_are_those_of_the_aws_clients(
     on_aws: Target, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    certificate = made_certificate(tmp_path)
-    with answering_over_tls(certificate) as port:
+    certificate = make_certificate(tmp_path)
+    with serving(over_tls(certificate, well)) as port:
         there = replace(on_aws, webhook_base_url=f"https://127.0.0.1:{port}")
         assert probe(there, "token") is None
         monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
@@ -103,51 +96,9 @@ def test_no_answer_says_nothing_of_the_webhook_but_how_to_reach_it(
         rotation.settled_url(away)
 
 
-def made_certificate(folder: Path) -> Path:
-    """A certificate of 127.0.0.1 that vouches for itself, with its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "peer.pem"
-    encoding = serialization.Encoding.PEM
-    plain = serialization.NoEncryption()
-    private = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, plain)
-    path.write_bytes(private + made.public_bytes(encoding))
-    return path
-
-
-@contextmanager
-def answering_over_tls(certificate: Path) -> Iterator[int]:
-    """A port that answers 200 to whoever trusts the certificate."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def accept() -> None:
-            with suppress(OSError):
-                while True:
-                    client, _ = server.accept()
-                    with client, suppress(OSError):
-                        secure = context.wrap_socket(client, server_side=True)
-                        with secure, secure.makefile("rb") as request:
-                            # All of it: whoever closes on unread bytes takes the answer back.
-                            request.readline()
-                            head = parse_headers(request)
-                            request.read(int(head["Content-Length"]))
-                            secure.sendall(b"".join(answer(200)))
-
-        accepting = Thread(target=accept)
-        accepting.start()
-        try:
-            yield server.getsockname()[1]
-        finally:
-            server.shutdown(socket.SHUT_RDWR)
-            accepting.join()
+def well(client: ssl.SSLSocket) -> None:
+    """Answer 200, once all of the request is read: closed on unread bytes, it would be lost."""
+    with client.makefile("rb") as request:
+        request.readline()
+        request.read(int(parse_headers(request)["Content-Length"]))
+    client.sendall(b"".join(answer(200)))

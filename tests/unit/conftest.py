@@ -42,6 +42,7 @@ from tests.unit.samples import (
     PDF,
     SECRET_KEY,
     TOKEN,
+    check_body,
     completed_body,
     request,
 )
@@ -338,6 +339,12 @@ def job(jobs: JobsTable, peer: Peer, clock: Clock) -> Job:
 def record(queues: QueuePair, clock: Clock) -> Record:
     """ReportFlow's word that the job's file is done."""
     return replace(queues.deliver(completed_body()), sent_at=clock())
+
+
+@pytest.fixture
+def check(queues: QueuePair, clock: Clock) -> Record:
+    """The order to look for the job's file."""
+    return replace(queues.deliver(check_body()), sent_at=clock())
 
 
 @pytest.fixture

@@ -24,17 +24,11 @@ from tests.unit.deliveries import (
 )
 from tests.unit.peer import Peer, Received, answer
 from tests.unit.queue_pair import QueuePair
-from tests.unit.samples import JOB_ID, PDF, check_body
+from tests.unit.samples import JOB_ID, PDF
 
 type Items = Callable[[str], dict[str, str]]
 
 NOT_A_PDF = b"PK\x03\x04 archive"
-
-
-@pytest.fixture
-def check(queues: QueuePair, clock: Clock) -> Record:
-    """The order to look for the job's file."""
-    return replace(queues.deliver(check_body()), sent_at=clock())
 
 
 @pytest.fixture

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 def redrive(
     context: typer.Context,
     queue: Queue = None,
-    reason: Reasons = [],  # noqa: B006
-    job: Jobs = [],  # noqa: B006
+    reason: Reasons = None,
+    job: Jobs = None,
     older_than: OlderThan = None,
     newer_than: NewerThan = None,
     every: All = False,
@@ -94,8 +94,8 @@ def redrive(
 def drop(
     context: typer.Context,
     queue: Queue = None,
-    reason: Reasons = [],  # noqa: B006
-    job: Jobs = [],  # noqa: B006
+    reason: Reasons = None,
+    job: Jobs = None,
     older_than: OlderThan = None,
     newer_than: NewerThan = None,
     every: All = False,

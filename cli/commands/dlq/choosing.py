@@ -36,9 +36,12 @@ Queue = Annotated[
     ),
 ]
 Reasons = Annotated[
-    list[str], typer.Option("--reason", metavar="CODE", help="With this errorCode; several.")
+    list[str] | None,
+    typer.Option("--reason", metavar="CODE", help="With this errorCode; several."),
 ]
-Jobs = Annotated[list[str], typer.Option("--job", metavar="ID", help="Of this job; several.")]
+Jobs = Annotated[
+    list[str] | None, typer.Option("--job", metavar="ID", help="Of this job; several.")
+]
 NewerThan = Annotated[
     timedelta | None, typer.Option(parser=duration, metavar="AGE", help="At most so old.")
 ]
@@ -46,8 +49,8 @@ All = Annotated[bool, typer.Option("--all", help="Where nothing else narrows it 
 
 
 def selection_of(
-    reasons: list[str],
-    jobs: list[str],
+    reasons: list[str] | None,
+    jobs: list[str] | None,
     older_than: timedelta | None,
     newer_than: timedelta | None,
     *,
@@ -63,8 +66,8 @@ def selection_of(
         )
     now = datetime.now(UTC)
     return Selection(
-        reasons=frozenset(reasons),
-        job_ids=frozenset(jobs),
+        reasons=frozenset(reasons or ()),
+        job_ids=frozenset(jobs or ()),
         sent_before=None if older_than is None else now - older_than,
         sent_after=None if newer_than is None else now - newer_than,
     )

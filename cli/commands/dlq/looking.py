@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def list_letters(
     context: typer.Context,
     queue: Queue = None,
-    reason: Reasons = [],  # noqa: B006  (typer copies it)
-    job: Jobs = [],  # noqa: B006
+    reason: Reasons = None,
+    job: Jobs = None,
     older_than: OlderThan = None,
     newer_than: NewerThan = None,
     as_json: Json = False,
@@ -62,9 +62,9 @@ def list_letters(
 def explain(
     context: typer.Context,
     codes: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(metavar="CODE", help="Reasons; none: those of the letters there are."),
-    ] = [],  # noqa: B006
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Tell what the reasons mean, what to do, and the command that does it.
@@ -74,7 +74,7 @@ def explain(
     from cli import output, reasons
     from cli.letters import Selection
 
-    letters: dict[str, list[Letter]] = {reasons.code_of(code): [] for code in codes}
+    letters: dict[str, list[Letter]] = {reasons.code_of(code): [] for code in codes or ()}
     archived: Counter[str] = Counter()
     if not codes:
         target = target_of(context)

@@ -217,17 +217,19 @@ class Archiving:
                 held = Held.of(error, delay_seconds=wait.total_seconds())
                 held.job_id = job.job_id
                 raise held from error
-            if not isinstance(error, (FileMissing, Held)):
-                # Whether there is a PDF is for ReportFlow to say, and not for its outage.
-                outcome = self._try_again(record, job, error)
-            else:
-                late = Permanent(
-                    "NO_COMPLETION",
-                    "ReportFlow never said that the PDF is done, and has none under the job's URL "
-                    f"({error.code}): ask its support for the file, then redrive the message",
-                )
-                outcome = self._fail(record, job, late)
+            outcome = self._too_late(record, job, error)
         return self._announced(record, job, outcome)
+
+    def _too_late(self, record: Record, job: Job, error: Retryable) -> Outcome:
+        """The job's time is over; whether it has a PDF is for ReportFlow to say, not its outage."""
+        if not isinstance(error, (FileMissing, Held)):
+            return self._try_again(record, job, error)
+        late = Permanent(
+            "NO_COMPLETION",
+            "ReportFlow never said that the PDF is done, and has none under the job's URL "
+            f"({error.code}): ask its support for the file, then redrive the message",
+        )
+        return self._fail(record, job, late)
 
     def _next_look(self, submitted_at: datetime) -> timedelta | None:
         """How long from now; None once the job's time is over.

@@ -147,7 +147,7 @@ def parse_request(body: bytes) -> GenerationRequest:
     """
     try:
         request = _request_decoder.decode(body)
-        size = len(request.metadata_json().encode())
+        metadata = request.metadata_json().encode()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _invalid(_explain(error)) from error
     if not bytes(request.content.params).lstrip().startswith(b"{"):
@@ -157,11 +157,12 @@ def parse_request(body: bytes) -> GenerationRequest:
         _ = request.digest
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _invalid(f"content.params: {_explain(error)}") from error
-    if size > MAX_METADATA_BYTES:
+    if len(metadata) > MAX_METADATA_BYTES:
+        size = len(metadata)
         raise _invalid(f"metadata: {size} bytes of JSON, at most {MAX_METADATA_BYTES} are kept")
     try:
         # It passes for JSON, and no reader of the completion event could hold it.
-        msgspec.json.decode(request.metadata_json())
+        msgspec.json.decode(metadata)
     except (msgspec.DecodeError, RecursionError) as error:
         raise _invalid("metadata: a number is out of range, or it is nested too deeply") from error
     _refuse_repeated_names(body, memoryview(request.content.params))
