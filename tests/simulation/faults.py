@@ -28,6 +28,8 @@ class Fault(StrEnum):
     ANSWER_LATE = "answer later than the time-out"
     ANSWER_CUT = "answer cut off"
     ANSWER_HTML = "HTML in place of an answer"
+    INTERIM_ANSWER = "interim answer before the final one"
+    LEFT_OVER = "more bytes behind an answer"
     SERVER_ERROR = "ReportFlow answered 5xx"
     GATEWAY_TIME_OUT = "ReportFlow's gateway timed out"
     RATE_LIMITED = "ReportFlow answered 429"
@@ -66,6 +68,8 @@ _RATES: Final[Mapping[Fault, float]] = {
     Fault.ANSWER_LATE: 0.03,
     Fault.ANSWER_CUT: 0.02,
     Fault.ANSWER_HTML: 0.02,
+    Fault.INTERIM_ANSWER: 0.05,
+    Fault.LEFT_OVER: 0.03,
     Fault.SERVER_ERROR: 0.05,
     Fault.GATEWAY_TIME_OUT: 0.02,
     Fault.RATE_LIMITED: 0.05,

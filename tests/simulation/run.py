@@ -14,6 +14,7 @@ from tests.simulation.faults import Chaos, Fault, swarm
 from tests.simulation.narrator import Narrator
 from tests.simulation.process import Fates, Moment
 from tests.simulation.upstream import Sending, sendings
+from tests.simulation.wire import in_place_of_sockets
 from tests.simulation.world import Surroundings, World, in_place_of_threads
 
 HOUR: Final = 3600.0
@@ -66,7 +67,7 @@ def simulate(seed: int, jobs: int, *, listening: bool = False, change: Change = 
         trouble_ends = rng.uniform(1, 12) * HOUR
         _send(world, jobs)
         _plan(world, trouble_ends)
-        with change(world):
+        with change(world), in_place_of_sockets(world.service):
             world.scheduler.run(trouble_ends)
             chaos.stop()
             narrator.tell("nothing goes wrong any more")
@@ -106,7 +107,7 @@ def deliver_calmly(
         world = World(rng, Chaos(rng, {}), fates, surroundings, narrator)
         for sending in plan:
             world.scheduler.after(sending.at, partial(world.send, sending))
-        with change(world):
+        with change(world), in_place_of_sockets(world.service):
             world.scheduler.run(REST)
     world.checker.finish()
     return world

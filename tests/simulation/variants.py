@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from http.client import HTTPResponse
 from typing import Any
 from unittest.mock import patch
 
-from reportflow import pdf, service, submission
+from reportflow import http_session, pdf, service, submission
 from reportflow.archiving import Archiving
 from reportflow.consumer import Outcome, Patience
 from reportflow.errors import Held, Permanent, PipelineError, Retryable
@@ -169,7 +170,25 @@ def _nobodys(*_: Any) -> Outcome:
     return Outcome.NOT_OURS
 
 
+def _kept_connection(original: Any) -> Any:
+    def begin(self: http_session._Answer) -> None:
+        original(self)
+        self.will_close = False
+
+    return begin
+
+
 VARIANTS = (
+    Variant(
+        "a connection is used again",
+        _wrapped(http_session._Answer, "begin", _kept_connection),
+        50,
+    ),
+    Variant(
+        "an interim answer is taken for the answer",
+        lambda: patch.object(http_session._Answer, "begin", HTTPResponse.begin),
+        20,
+    ),
     Variant("the claim's write is unconditional", _rewritten(_unconditional_claim), 20),
     Variant(
         "the 202 counts as stored when its write failed",

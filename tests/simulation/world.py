@@ -17,6 +17,7 @@ from reportflow.archiving import Archiving, ArchivingPolicy
 from reportflow.consumer import Invocation, Patience, consume
 from reportflow.errors import Retryable
 from reportflow.events import Announcer, EventBridgeBus
+from reportflow.http_session import Session
 from reportflow.jobs import Announce
 from reportflow.jobs_table import JobsTable
 from reportflow.pacing import Pace, RateLimit, SharedPace, Unpaced
@@ -41,7 +42,6 @@ from tests.simulation.reportflow_service import (
     foreign,
 )
 from tests.simulation.scheduler import Lock, Scheduler
-from tests.simulation.session import Session
 from tests.simulation.sqs import EventSource, Message, Queue, SqsClient
 from tests.simulation.storage import (
     Bucket,
@@ -227,7 +227,7 @@ class World:
         client._keys = self._secrets(process)
         client._pace = self._pace(process)
         client._clock = self.scheduler.clock
-        client._session = cast("Any", Session(process, self.service))
+        client._session = Session()
         return client
 
     def _jobs(self, process: Process) -> JobsTable:

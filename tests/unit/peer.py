@@ -44,6 +44,13 @@ def answer(status: int, body: bytes = b"", **headers: str) -> list[bytes]:
     return [f"HTTP/1.1 {status} {reason}\r\n{head}\r\n".encode(), body]
 
 
+def chunked_body(status: int, *parts: bytes) -> list[bytes]:
+    """A whole HTTP answer in chunks."""
+    head, _ = answer(status, Content_Length="", Transfer_Encoding="chunked")
+    chunks = [f"{len(part):x}\r\n".encode() + part + b"\r\n" for part in (*parts, b"")]
+    return [head.replace(b"Content-Length: \r\n", b""), *chunks]
+
+
 def slowly(data: bytes) -> Iterator[bytes]:
     """The data byte by byte, so that none keeps the reader waiting for long."""
     for byte in data:

@@ -1,3 +1,4 @@
+import gzip
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from itertools import product
@@ -24,7 +25,14 @@ from tests.unit.samples import (
 type Items = Callable[[str], dict[str, str]]
 type Contents = Callable[[], list[bytes]]
 
+CODED = CHUNKED.replace(b"Connection", b"Content-Encoding: gzip\r\nConnection")
+AND_LENGTH = CHUNKED.replace(b"Connection", b"Content-Length: 700\r\nConnection")
+
 LARGE_PDF = PDF[:-20] + b"\n%" + b"x" * (2 * MEMORY_BYTES) + PDF[-20:]
+
+
+def zipped(content: bytes, coding: str = "gzip") -> list[bytes]:
+    return answer(200, gzip.compress(content), Content_Encoding=coding)
 
 
 @pytest.mark.parametrize("content", [PDF, LARGE_PDF], ids=["small", "spooled to disk"])
@@ -34,8 +42,24 @@ LARGE_PDF = PDF[:-20] + b"\n%" + b"x" * (2 * MEMORY_BYTES) + PDF[-20:]
         lambda content: answer(200, content, Content_Type="application/pdf"),
         lambda content: [OPEN_ENDED, content],
         lambda content: chunked([content[:10], content[10:]]),
+        zipped,
+        lambda content: [CODED, *list(chunked([gzip.compress(content)]))[1:]],
+        lambda content: [AND_LENGTH, *list(chunked([content[:700], content[700:]]))[1:]],
+        lambda content: answer(200, content, Content_Length=f"{len(content)}, {len(content)}"),
+        lambda content: answer(200, content, Content_Encoding="aws-chunked"),
+        lambda content: answer(200, content, Content_Type="text/html"),
     ],
-    ids=["of known length", "until the end of the connection", "chunked"],
+    ids=[
+        "of known length",
+        "until the end of the connection",
+        "chunked",
+        "gzip, of known length",
+        "gzip, chunked",
+        "chunked and of known length",
+        "its length twice",
+        "an unknown coding",
+        "called a page",
+    ],
 )
 def test_a_finished_file_is_archived_byte_for_byte(
     *,
@@ -65,6 +89,32 @@ def test_the_file_is_asked_for_by_the_webhooks_uuid(
     archiving(queues.deliver(completed_body(uuid="other-uuid")), invocation)
 
     assert peer.received[0].target == f"/v1/file/download/other-uuid/{job.file_id}"
+
+
+@pytest.mark.parametrize(
+    ("respond", "code"),
+    [
+        (lambda: [zipped(PDF)[0], gzip.compress(PDF)[:-9]], "TRUNCATED"),
+        (lambda: [CODED, *list(chunked([gzip.compress(PDF)]))[1:-1]], "TRUNCATED"),
+        (lambda: answer(200, PDF, Content_Encoding="gzip"), "UNREADABLE_CODING"),
+    ],
+    ids=["gzip, cut", "gzip in chunks, cut", "not gzip at all"],
+)
+@pytest.mark.usefixtures("job")
+def test_a_coded_file_that_is_not_whole_is_asked_for_again(
+    archiving: Archiving,
+    peer: Peer,
+    record: Record,
+    contents: Contents,
+    invocation: Invocation,
+    respond: Callable[[], list[bytes]],
+    code: str,
+) -> None:
+    peer.respond = lambda _: respond()
+
+    with pytest.raises(Retryable, match=code):
+        archiving(record, invocation)
+    assert contents() == []
 
 
 # Nothing tells of a body without a length that only the end of its last line is missing.

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import pytest
 
 from reportflow.errors import Permanent, Retryable
-from reportflow.pdf import TRAILER_WINDOW, check_content_type, receive
+from reportflow.pdf import HEADER, HEADER_WINDOW, TRAILER_WINDOW, check_size, receive
 from tests.unit.samples import PDF
 
 
@@ -14,18 +14,17 @@ def pieces(content: bytes, size: int) -> Iterator[bytes]:
 
 
 def receive_whole(
-    chunks: Iterable[bytes], *, promised: int | None = None, most: int = 10**6
+    chunks: Iterable[bytes], *, content_type: str | None = None, most: int = 10**6
 ) -> bytes:
     spool = io.BytesIO()
-    receive(chunks, spool, promised_length=promised, max_bytes=most)
+    receive(chunks, spool, content_type=content_type, max_bytes=most)
     return spool.getvalue()
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, len(PDF)])
-@pytest.mark.parametrize("promised", [None, len(PDF)])
-def test_what_arrives_is_kept_counted_and_hashed(size: int, promised: int | None) -> None:
+def test_what_arrives_is_kept_counted_and_hashed(size: int) -> None:
     spool = io.BytesIO()
-    received = receive(pieces(PDF, size), spool, promised_length=promised, max_bytes=len(PDF))
+    received = receive(pieces(PDF, size), spool, content_type=None, max_bytes=len(PDF))
 
     assert spool.getvalue() == PDF
     assert received.size == len(PDF)
@@ -33,77 +32,83 @@ def test_what_arrives_is_kept_counted_and_hashed(size: int, promised: int | None
 
 
 @pytest.mark.parametrize("length", [0, 1, 4, 5, 6, 100, len(PDF) // 2, len(PDF) - 7])
-@pytest.mark.parametrize("promised", [None, len(PDF)])
-def test_a_cut_body_can_come_again(length: int, promised: int | None) -> None:
+def test_a_cut_body_can_come_again(length: int) -> None:
     with pytest.raises(Retryable, match="TRUNCATED"):
-        receive_whole(pieces(PDF[:length], 64), promised=promised)
+        receive_whole(pieces(PDF[:length], 64))
 
 
-def test_every_single_missing_byte_is_noticed_by_the_promised_length() -> None:
-    for length in range(len(PDF)):
+@pytest.mark.parametrize("behind", [0, 1, TRAILER_WINDOW, 3 * TRAILER_WINDOW])
+@pytest.mark.parametrize("padding", [b"\0", b" ", b"\r\n"], ids=repr)
+@pytest.mark.parametrize("size", [1, 10, 10_000])
+def test_padding_behind_the_end_is_ignored(behind: int, padding: bytes, size: int) -> None:
+    padded = PDF + padding * behind
+    assert receive_whole(pieces(padded, size)) == padded
+
+
+@pytest.mark.parametrize("size", [1, 10, 10_000])
+def test_an_end_too_far_from_the_end_is_none(size: int) -> None:
+    far = TRAILER_WINDOW - len(b"%%EOF")
+    assert receive_whole(pieces(PDF.rstrip() + b"x" * far, size))
+    for behind in (b"x" * (far + 1), b"\0" * far + b"x"):
         with pytest.raises(Retryable, match="TRUNCATED"):
-            receive_whole([PDF[:length]], promised=len(PDF))
+            receive_whole(pieces(PDF.rstrip() + behind, size))
 
 
-def test_more_than_was_promised_is_not_believed() -> None:
-    with pytest.raises(Retryable, match="TRUNCATED"):
-        receive_whole([PDF, b"\n"], promised=len(PDF))
-
-
-@pytest.mark.parametrize("behind", [0, TRAILER_WINDOW - len(b"%%EOF\n")])
-def test_the_trailer_may_stand_before_other_bytes(behind: int) -> None:
-    assert receive_whole(pieces(PDF + b"\0" * behind, 10))
-
-
-def test_a_trailer_too_far_from_the_end_is_none() -> None:
-    with pytest.raises(Retryable, match="TRUNCATED"):
-        receive_whole([PDF + b"\0" * TRAILER_WINDOW])
+@pytest.mark.parametrize(
+    "junk", [b"\r\n", b"\xef\xbb\xbf", b"<!-- -->", b"x" * (HEADER_WINDOW - len(HEADER))], ids=repr
+)
+@pytest.mark.parametrize("size", [1, 3, 10_000])
+@pytest.mark.parametrize("content_type", [None, "text/html"])
+def test_readers_allow_junk_before_the_start(
+    junk: bytes, size: int, content_type: str | None
+) -> None:
+    assert receive_whole(pieces(junk + PDF, size), content_type=content_type) == junk + PDF
 
 
 @pytest.mark.parametrize(
     "content",
-    [b"<html>%PDF-%%EOF</html>", b" " + PDF, b"%PDX" + PDF, b"{}", PDF[1:]],
+    [b"<html></html>", b"%PDX" + PDF[5:], b"{}", PDF[1:], b"x" * HEADER_WINDOW + PDF],
     ids=lambda content: content[:8],
 )
 @pytest.mark.parametrize("size", [1, 100])
-def test_what_does_not_begin_like_a_pdf_never_will(content: bytes, size: int) -> None:
+@pytest.mark.parametrize(
+    "content_type", [None, "", "application/x-pdf", "Application/PDF; charset=binary"]
+)
+def test_what_does_not_begin_like_a_pdf_never_will(
+    content: bytes, size: int, content_type: str | None
+) -> None:
     with pytest.raises(Permanent, match="NOT_A_PDF"):
-        receive_whole(pieces(content, size))
+        receive_whole(pieces(content, size), content_type=content_type)
+
+
+@pytest.mark.parametrize("content_type", ["text/html; charset=utf-8", "application/json"])
+def test_a_page_in_place_of_a_pdf_may_be_gone_the_next_time(content_type: str) -> None:
+    with pytest.raises(Retryable, match="UNEXPECTED_CONTENT_TYPE"):
+        receive_whole([b"<html>%%EOF</html>"], content_type=content_type)
+
+
+def test_what_is_no_pdf_is_not_read_to_its_end() -> None:
+    body = iter([b"x" * HEADER_WINDOW, b"more"])
+
+    with pytest.raises(Permanent, match="NOT_A_PDF"):
+        receive_whole(body)
+    assert next(body, None) == b"more"
 
 
 def test_a_file_of_the_greatest_size_is_taken() -> None:
-    assert receive_whole([PDF], promised=len(PDF), most=len(PDF)) == PDF
+    check_size(len(PDF), len(PDF))
+    assert receive_whole([PDF], most=len(PDF)) == PDF
 
 
-@pytest.mark.parametrize("promised", [None, len(PDF) - 1])
-def test_one_byte_more_is_refused_as_it_arrives(promised: int | None) -> None:
+def test_one_byte_more_is_refused_as_it_arrives() -> None:
     def endless() -> Iterator[bytes]:
         yield PDF
         pytest.fail("read on after the limit")
 
     with pytest.raises(Permanent, match="FILE_TOO_LARGE"):
-        receive_whole(endless(), promised=promised, most=len(PDF) - 1)
+        receive_whole(endless(), most=len(PDF) - 1)
 
 
-def test_a_promise_above_the_limit_is_refused_before_anything_is_read() -> None:
-    body = pieces(PDF, 1)
-
+def test_one_byte_more_is_refused_before_it_arrives() -> None:
     with pytest.raises(Permanent, match="FILE_TOO_LARGE"):
-        receive_whole(body, promised=len(PDF), most=len(PDF) - 1)
-    assert b"".join(body) == PDF
-
-
-@pytest.mark.parametrize(
-    "value",
-    [None, "", "application/pdf", "Application/PDF; charset=binary", "application/octet-stream"],
-)
-def test_what_may_be_a_pdf_is_looked_at(value: str | None) -> None:
-    check_content_type(value)
-
-
-@pytest.mark.parametrize(
-    "value", ["text/html", "text/html; charset=utf-8", "application/json", "application/pdfx"]
-)
-def test_what_claims_to_be_something_else_can_come_again(value: str) -> None:
-    with pytest.raises(Retryable, match="UNEXPECTED_CONTENT_TYPE"):
-        check_content_type(value)
+        check_size(len(PDF), len(PDF) - 1)

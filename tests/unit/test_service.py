@@ -123,7 +123,6 @@ def test_retry_after_as_a_date_is_honoured(service: ReportFlow, peer: Peer) -> N
         b"<html></html>",
         b"[]",
         b'{"url": "u"}',
-        b'{"fileId": "f"}',
         b'{"fileId": "", "url": "u"}',
         b'{"fileId": "../x", "url": "u"}',
         b'{"fileId": 7, "url": "u"}',

@@ -52,8 +52,8 @@ def read_request(client: socket.socket) -> bytes:
     return got
 
 
-def accepted(*, connection: str = "close") -> bytes:
-    length = f"Content-Length: {len(ACCEPTED)}\r\nConnection: {connection}\r\n\r\n"
+def accepted() -> bytes:
+    length = f"Content-Length: {len(ACCEPTED)}\r\nConnection: close\r\n\r\n"
     return f"HTTP/1.1 202 Accepted\r\n{length}".encode() + ACCEPTED
 
 
@@ -225,25 +225,3 @@ def test_a_request_may_take_longer_to_send_than_to_connect(
         connected(port, secret_store, certificate, place=f"{scheme}://127.0.0.1") as client,
     ):
         assert client.submit(LARGE, LATER).file_id == "file_abc123"
-
-
-def test_a_kept_connection_has_the_time_of_its_next_request(
-    certificate: Path, secret_store: SecretStore
-) -> None:
-    connections: list[None] = []
-
-    def serve(client: ssl.SSLSocket) -> None:
-        connections.append(None)
-        read_request(client)
-        client.sendall(accepted(connection="keep-alive"))
-        read_request(client)
-        time.sleep(SHORTEST_SECONDS)
-        client.sendall(accepted())
-
-    with (
-        serving(over_tls(certificate, serve)) as port,
-        connected(port, secret_store, certificate) as client,
-    ):
-        client.submit(request(), SOON)
-        assert client.submit(request(), LATER).file_id == "file_abc123"
-    assert len(connections) == 1

@@ -9,7 +9,7 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, Final, Protocol
 
 import requests
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import DecodeError, HTTPError
 
 from reportflow import pdf
 from reportflow.consumer import Invocation, Outcome, Patience
@@ -290,11 +290,12 @@ class Archiving:
         now = self._clock()
         deadline = now + (invocation.deadline - now) * DOWNLOAD_SHARE
         with SpooledTemporaryFile(max_size=MEMORY_BYTES) as spool, download(deadline) as response:
-            pdf.check_content_type(response.headers.get("Content-Type"))
+            # The length on the wire: of a coded answer it says less than the file has.
+            pdf.check_size(response.raw.length_remaining or 0, self._policy.max_file_bytes)
             received = pdf.receive(
                 self._until(deadline, response),
                 spool,
-                promised_length=_promised_length(response),
+                content_type=response.headers.get("Content-Type"),
                 max_bytes=self._policy.max_file_bytes,
             )
             spool.seek(0)
@@ -310,6 +311,10 @@ class Archiving:
                 if self._clock() > deadline:
                     raise Retryable("DOWNLOAD_TOO_SLOW", "the file did not arrive in time")
                 yield chunk
+        except DecodeError as error:
+            raise Retryable(
+                "UNREADABLE_CODING", "the file is not coded as its Content-Encoding says"
+            ) from error
         except HTTPError as error:
             raise Retryable(
                 "TRUNCATED", f"the download was cut off ({type(error).__name__})"
@@ -383,8 +388,3 @@ def _is_redriven(record: Record) -> bool:
 def _duplicate(job: Job) -> Outcome:
     logger().info("duplicate", extra={"job_id": job.job_id, "status": job.status})
     return Outcome.DUPLICATE
-
-
-def _promised_length(response: requests.Response) -> int | None:
-    value = response.headers.get("Content-Length", "")
-    return int(value) if value.isdecimal() else None

@@ -5,15 +5,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import IO, Final
 
-from reportflow.errors import Permanent, Retryable
+from reportflow.errors import Permanent, PipelineError, Retryable
 
 HEADER: Final = b"%PDF-"
+HEADER_WINDOW: Final = 1024
+"""`%PDF-` stands within the first 1,024 bytes (ISO 32000-1, annex H, implementation note 13)."""
+
 TRAILER: Final = b"%%EOF"
 TRAILER_WINDOW: Final = 1024
 """`%%EOF` stands within the last 1,024 bytes (ISO 32000-1, annex H, implementation note 18)."""
 
+_PADDING: Final = b"\0\t\n\f\r "
+"""PDF's white space, ISO 32000-1, 7.2.2: however much of it follows the end, it is ignored."""
+
 _CONTENT_TYPES: Final = frozenset(
-    {"", "application/pdf", "application/octet-stream", "binary/octet-stream"}
+    {"", "application/pdf", "application/x-pdf", "application/octet-stream", "binary/octet-stream"}
 )
 
 
@@ -25,52 +31,78 @@ class ReceivedPdf:
     sha256: bytes
 
 
-def check_content_type(value: str | None) -> None:
-    """Refuse an answer that does not even claim to be a PDF, such as a CDN's page.
-
-    Raises:
-        Retryable: the page may be gone the next time.
-    """
-    kind = (value or "").partition(";")[0].strip().lower()
-    if kind not in _CONTENT_TYPES:
-        raise Retryable("UNEXPECTED_CONTENT_TYPE", f"expected a PDF, got {kind[:100]!r}")
-
-
 def receive(
-    chunks: Iterable[bytes], spool: IO[bytes], *, promised_length: int | None, max_bytes: int
+    chunks: Iterable[bytes], spool: IO[bytes], *, content_type: str | None, max_bytes: int
 ) -> ReceivedPdf:
-    """Write the chunks to `spool` and tell what arrived; memory holds one chunk at a time.
+    """Write the chunks to `spool` and report what arrived; memory holds one chunk at a time.
 
-    `promised_length` is the answer's `Content-Length`, None where it gave none.
+    The bytes decide whether it is a PDF. If they are none, `content_type` says what came instead.
 
     Raises:
         Permanent: it is no PDF, or has more than `max_bytes`.
-        Retryable: it was cut off.
+        Retryable: it was cut off, or it is a page in place of a PDF, such as a CDN's.
     """
-    _check_size(promised_length or 0, max_bytes)
     digest = hashlib.sha256()
     size = 0
-    head = tail = b""
+    head = b""
+    end = _End()
     for chunk in chunks:
         size += len(chunk)
-        _check_size(size, max_bytes)
-        if len(head) < len(HEADER):
-            head = (head + chunk)[: len(HEADER)]
-            if not HEADER.startswith(head):
-                raise Permanent("NOT_A_PDF", "the file does not start with %PDF-")
+        check_size(size, max_bytes)
+        if len(head) < HEADER_WINDOW:
+            head += chunk[: HEADER_WINDOW - len(head)]
+            if len(head) == HEADER_WINDOW and HEADER not in head:
+                raise _no_pdf(content_type)
         digest.update(chunk)
         spool.write(chunk)
-        tail = (tail + chunk)[-TRAILER_WINDOW:]
-    if promised_length is not None and size != promised_length:
-        raise Retryable("TRUNCATED", f"{size} of {promised_length} bytes arrived")
-    if len(head) < len(HEADER) or TRAILER not in tail:
-        raise Retryable("TRUNCATED", f"{size} bytes arrived, and %%EOF is not at their end")
+        end.add(chunk)
+    if HEADER not in head:
+        # Of a short body, the start of a PDF may be all that arrived.
+        raise _truncated(size) if HEADER.startswith(head) else _no_pdf(content_type)
+    if not end.is_there:
+        raise _truncated(size)
     return ReceivedPdf(size, digest.digest())
 
 
-def _check_size(size: int, max_bytes: int) -> None:
+def check_size(size: int, max_bytes: int) -> None:
+    """Refuse a file of more than `max_bytes`.
+
+    Raises:
+        Permanent: `FILE_TOO_LARGE`.
+    """
     if size > max_bytes:
         raise Permanent(
             "FILE_TOO_LARGE",
             f"the PDF has more than {max_bytes} bytes: raise max_file_mb, then redrive the message",
         )
+
+
+class _End:
+    """Keeps the last bytes of a file, without the padding behind them."""
+
+    def __init__(self) -> None:
+        self._tail = b""
+        self._padding = b""
+
+    def add(self, chunk: bytes) -> None:
+        text = chunk.rstrip(_PADDING)
+        padding = chunk[len(text) :]
+        if text:
+            self._tail = (self._tail + self._padding + text)[-TRAILER_WINDOW:]
+            self._padding = b""
+        self._padding = (self._padding + padding)[-TRAILER_WINDOW:]
+
+    @property
+    def is_there(self) -> bool:
+        return TRAILER in self._tail
+
+
+def _no_pdf(content_type: str | None) -> PipelineError:
+    kind = (content_type or "").partition(";")[0].strip().lower()
+    if kind in _CONTENT_TYPES:
+        return Permanent("NOT_A_PDF", "the file has no %PDF- at its start")
+    return Retryable("UNEXPECTED_CONTENT_TYPE", f"expected a PDF, got {kind[:100]!r}")
+
+
+def _truncated(size: int) -> Retryable:
+    return Retryable("TRUNCATED", f"{size} bytes arrived, and %%EOF is not at their end")

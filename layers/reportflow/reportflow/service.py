@@ -1,11 +1,12 @@
 """ReportFlow over HTTP: the `workspace` contract, and its failures as ours."""
 
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Annotated, Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 import requests
@@ -22,8 +23,8 @@ from reportflow.errors import (
     Retryable,
     Throttled,
 )
-from reportflow.http_session import Session
-from reportflow.messages import GenerationRequest, OpaqueId
+from reportflow.http_session import Session, has_excess
+from reportflow.messages import MAX_REQUEST_BYTES, GenerationRequest, OpaqueId
 from reportflow.pacing import Pace
 from reportflow.secret import Secret
 
@@ -32,7 +33,14 @@ SHORTEST_SECONDS: Final = 1.0
 
 MAX_RETRY_AFTER_SECONDS: Final = 3600.0
 
-MAX_ANSWER_BYTES: Final = 64 * 1024
+MAX_ANSWER_BYTES: Final = MAX_REQUEST_BYTES + 1024 * 1024
+"""The most that is read of a success: some services repeat the request in their answer."""
+
+MAX_REFUSAL_BYTES: Final = 64 * 1024
+"""The most that is read of a refusal's words."""
+
+MAX_URL_CHARACTERS: Final = 16 * 1024
+"""A longer URL of a 202 is not kept, and the job waits for its webhook."""
 
 NOT_FOUND: Final = 404
 TOO_MANY_REQUESTS: Final = 429
@@ -44,7 +52,7 @@ _PASSING: Final = frozenset({408, 425})
 
 @dataclass(frozen=True)
 class Accepted:
-    """ReportFlow's 202: the file's id, and the URL it will have."""
+    """ReportFlow's 202: the file's id, and the URL it will have, if it says one."""
 
     file_id: str
     url: str
@@ -62,7 +70,7 @@ class Keys(Protocol):
 
 class _Acceptance(msgspec.Struct, rename="camel"):
     file_id: OpaqueId
-    url: Annotated[str, msgspec.Meta(max_length=2048)]
+    url: Any = ""
 
 
 class _ErrorBody(msgspec.Struct):
@@ -118,21 +126,14 @@ class ReportFlow:
             body=request.service_body(),
             deadline=deadline,
         ) as response:
-            if response.status_code == GATEWAY_TIMEOUT:
+            if response.status_code == GATEWAY_TIMEOUT or response.status_code < 200:
                 raise OutcomeUnknown(
-                    "HTTP_504", "a gateway gave up waiting for ReportFlow, which may still be at it"
+                    f"HTTP_{response.status_code}",
+                    "no final answer of ReportFlow came, and it may still be at work",
                 )
-            if not 200 <= response.status_code < 300:
+            if response.status_code >= 300:
                 raise self._refusal(response)
-            try:
-                accepted = msgspec.json.decode(_start(response), type=_Acceptance)
-            except (msgspec.DecodeError, UnicodeDecodeError, requests.RequestException) as error:
-                raise OutcomeUnknown(
-                    "UNREADABLE_ANSWER",
-                    f"ReportFlow answered {response.status_code} without a fileId and url: "
-                    "the PDF may be on its way",
-                ) from error
-            return Accepted(accepted.file_id, accepted.url)
+            return _accepted(response)
 
     @contextmanager
     def download(self, uuid: str, file_id: str, deadline: datetime) -> Iterator[requests.Response]:
@@ -170,12 +171,11 @@ class ReportFlow:
         if not url.startswith(self._files_url):
             raise Held("URL_ELSEWHERE", "the 202's URL is not under reportflow_files_url")
         try:
-            with self._session.get(
+            with self._session.request(
+                "GET",
                 url,
                 headers={"Accept": "application/pdf", "Accept-Encoding": "identity"},
-                timeout=self._seconds_until(deadline),
-                allow_redirects=False,
-                stream=True,
+                seconds=self._seconds_until(deadline),
             ) as response:
                 status = response.status_code
                 if status == TOO_MANY_REQUESTS or status in _PASSING or status >= 500:
@@ -229,10 +229,8 @@ class ReportFlow:
                 method,
                 self._base_url + path,
                 headers={**headers, "AppKey": keys.app_key, "SecretKey": keys.secret_key},
-                data=body,
-                timeout=self._seconds_until(deadline),
-                allow_redirects=False,
-                stream=True,
+                body=body,
+                seconds=self._seconds_until(deadline),
             )
         except requests.RequestException as error:
             raise translate_exception(error) from error
@@ -310,25 +308,51 @@ def _usable(keys: Secret) -> bool:
     )
 
 
-def _start(response: requests.Response) -> bytes:
-    """The body, or the first `MAX_ANSWER_BYTES` of it and a little more."""
-    start = b""
+def _accepted(response: requests.Response) -> Accepted:
+    """Read a success: its `fileId` is what counts, in whatever wrapping.
+
+    Raises:
+        OutcomeUnknown: there is none in it, or it was cut off, or more came behind it.
+    """
+    try:
+        accepted = msgspec.json.decode(_start(response, MAX_ANSWER_BYTES), type=_Acceptance)
+    except (
+        msgspec.DecodeError,
+        UnicodeDecodeError,
+        RecursionError,
+        requests.RequestException,
+    ) as error:
+        raise OutcomeUnknown(
+            "UNREADABLE_ANSWER",
+            f"ReportFlow answered {response.status_code} without a fileId: the PDF may be on its "
+            "way",
+        ) from error
+    if has_excess(response):
+        raise OutcomeUnknown("TWO_ANSWERS", "more than one answer came to the request")
+    url = accepted.url
+    kept = isinstance(url, str) and len(url) <= MAX_URL_CHARACTERS
+    return Accepted(accepted.file_id, url if kept else "")
+
+
+def _start(response: requests.Response, most: int) -> bytes:
+    """The body without a byte order mark, or its first `most` bytes and a little more."""
+    start = bytearray()
     for part in response.iter_content(8192):
         start += part
-        if len(start) > MAX_ANSWER_BYTES:
+        if len(start) > most:
             break
-    return start
+    return bytes(start.removeprefix(BOM_UTF8))
 
 
 def _message(response: requests.Response) -> str:
-    """ReportFlow's `message`, which may be a list; empty where the body is something else.
+    """ReportFlow's `message`, which may be a list; empty if the body is something else.
 
     A key that it quotes is left out.
     """
     try:
-        start = next(response.iter_content(8192), b"")
-        said = msgspec.json.decode(start, type=_ErrorBody).message
-    except (msgspec.DecodeError, UnicodeDecodeError, requests.RequestException):
+        body = _start(response, MAX_REFUSAL_BYTES)
+        said = msgspec.json.decode(body, type=_ErrorBody).message
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, requests.RequestException):
         return ""
     text = said if isinstance(said, str) else "; ".join(said)
     for name in ("AppKey", "SecretKey"):

@@ -1,0 +1,303 @@
+"""The network between the functions and ReportFlow: sockets in memory, and all that can happen.
+
+The functions' own HTTP session runs on them, so that its faults are seen here, too.
+"""
+
+import io
+import json
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from email.utils import format_datetime
+from http import HTTPStatus
+from types import SimpleNamespace
+from typing import Any, Final
+from unittest.mock import patch
+
+from urllib3 import connection
+from urllib3.util import timeout
+
+from reportflow import http_session
+from reportflow.http_session import CONNECT_SECONDS, READ_SECONDS
+from tests.simulation.faults import Fault
+from tests.simulation.process import Moment, Process, current
+from tests.simulation.reportflow_service import (
+    API_HOST,
+    Design,
+    Document,
+    ReportFlowService,
+)
+
+RETRY_DATE: Final = timedelta(seconds=30)
+"""From a 429 to the date of its `Retry-After`, where that is one."""
+
+FORGOTTEN_AFTER: Final = 350.0
+"""Seconds without traffic after which a NAT gateway drops a connection, as AWS's does."""
+
+_INTERIM: Final = (
+    b"HTTP/1.1 100 Continue\r\n\r\n",
+    b"HTTP/1.1 102 Processing\r\n\r\n",
+    b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n",
+)
+
+type Arrival = bytes | float | Exception
+"""What a read meets next: bytes, a wait in seconds, or the connection's end."""
+
+type Arrivals = list[Arrival]
+
+_CLOSED: Final = b""
+
+
+@contextmanager
+def in_place_of_sockets(service: ReportFlowService) -> Iterator[None]:
+    """Connections of the functions' HTTP session lead to the simulated ReportFlow."""
+
+    def connect(wanted: http_session._Connection) -> Socket:
+        process = current()
+        if process.chaos.strikes(Fault.UNREACHABLE):
+            process.sleep(min(CONNECT_SECONDS, http_session._left(wanted._connected_by)))
+            raise TimeoutError
+        return Socket(process, wanted.host, service)
+
+    with (
+        patch.object(http_session._Connection, "_new_conn", connect),
+        patch.object(http_session, "monotonic", _now),
+        patch.object(timeout, "time", SimpleNamespace(monotonic=_now)),
+        patch.object(connection, "wait_for_read", lambda wire, timeout: wire.has_arrived),  # noqa: ARG005
+    ):
+        yield
+
+
+def _now() -> float:
+    return current().scheduler.now
+
+
+class Socket:
+    """One connection: the client's end, with the server's behind it."""
+
+    def __init__(self, process: Process, host: str, service: ReportFlowService) -> None:
+        self._process = process
+        self._server = _Server(process, host, service)
+        self._end = 0.0
+        self._sent = b""
+        self._arrivals: deque[Arrival] = deque()
+        self._used_at = process.scheduler.now
+
+    def settimeout(self, seconds: float) -> None:
+        """All that is received from now on is here in so many seconds."""
+        self._end = self._process.scheduler.now + seconds
+
+    def sendall(self, data: bytes) -> None:
+        """Send; the server answers once it has all of a request."""
+        self._sent += data
+        head, end, body = self._sent.partition(b"\r\n\r\n")
+        if not end:
+            return
+        line, *lines = head.decode("latin-1").split("\r\n")
+        headers = {
+            name.lower(): value for name, _, value in (header.partition(": ") for header in lines)
+        }
+        if len(body) < int(headers.get("content-length", 0)):
+            return
+        self._sent = b""
+        method, path, _ = line.split(" ")
+        self._process.pause(f"{method} ReportFlow", Moment.BEFORE)
+        idle, self._used_at = _now() - self._used_at, _now()
+        if idle > FORGOTTEN_AFTER:
+            self._arrivals = deque([ConnectionResetError()])
+            return
+        try:
+            self._arrivals += self._server.answer(method, path, headers, body)
+        finally:
+            self._process.pause(f"{method} ReportFlow", Moment.AFTER)
+
+    def recv_into(self, buffer: memoryview) -> int:
+        """Wait for what comes next.
+
+        Raises:
+            TimeoutError: nothing came in time.
+            ConnectionError: the connection broke.
+        """
+        while True:
+            until = min(READ_SECONDS, http_session._left(self._end))
+            if not self._arrivals:
+                # The server keeps the connection, and has nothing to say.
+                self._process.sleep(until)
+                raise TimeoutError
+            arrival = self._arrivals.popleft()
+            if isinstance(arrival, Exception):
+                raise arrival
+            if isinstance(arrival, float):
+                self._process.pause("body of the answer", Moment.BEFORE)
+                self._process.sleep(min(arrival, until))
+                if arrival > until:
+                    self._arrivals.appendleft(arrival - until)
+                    raise TimeoutError
+                continue
+            taken = arrival[: len(buffer)]
+            buffer[: len(taken)] = taken
+            if len(arrival) > len(taken) or arrival == _CLOSED:
+                self._arrivals.appendleft(arrival[len(taken) :])
+            return len(taken)
+
+    @property
+    def has_arrived(self) -> bool:
+        """Whether a read would return at once."""
+        return bool(self._arrivals) and not isinstance(self._arrivals[0], float)
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """What `http.client` reads from."""
+        return io.BufferedReader(_Stream(self))
+
+    def shutdown(self, _how: int) -> None:
+        """Nothing comes any more."""
+        self._arrivals = deque([_CLOSED])
+
+    def close(self) -> None:
+        """See `socket.close`: a file made of it goes on."""
+
+
+class _Stream(io.RawIOBase):
+    def __init__(self, wire: Socket) -> None:
+        self._wire = wire
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._wire.recv_into(memoryview(buffer))
+
+
+class _Server:
+    """What ReportFlow, and what stands before it, sends on one connection."""
+
+    def __init__(self, process: Process, host: str, service: ReportFlowService) -> None:
+        self._process = process
+        self._chaos = process.chaos
+        self._host = host
+        self._service = service
+
+    def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Arrivals:
+        """All that comes back for one request, up to its end."""
+        chaos = self._chaos
+        if chaos.strikes(Fault.LOST_BEFORE):
+            return [ConnectionResetError()]
+        arrivals = self._refusal(headers) or (
+            self._submit(body) if method == "POST" else self._download(path)
+        )
+        if chaos.strikes(Fault.INTERIM_ANSWER):
+            early = b"".join(chaos.rng.choices(_INTERIM, k=chaos.rng.choice((1, 3))))
+            arrivals = [early, chaos.rng.choice((0.0, 0.5)), *arrivals]
+        return arrivals
+
+    def _with_more(self, answer: bytes) -> Arrivals:
+        """An answer that belongs to nothing comes behind the right one, at once or later."""
+        more = _accepted(self._chaos.rng.choice(self._service.documents))
+        return [answer + more] if self._chaos.rng.random() < 0.5 else [answer, 0.5, more]
+
+    def _refusal(self, headers: Mapping[str, str]) -> Arrivals | None:
+        chaos = self._chaos
+        if self._host == API_HOST:
+            if (headers["appkey"], headers["secretkey"]) != self._service.keys:
+                return _error(chaos.rng.choice((401, 403)))
+            if self._service.throttles() or chaos.strikes(Fault.RATE_LIMITED):
+                then = format_datetime(self._process.scheduler.clock() + RETRY_DATE, usegmt=True)
+                wait = chaos.rng.choice((None, "7", "60", then))
+                return _error(429, **({} if wait is None else {"Retry-After": wait}))
+        elif "appkey" in headers:
+            raise AssertionError("the keys must not go to the files' host")
+        if chaos.strikes(Fault.SERVER_ERROR):
+            return _error(chaos.rng.choice((500, 502, 503)))
+        if chaos.strikes(Fault.ANSWER_HTML):
+            # A page of the CDN's: the request never reached the service.
+            return _whole(chaos.rng.choice((200, 503)), b"<html>please wait</html>", "text/html")
+        return None
+
+    def _submit(self, body: bytes) -> Arrivals:
+        process, chaos, service = self._process, self._chaos, self._service
+        design = json.loads(body)["designId"].lower()
+        if design in (Design.MISSING, Design.BROKEN):
+            service.refuse(body)
+            return _error(404 if design == Design.MISSING else 500)
+        if design == Design.POISON:
+            self._die()
+        if chaos.strikes(Fault.ANSWER_LATE):
+            # The service takes its time, and whether the client still waits is none of its.
+            process.scheduler.after(chaos.rng.random() * 20, lambda: _ignore(service.take(body)))
+            return [READ_SECONDS + 1.0, _CLOSED]
+        if chaos.strikes(Fault.GATEWAY_TIME_OUT):
+            if chaos.rng.random() < 0.5:
+                service.take(body)
+            return _error(504)
+        document = service.take(body)
+        if chaos.tell is not None:
+            chaos.tell(f"ReportFlow takes {document.file_id}")
+        wait = chaos.rng.random() * chaos.rng.choice((0.2, 2.0, 9.0))
+        if chaos.strikes(Fault.LOST_AFTER):
+            return [wait, ConnectionResetError()]
+        answer = _accepted(document)
+        if chaos.strikes(Fault.ANSWER_CUT):
+            return [wait, answer[: chaos.rng.randrange(len(answer))], _CLOSED]
+        if chaos.strikes(Fault.LEFT_OVER):
+            return [wait, *self._with_more(answer)]
+        return [wait, answer, _CLOSED]
+
+    def _download(self, path: str) -> Arrivals:
+        chaos = self._chaos
+        document = self._service.at(self._host, path)
+        if document is None:
+            return _error(404)
+        if not document.made:
+            return _error(self._service.not_ready_status)
+        if document.design_id == Design.POISON_PDF:
+            self._die()
+        if chaos.strikes(Fault.ANSWER_LATE):
+            return [READ_SECONDS + 1.0, _CLOSED]
+        if chaos.strikes(Fault.BODY_HTML):
+            return _whole(200, b"<html>", "text/html")
+        content = document.pdf()
+        length = len(content) if chaos.rng.random() < 0.7 else None
+        parts: Arrivals = [content[:20], content[20:], _CLOSED]
+        if chaos.strikes(Fault.BODY_CUT):
+            parts[1:] = [ConnectionResetError()]
+        elif chaos.strikes(Fault.BODY_SHORT):
+            # Without a length, HTTP itself notices an end that is not one (RFC 9112, 6.3); only
+            # after the last `%%EOF` could a cut pass for the whole.
+            end = max(content.rfind(b"%%EOF"), 1) if length is None else len(content)
+            parts = [content[: chaos.rng.randrange(end)], _CLOSED]
+        if chaos.strikes(Fault.BODY_SLOW):
+            parts = [part for slow in parts for part in (chaos.rng.uniform(5, 60), slow)]
+        return [_head(200, length, "application/pdf"), 0.0, *parts]
+
+    def _die(self) -> None:
+        self._chaos.note(Fault.CRASH)
+        self._process.scheduler.after(0, self._process.kill)
+        self._process.scheduler.park()
+
+
+def _head(status: int, length: int | None, kind: str = "application/json", **more: str) -> bytes:
+    phrase = HTTPStatus(status).phrase
+    headers = {"Content-Type": kind, **more}
+    if length is not None:
+        headers["Content-Length"] = str(length)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {status} {phrase}\r\n{lines}\r\n".encode()
+
+
+def _whole(status: int, body: bytes, kind: str = "application/json", **more: str) -> Arrivals:
+    return [_head(status, len(body), kind, **more) + body, _CLOSED]
+
+
+def _accepted(document: Document) -> bytes:
+    body = json.dumps({"fileId": document.file_id, "url": document.url}).encode()
+    return _head(202, len(body)) + body
+
+
+def _error(status: int, **more: str) -> Arrivals:
+    body = json.dumps({"statusCode": status, "message": f"status {status}"}).encode()
+    return _whole(status, body, **more)
+
+
+def _ignore(_: object) -> None:
+    pass
