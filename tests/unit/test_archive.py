@@ -163,7 +163,31 @@ def test_an_old_client_gets_a_plain_name_with_the_same_ending(name: str) -> None
     assert plain.endswith(".pdf") == name.endswith(".pdf")
 
 
-@pytest.mark.parametrize("name", NAMES, ids=lambda name: name[:12])
+LONG_NAMES = [
+    "\U00020bb7" * 196 + ".pdf",
+    "\U00020bb7" * 200,
+    "か\u309a" * 98 + ".pdf",
+    "a" + "か\u309a" * 97 + ".pdf",
+    "n." + "\U00020bb7" * 198,
+    "a\U00020bb7" * 98 + ".pdf",
+]
+
+
+@pytest.mark.parametrize("name", LONG_NAMES, ids=lambda name: ascii(name[:3]))
+def test_a_name_too_long_for_s3_is_shortened_between_characters(name: str) -> None:
+    extended = re.search(r"filename\*=UTF-8''(\S+)$", content_disposition(name))
+    assert extended is not None
+    saved = unquote(extended[1])
+
+    assert len(saved) > 140
+    assert saved.endswith(".pdf") == name.endswith(".pdf")
+    stem = saved.removesuffix(".pdf")
+    assert name.startswith(stem)
+    # The next character that was left out is a letter, and not the sound mark of the last one.
+    assert not name[len(stem) :].startswith("\u309a")
+
+
+@pytest.mark.parametrize("name", [*NAMES, *LONG_NAMES], ids=lambda name: ascii(name[:12]))
 def test_the_header_stays_below_the_two_kilobytes_that_s3_has_for_it(name: str) -> None:
     others = len("Content-Type") + len("application/pdf")
 

@@ -113,11 +113,32 @@ class S3Archive:
                 raise
 
 
+MAX_DISPOSITION_BYTES: Final = 1900
+"""S3 takes 2,048 bytes of a PUT's own headers, names included; the content type takes 27."""
+
+
 def content_disposition(file_name: str) -> str:
     """The header under which a browser saves the file by its own name (RFC 6266, RFC 8187).
 
-    S3 has two kilobytes for it, and each Japanese character takes nine bytes of them: in the plain
-    name for old clients one `_` stands for a run of them.
+    Each Japanese character takes up to twelve bytes of it. In the plain name for old clients one
+    `_` stands for a run of them. A name that is too long for S3 loses characters before its
+    extension.
     """
+    stem, dot, extension = file_name.rpartition(".")
+    if not stem:
+        stem, dot, extension = file_name, "", ""
+    while len(header := _disposition(stem + dot + extension)) > MAX_DISPOSITION_BYTES:
+        if len(stem) > 1:
+            # A sound mark goes with its letter.
+            stem = stem.rstrip(_SOUND_MARKS)[:-1]
+        else:
+            extension = extension[:-1]
+    return header
+
+
+_SOUND_MARKS: Final = "\u3099\u309a"
+
+
+def _disposition(file_name: str) -> str:
     plain = re.sub(r"[^\x00-\x7f]+", "_", file_name)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(file_name, safe='')}"
