@@ -65,17 +65,21 @@ class Api:
 
 
 def path_parameters(route: Route, method: str, path: str) -> Mapping[str, str] | None:
-    """The values of the route's `{parameters}`, or None where the route is not this request's."""
+    """The values of the route's `{parameters}`, or None where the route is not this request's.
+
+    A greedy `{parameter+}` at the end takes the rest of the path, slashes included.
+    """
     if route.method not in {"ANY", method}:
         return None
     pattern = _full_path(route).split("/")
-    segments = _decoded(path).split("/")
+    is_greedy = pattern[-1].endswith("+}")
+    segments = _decoded(path).split("/", len(pattern) - 1 if is_greedy else -1)
     if len(pattern) != len(segments):
         return None
     parameters = {}
     for expected, segment in zip(pattern, segments, strict=True):
         if expected.startswith("{") and segment:
-            parameters[expected.strip("{}")] = segment
+            parameters[expected.strip("{+}")] = segment
         elif expected != segment:
             return None
     return parameters

@@ -53,7 +53,7 @@ def echo_pool(folder: Path) -> Iterator[FunctionPool]:
 def echo_gateway(pool: FunctionPool) -> Iterator[HttpGateway]:
     routes = [
         route("POST", "/my/{name}"),
-        route("POST", "/webhooks/{token}"),
+        route("POST", "/webhooks/{token+}"),
         route("GET", "/plain"),
         route("ANY", "/staged/{one}/{two}", stage="prod"),
     ]

@@ -101,6 +101,18 @@ def test_named_stage_is_part_of_the_path(gateway: HttpGateway) -> None:
     assert event["rawPath"] == "/prod/staged/a/b"
     assert event["routeKey"] == "ANY /staged/{one}/{two}"
     assert event["pathParameters"] == {"one": "a", "two": "b"}
+
+
+@pytest.mark.parametrize("rest", ["t", "t/", "t//", "a/b", "/t"])
+def test_greedy_variable_takes_the_rest_of_the_path(gateway: HttpGateway, rest: str) -> None:
+    event = event_of(gateway, "POST", f"/webhooks/{rest}", b"{}")
+
+    assert event["pathParameters"] == {"token": rest}
+
+
+def test_greedy_variable_takes_something(gateway: HttpGateway) -> None:
+    for path in ("/webhooks", "/webhooks/", "/other/t"):
+        assert call(gateway, "POST", path, b"{}")[0] == 404
     assert call(gateway, "DELETE", "/staged/a/b")[0] == 404
 
 
