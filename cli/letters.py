@@ -18,7 +18,7 @@ from itertools import batched
 from typing import TYPE_CHECKING, Any, Final
 
 from cli.target import Target
-from reportflow.messages import is_job_id, salvage_job_id
+from reportflow.messages import named_job_id, salvage_job_id
 from reportflow.queues import MAX_BATCH
 
 if TYPE_CHECKING:
@@ -69,8 +69,7 @@ class Letter:
     @cached_property
     def job_id(self) -> str:
         """Its job: by the attribute, else by the body; a message without one is its own."""
-        said = self._text("jobId")
-        return said if is_job_id(said) else salvage_job_id(self.body.encode(), self.message_id)
+        return named_job_id(self._text) or salvage_job_id(self.body.encode(), self.message_id)
 
     @property
     def reason(self) -> str:
@@ -109,8 +108,7 @@ class Letter:
     @property
     def names_its_job(self) -> bool:
         """Whether the functions would find its job by what it says."""
-        body_says = salvage_job_id(self.body.encode(), "")
-        return is_job_id(self._text("jobId")) or is_job_id(body_says)
+        return bool(named_job_id(self._text) or salvage_job_id(self.body.encode(), ""))
 
     def _text(self, name: str) -> str:
         return self.attributes[name].get("StringValue", "") if name in self.attributes else ""

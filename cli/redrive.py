@@ -26,7 +26,7 @@ from cli.letters import LOOK_SECONDS, NO_REASON, DeadLetters, Letter, QueueName,
 from cli.records import Record, Records
 from reportflow.errors import Permanent
 from reportflow.jobs import JobStatus, Step
-from reportflow.messages import parse_request
+from reportflow.messages import OWN_JOB_ID, parse_request, unwrapped
 from reportflow.queues import MAX_BATCH
 
 if TYPE_CHECKING:
@@ -236,14 +236,14 @@ class Redrive:
         letter = next((each for each in work.letters if each.reason != NO_REASON), work.letters[0])
         attributes = dict(letter.attributes)
         if self._queue.name is QueueName.REQUESTS and not letter.names_its_job:
-            attributes["jobId"] = {"DataType": "String", "StringValue": letter.message_id}
+            attributes[OWN_JOB_ID] = {"DataType": "String", "StringValue": letter.message_id}
         return sending.Outgoing(work.name, letter.body, attributes)
 
 
 def _asks_for(letter: Letter) -> str:
     """The document of a request, by its digest; of anything else the body itself."""
     try:
-        return parse_request(letter.body.encode()).digest
+        return parse_request(unwrapped(letter.body.encode())).digest
     except Permanent:
         return letter.body
 

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from cli.documents import Document
 from cli.failures import CliError
 from reportflow.backoff import full_jitter
+from reportflow.messages import OWN_JOB_ID
 from reportflow.queues import MAX_BATCH, MAX_MESSAGE_BYTES
 
 if TYPE_CHECKING:
@@ -155,12 +156,12 @@ class Payloads:
         if not is_large(document):
             return Outgoing(document.job_id, document.body, {})
         location = {"s3BucketName": self._bucket, "s3Key": _key(document.body.encode())}
-        # Where the body cannot be read, the submitter knows the job by this.
+        # If the body cannot be read, the submitter knows the job by this.
         job_id: MessageAttributeValueTypeDef = {
             "DataType": "String",
             "StringValue": document.job_id,
         }
-        return Outgoing(document.job_id, json.dumps([_POINTER, location]), {"jobId": job_id})
+        return Outgoing(document.job_id, json.dumps([_POINTER, location]), {OWN_JOB_ID: job_id})
 
 
 def _key(content: bytes) -> str:

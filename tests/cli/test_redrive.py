@@ -2,7 +2,7 @@
 
 import json
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -10,8 +10,18 @@ from cli.letters import DeadLetters, Selection, depth
 from cli.records import Records
 from cli.redrive import Fate, Handled, Pace, Redrive
 from cli.target import Target
+from reportflow.messages import OWN_JOB_ID
 from tests.cli.conftest import Alter, Answer, Cli, Send, failed
 from tests.pipeline.driver import Driver, body, new_id, until
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef
+
+
+def reason(job_id: str) -> "dict[str, MessageAttributeValueTypeDef]":
+    """The attributes of a dead letter."""
+    said = {"jobId": job_id, "errorCode": "HTTP_500"}
+    return {name: {"DataType": "String", "StringValue": value} for name, value in said.items()}
 
 
 def quick() -> Pace:
@@ -75,7 +85,21 @@ def test_a_message_that_named_no_job_keeps_its_own(
     redrive(still, requests)
 
     [message] = received(still, still.request_queue_url)
-    assert message["MessageAttributes"]["jobId"]["StringValue"] == message_id
+    assert message["MessageAttributes"][OWN_JOB_ID]["StringValue"] == message_id
+
+
+def test_a_senders_own_attribute_names_no_job(still: Target, requests: DeadLetters) -> None:
+    own: MessageAttributeValueTypeDef = {"DataType": "String", "StringValue": "nightly"}
+    message_id = still.sqs.send_message(
+        QueueUrl=requests.url,
+        MessageBody=json.dumps(body()),
+        MessageAttributes={"jobId": own},
+    )["MessageId"]
+
+    assert [handled.letter.job_id for handled in redrive(still, requests)] == [message_id]
+    [message] = received(still, still.request_queue_url)
+    assert message["MessageAttributes"][OWN_JOB_ID]["StringValue"] == message_id
+    assert message["MessageAttributes"]["jobId"]["StringValue"] == "nightly"
 
 
 def test_an_unknown_outcome_goes_only_when_it_is_named(
@@ -109,7 +133,7 @@ def test_a_download_of_such_a_job_goes(still: Target, downloads: DeadLetters) ->
     still.sqs.send_message(
         QueueUrl=downloads.url,
         MessageBody=json.dumps({"kind": "check", "jobId": made}),
-        MessageAttributes={"jobId": {"DataType": "String", "StringValue": made}},
+        MessageAttributes=reason(made),
     )
 
     assert [handled.fate for handled in redrive(still, downloads)] == [Fate.REDRIVEN]
@@ -179,7 +203,7 @@ def test_webhook_and_check_of_a_job_go_in_one_run(still: Target, downloads: Dead
         still.sqs.send_message(
             QueueUrl=downloads.url,
             MessageBody=text,
-            MessageAttributes={"jobId": {"DataType": "String", "StringValue": "a"}},
+            MessageAttributes=reason("a"),
         )
 
     fates = [handled.fate for handled in redrive(still, downloads)]

@@ -35,9 +35,35 @@ def message_body(**changes: Any) -> str:
 POINTER_MARK = "software.amazon.payloadoffloading.PayloadS3Pointer"
 
 
-def pointer(bucket: str, key: str = "payload") -> str:
+FIRST_POINTER_MARK = "com.amazon.sqs.javamessaging.MessageS3Pointer"
+"""Java's first generation, and Python's with its legacy attribute."""
+
+
+def pointer(bucket: str, key: str = "payload", mark: str = POINTER_MARK) -> str:
     """What the SQS Extended Client libraries send in place of a large message."""
-    return json.dumps([POINTER_MARK, {"s3BucketName": bucket, "s3Key": key}])
+    return json.dumps([mark, {"s3BucketName": bucket, "s3Key": key}])
+
+
+def notification(message: str) -> str:
+    """What SNS sends to a queue without raw delivery."""
+    return json.dumps(
+        {
+            "Type": "Notification",
+            "MessageId": "22b80b92-fdea-4c2c-8f9d-bdfb0c7bf324",
+            "TopicArn": "arn:aws:sns:us-west-2:123456789012:MyTopic",
+            "Message": message,
+            "Timestamp": "2012-05-02T00:54:06.655Z",
+            "SignatureVersion": "1",
+        }
+    )
+
+
+def bus_event(detail: str) -> str:
+    """What EventBridge sends to a queue without an input path."""
+    return (
+        '{"version":"0","id":"6a7e8feb","detail-type":"PDF wanted","source":"shop",'
+        f'"account":"123456789012","resources":[],"detail":{detail}}}'
+    )
 
 
 def request(**changes: Any) -> GenerationRequest:

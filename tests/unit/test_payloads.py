@@ -5,9 +5,16 @@ import pytest
 
 from local.backend import Backend
 from reportflow.errors import Permanent, Retryable
-from reportflow.payloads import MAX_PAYLOAD_BYTES, Payloads
+from reportflow.payloads import MAX_PAYLOAD_BYTES, Payloads, is_pointer
 from tests.unit.peer import Peer, answer
-from tests.unit.samples import POINTER_MARK, message_body, pointer
+from tests.unit.samples import (
+    FIRST_POINTER_MARK,
+    POINTER_MARK,
+    bus_event,
+    message_body,
+    notification,
+    pointer,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -20,6 +27,27 @@ def unused() -> "S3Client":
 @pytest.mark.parametrize("body", [message_body(), "{}", "no json", "", " {}", "請求書"])
 def test_a_body_that_is_no_pointer_is_the_message_itself(body: str) -> None:
     assert Payloads(unused, ("mine",)).resolve(body) == body.encode()
+
+
+@pytest.mark.parametrize("mark", [POINTER_MARK, FIRST_POINTER_MARK])
+@pytest.mark.parametrize("envelope", [str, notification])
+def test_a_pointer_of_either_generation_is_followed_in_an_envelope_too(
+    aws: Backend, bucket: str, envelope: Callable[[str], str], mark: str
+) -> None:
+    content = message_body().encode()
+    aws.client("s3").put_object(Bucket=bucket, Key="k", Body=content)
+    body = envelope(pointer(bucket, "k", mark))
+
+    assert Payloads(lambda: aws.client("s3"), (bucket,)).resolve(body) == content
+    assert is_pointer(body)
+
+
+@pytest.mark.parametrize("envelope", [notification, bus_event])
+def test_a_message_in_an_envelope_is_the_message(envelope: Callable[[str], str]) -> None:
+    body = envelope(message_body())
+
+    assert Payloads(unused, ("mine",)).resolve(body) == message_body().encode()
+    assert not is_pointer(body)
 
 
 @pytest.mark.parametrize("white_space", ["", " \n"])
@@ -40,6 +68,8 @@ def test_a_pointer_is_followed_to_the_very_bytes(
         "[]",
         f'["{POINTER_MARK}"]',
         f'["{POINTER_MARK}", {{}}]',
+        f'["{FIRST_POINTER_MARK}", {{}}]',
+        notification("[]"),
         f'["{POINTER_MARK}", {{"s3BucketName": "mine"}}]',
         f'["{POINTER_MARK}", {{"s3BucketName": 1, "s3Key": "k"}}]',
         '["other.Pointer", {"s3BucketName": "mine", "s3Key": "k"}]',

@@ -39,6 +39,7 @@ def test_what_is_published_is_made_of_the_code(name: str) -> None:
         {"jobId": None},
         {"jobId": "x" * 129},
         {"designId": "x"},
+        {"designId": ".."},
         {"version": 0},
         {"version": 1.5},
         {"version": "1"},

@@ -2,6 +2,7 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -9,7 +10,7 @@ from reportflow.consumer import Invocation, Outcome
 from reportflow.errors import Retryable
 from reportflow.jobs import ArchivedFile
 from reportflow.jobs_table import JobsTable
-from reportflow.messages import Check, parse_download
+from reportflow.messages import OWN_JOB_ID, Check, parse_download
 from reportflow.queues import Downloads
 from reportflow.submission import Submission
 from tests.unit.clock import Clock
@@ -23,7 +24,10 @@ from tests.unit.deliveries import (
 from tests.unit.peer import Peer, answer
 from tests.unit.queue_pair import QueuePair
 from tests.unit.reportflow_answers import accepting
-from tests.unit.samples import JOB_ID, message, message_body
+from tests.unit.samples import JOB_ID, bus_event, message, message_body, notification
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef
 
 type Items = Callable[[str], dict[str, str]]
 
@@ -123,15 +127,25 @@ def test_a_redriven_message_without_a_job_id_keeps_its_job(
 
 
 @pytest.mark.parametrize(
-    ("body", "attribute", "job_id"),
+    ("body", "attributes", "job_id"),
     [
-        (message_body(), "other-job", JOB_ID),
-        (body_without_job_id(), "other-job", "other-job"),
-        (body_without_job_id(), "../job", None),
-        (body_without_job_id(), "job-1\n", None),
-        (body_without_job_id(), "j" * 129, None),
+        (message_body(), {"jobId": "other-job", "errorCode": "X"}, JOB_ID),
+        (body_without_job_id(), {"jobId": "other-job", "errorCode": "X"}, "other-job"),
+        (body_without_job_id(), {"jobId": "other-job"}, None),
+        (body_without_job_id(), {OWN_JOB_ID: "other-job"}, "other-job"),
+        (body_without_job_id(), {"jobId": "../job", "errorCode": "X"}, None),
+        (body_without_job_id(), {"jobId": "job-1\n", "errorCode": "X"}, None),
+        (body_without_job_id(), {OWN_JOB_ID: "j" * 129}, None),
     ],
-    ids=["the body counts first", "then the attribute", "a path", "a line", "too long"],
+    ids=[
+        "the body counts first",
+        "then a dead letter's attribute",
+        "a sender's own attribute does not",
+        "the command line's does",
+        "a path",
+        "a line",
+        "too long",
+    ],
 )
 def test_whose_job_a_message_is(
     submission: Submission,
@@ -139,10 +153,13 @@ def test_whose_job_a_message_is(
     item: Items,
     invocation: Invocation,
     body: str,
-    attribute: str,
+    attributes: dict[str, str],
     job_id: str | None,
 ) -> None:
-    queues.send(body, {"jobId": {"DataType": "String", "StringValue": attribute}})
+    queues.send(
+        body,
+        {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()},
+    )
     (record,) = queues.receive()
 
     submission(record, invocation)
@@ -150,12 +167,43 @@ def test_whose_job_a_message_is(
     assert item(job_id or record.message_id)["status"] == "SUBMITTED"
 
 
+@pytest.mark.parametrize("envelope", [notification, bus_event])
+@pytest.mark.parametrize("body", [message_body(), body_without_job_id()])
+def test_a_message_in_an_envelope_is_submitted_as_its_own(
+    submission: Submission,
+    queues: QueuePair,
+    item: Items,
+    invocation: Invocation,
+    envelope: Callable[[str], str],
+    body: str,
+) -> None:
+    record = queues.deliver(envelope(body))
+
+    assert submission(record, invocation) is Outcome.SUBMITTED
+    assert item(json.loads(body).get("jobId", record.message_id))["status"] == "SUBMITTED"
+
+
+@pytest.mark.parametrize("envelope", [notification, bus_event])
+def test_a_wrong_message_in_an_envelope_is_dead_lettered_whole(
+    submission: Submission,
+    queues: QueuePair,
+    item: Items,
+    invocation: Invocation,
+    envelope: Callable[[str], str],
+) -> None:
+    body = envelope(message_body(version="x"))
+
+    assert submission(queues.deliver(body), invocation) is Outcome.FAILED
+    assert item(JOB_ID)["status"] == "FAILED"
+    (letter,) = queues.dead_letters()
+    assert letter["Body"] == body
+
+
 def test_a_binary_attribute_names_no_job(
     submission: Submission, queues: QueuePair, item: Items, invocation: Invocation
 ) -> None:
-    queues.send(
-        body_without_job_id(), {"jobId": {"DataType": "Binary", "BinaryValue": b"other-job"}}
-    )
+    binary: MessageAttributeValueTypeDef = {"DataType": "Binary", "BinaryValue": b"other-job"}
+    queues.send(body_without_job_id(), {"jobId": binary, "errorCode": binary, OWN_JOB_ID: binary})
     (record,) = queues.receive()
 
     submission(record, invocation)

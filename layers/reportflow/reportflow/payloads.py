@@ -1,7 +1,9 @@
 """Claim check: a body too large for SQS, behind the pointer of the SQS Extended Client libraries.
 
-The libraries put `["software.amazon.payloadoffloading.PayloadS3Pointer", {s3BucketName, s3Key}]`
-in the message's place (awslabs/payload-offloading-java-common-lib-for-aws).
+The libraries put `[CLASS, {s3BucketName, s3Key}]` in the message's place. CLASS is
+`software.amazon.payloadoffloading.PayloadS3Pointer` in awslabs' libraries for Java and for Python.
+Java's first generation, and Python's with its legacy attribute, write
+`com.amazon.sqs.javamessaging.MessageS3Pointer`.
 """
 
 from contextlib import closing
@@ -11,7 +13,7 @@ import msgspec
 
 from reportflow import aws
 from reportflow.errors import PayloadMissing, Permanent, Unavailable
-from reportflow.messages import MAX_METADATA_BYTES, MAX_REQUEST_BYTES
+from reportflow.messages import MAX_METADATA_BYTES, MAX_REQUEST_BYTES, unwrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,13 +29,26 @@ class _Location(msgspec.Struct):
 
 
 _pointer_decoder: Final = msgspec.json.Decoder(
-    tuple[Literal["software.amazon.payloadoffloading.PayloadS3Pointer"], _Location]
+    tuple[
+        Literal[
+            "software.amazon.payloadoffloading.PayloadS3Pointer",
+            "com.amazon.sqs.javamessaging.MessageS3Pointer",
+        ],
+        _Location,
+    ]
 )
 
 
 def is_pointer(body: str) -> bool:
-    """Whether a message's body is meant to be a pointer: no request is an array."""
-    return body.lstrip().startswith("[")
+    """Whether a message's body, in an envelope or not, is meant to be a pointer.
+
+    No request is an array.
+    """
+    return _is_array(unwrapped(body.encode()))
+
+
+def _is_array(body: bytes) -> bool:
+    return body.lstrip().startswith(b"[")
 
 
 class Payloads:
@@ -45,7 +60,7 @@ class Payloads:
         self._buckets = buckets
 
     def resolve(self, body: str) -> bytes:
-        """The message itself: `body` as it is, or what its pointer points at.
+        """The message itself: `body` without an envelope, or what the pointer in it points at.
 
         Raises:
             PayloadMissing: the object is not there.
@@ -53,11 +68,12 @@ class Payloads:
                 large.
             Retryable: S3 does not answer.
         """
-        if not is_pointer(body):
-            return body.encode()
+        message = unwrapped(body.encode())
+        if not _is_array(message):
+            return message
         try:
-            _, location = _pointer_decoder.decode(body.encode())
-        except msgspec.DecodeError as error:
+            _, location = _pointer_decoder.decode(message)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Permanent(
                 "INVALID_MESSAGE", "expected an object, or the pointer of an SQS Extended Client"
             ) from error

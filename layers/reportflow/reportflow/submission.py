@@ -16,7 +16,7 @@ from reportflow.errors import (
     Retryable,
 )
 from reportflow.jobs import Announce, Job, Jobs, JobStatus, Lease, Step
-from reportflow.messages import GenerationRequest, is_job_id, parse_request, salvage_job_id
+from reportflow.messages import GenerationRequest, named_job_id, parse_request, salvage_job_id
 from reportflow.observability import count, expect_webhook, logger
 from reportflow.payloads import is_pointer
 from reportflow.queues import Queue, Record
@@ -291,8 +291,10 @@ def _job_id_of(record: Record) -> str:
 
     A redriven message has a new message id, and still the attributes of its dead letter.
     """
-    dead_lettered = record.attributes.get("jobId", {}).get("stringValue", "")
-    return str(dead_lettered) if is_job_id(dead_lettered) else record.message_id
+    return (
+        named_job_id(lambda name: record.attributes.get(name, {}).get("stringValue", ""))
+        or record.message_id
+    )
 
 
 def _owner(record: Record, invocation: Invocation) -> str:
