@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isfinite
+from typing import Any
 
 from local.emulator.files import Content
 from local.emulator.messages import Refusal, Request
@@ -17,6 +18,9 @@ _FILE_NAME = re.compile(
     "\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff66-\uff9f"  # full-width, half-width
     "-]+"
 )
+
+MAX_DEPTH = 600
+"""A PDF's layout calls itself once a level, and Python has room for 1,000 calls."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,23 @@ def _json_object(request: Request) -> dict[str, object]:
         raise Refusal(400, "リクエストボディのJSONが不正です") from None
     if not isinstance(body, dict):
         raise Refusal(400, "body must be an object")
+    if _nests_deeper(body, MAX_DEPTH):
+        raise Refusal(400, "body is nested too deeply")
     return body
+
+
+def _nests_deeper(body: object, levels: int) -> bool:
+    level: list[Any] = [body]
+    for _ in range(levels):
+        level = [
+            part
+            for value in level
+            for part in (value.values() if isinstance(value, dict) else value)
+            if isinstance(part, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _no_constant(name: str) -> object:

@@ -154,6 +154,18 @@ class TestRefusedSubmission:
     def test_what_is_no_json_object_is_400(self, emulator: Emulator, data: bytes) -> None:
         refusal(post(emulator, data), 400)
 
+    @pytest.mark.parametrize("nest", [('{"a":', "}"), ("[", "]"), ('[{"a":', "}]")])
+    def test_params_nested_too_deeply_are_400(
+        self, emulator: Emulator, nest: tuple[str, str]
+    ) -> None:
+        def nested(depth: int) -> bytes:
+            value = nest[0] * depth + "1" + nest[1] * depth
+            return json.dumps(body(deep="@")).replace('"@"', value).encode()
+
+        assert "deep" in refusal(post(emulator, nested(3_000)), 400)
+        assert post(emulator, nested(240)).status_code == 202
+        assert made(emulator).sha256
+
     @pytest.mark.parametrize(
         "value", ["NaN", "1e999", "[" * 100_000 + "]" * 100_000, "1" * 5000, "'x'", "1,"]
     )
