@@ -34,7 +34,11 @@ def http_api(
     access_logs: logs.LogGroup,
     settings: DeploymentSettings,
 ) -> apigateway.HttpApi:
-    """Make the API of one stack; its URL is `/webhooks/{token}` and nothing else."""
+    """Make the API of one stack; its URL is `/webhooks/{token}` and nothing else.
+
+    GET and HEAD are for forms that try a URL before they save it. The variable is greedy, because
+    a route without that does not match a URL with a slash at its end.
+    """
     api = apigateway.HttpApi(
         stack,
         "Api",
@@ -42,17 +46,22 @@ def http_api(
         description="Receives ReportFlow's webhooks",
         create_default_stage=False,
     )
-    (route,) = api.add_routes(
-        path="/webhooks/{token}",
-        methods=[apigateway.HttpMethod.POST],
+    routes = api.add_routes(
+        path="/webhooks/{token+}",
+        methods=[
+            apigateway.HttpMethod.POST,
+            apigateway.HttpMethod.GET,
+            apigateway.HttpMethod.HEAD,
+        ],
         integration=HttpLambdaIntegration("Webhook", webhook),
     )
-    acknowledge(
-        route,
-        "APIG4",
-        "ReportFlow can be told a URL and nothing else: its last segment is the secret, which "
-        "the function checks before it reads on.",
-    )
+    for route in routes:
+        acknowledge(
+            route,
+            "APIG4",
+            "ReportFlow can be told a URL and nothing else: its last segment is the secret, which "
+            "the function checks before it reads on.",
+        )
     # The construct for stages takes an access log only from an implementation in JavaScript.
     apigateway.CfnStage(
         stack,

@@ -11,7 +11,7 @@ from reportflow.errors import Retryable
 from reportflow.observability import count, logger
 from reportflow.queues import Downloads
 from reportflow.secret import SecretStore
-from reportflow.webhook import Receiver, Refused
+from reportflow.webhook import Receiver, Refusal, Refused
 
 if TYPE_CHECKING:
     from reportflow.consumer import Context
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 def handler(event: dict[str, Any], context: "Context") -> dict[str, Any]:
     """Answer one request of API Gateway, payload format 2.0."""
     try:
-        files = _receiver().receive(event, lambda: context.get_remaining_time_in_millis() / 1000)
+        announced = _receiver().receive(
+            event, lambda: context.get_remaining_time_in_millis() / 1000
+        )
     except Refused as refused:
         logger().warning("webhook refused", extra={"reason": refused.reason})
         count(refused.reason, WebhooksRefused=1)
@@ -31,9 +33,16 @@ def handler(event: dict[str, Any], context: "Context") -> dict[str, Any]:
         )
         count(error.code, WebhooksNotStored=1)
         return _answer(HTTPStatus.SERVICE_UNAVAILABLE)
-    logger().info("webhook stored", extra={"file_ids": [file.file_id for file in files]})
-    # An event about no file brings no PDF, and does not show that webhooks come.
-    count(WebhooksReceived=int(bool(files)))
+    file_ids = [file.file_id for file in announced.files]
+    logger().info("webhook stored", extra={"file_ids": file_ids})
+    if announced.wrong_entries:
+        logger().warning(
+            "webhook refused",
+            extra={"reason": Refusal.WRONG_ENTRY, "entries": announced.wrong_entries},
+        )
+        count(Refusal.WRONG_ENTRY, WebhooksRefused=1)
+    # A request about no file brings no PDF, and does not show that webhooks come.
+    count(WebhooksReceived=int(bool(file_ids)))
     return _answer(HTTPStatus.OK, received=True)
 
 

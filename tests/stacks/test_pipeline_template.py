@@ -287,15 +287,19 @@ def test_only_named_senders_may_send_and_to_the_request_queue_only(
 
 
 def test_only_the_webhooks_route_is_open(pipeline: Template) -> None:
-    route = pipeline.one("AWS::ApiGatewayV2::Route")
+    routes = pipeline.of_type("AWS::ApiGatewayV2::Route").values()
     integration = pipeline.one("AWS::ApiGatewayV2::Integration")
-    permission = pipeline.one("AWS::Lambda::Permission")
-    assert route["RouteKey"] == "POST /webhooks/{token}"
+    permissions = pipeline.of_type("AWS::Lambda::Permission").values()
+    # A greedy variable also matches a URL with a slash at its end.
+    assert {route["RouteKey"] for route in routes} == {
+        f"{method} /webhooks/{{token+}}" for method in ("POST", "GET", "HEAD")
+    }
     assert integration["PayloadFormatVersion"] == "2.0"
     functions = pipeline.of_type(FUNCTION)
     assert functions[reference(integration["IntegrationUri"])] == by_name(pipeline)["webhook"]
-    assert functions[reference(permission["FunctionName"])] == by_name(pipeline)["webhook"]
-    assert permission["SourceArn"]["Fn::Join"][1][-1].endswith("/webhooks/{token}")
+    for permission in permissions:
+        assert functions[reference(permission["FunctionName"])] == by_name(pipeline)["webhook"]
+        assert permission["SourceArn"]["Fn::Join"][1][-1].endswith("/webhooks/{token+}")
     assert "CorsConfiguration" not in pipeline.one("AWS::ApiGatewayV2::Api")
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -14,7 +14,7 @@ from reportflow.consumer import Outcome
 from reportflow.errors import Held
 from reportflow.jobs import Job, Lease
 from reportflow.jobs_table import JobsTable
-from reportflow.messages import parse_request
+from reportflow.messages import parse_request, read_json
 from reportflow.queues import Record
 from reportflow.submission import Submission
 from reportflow.webhook import completed_files
@@ -55,7 +55,7 @@ def announced(queues: QueuePair, clock: Clock) -> Announced:
         file = {"fileId": file_id, "uuid": "u", "fileName": "invoice.pdf", "params": "@"}
         file |= changes.pop("file", {})
         body = with_params(json.dumps(webhook_body(files=[file], **changes)), params)
-        (completed,) = completed_files(body.encode(), "acme")
+        (completed,) = completed_files(cast("dict[str, Any]", read_json(body)), "acme").files
         record = queues.deliver(msgspec.json.encode(completed).decode())
         return replace(record, sent_at=clock() - ADOPTION_AGE)
 

@@ -107,8 +107,10 @@ def test_a_stranger_cannot_tell_the_webhook_from_a_missing_route(
         event(token="wrong"),
         event(token=TOKEN[:-1]),
         event("no json", token="wrong"),
-        event(method="GET"),
+        event(method="OPTIONS"),
+        event(method="PUT"),
         event(method="GET", token="wrong"),
+        event(method="HEAD", token="wrong"),
         {**event("%%%", token="wrong"), "isBase64Encoded": True},
         {**event(), "pathParameters": None},
         {},
@@ -148,7 +150,7 @@ def test_whoever_is_known_hears_one_bland_word_whatever_was_wrong(
         for body in (
             "no json",
             '{"event": "a", "event": "b"}',
-            {"event": 7},
+            "[]",
             webhook_body(workspaceId="other"),
             webhook_body(files=[{"fileId": "../x", "uuid": "u"}]),
         )
@@ -175,6 +177,36 @@ def test_a_refusal_has_its_reason_in_log_and_metric(
     assert all(metric["WebhooksRefused"] == [1.0] for metric in emitted)
     assert [metric.get("reason") for metric in emitted] == [None, "WrongWorkspace"]
     assert ["reason" in names for (names,) in dimensions] == [False, True]
+
+
+def test_a_wrong_entry_among_good_ones_has_its_reason_in_log_and_metric(
+    call: Callable[[object], Answer],
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    answer = call(event(webhook_body(files=[*webhook_body()["files"], {"fileId": "../secret"}])))
+
+    assert wire(answer) == wire(call(event()))
+    refused = next(one for one in caplog.records if one.message == "webhook refused")
+    assert (vars(refused)["reason"], vars(refused)["entries"]) == (Refusal.WRONG_ENTRY, 1)
+    told = capsys.readouterr().out
+    emitted = [json.loads(line) for line in told.splitlines() if "_aws" in line]
+    assert {"WrongEntry"} == {one["reason"] for one in emitted if "reason" in one}
+    assert sum("WebhooksRefused" in one for one in emitted) == 2
+    assert "secret" not in told
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_form_that_tries_the_url_hears_what_a_webhook_does(
+    call: Callable[[object], Answer], method: str
+) -> None:
+    assert wire(call(event(method=method))) == wire(call(event()))
+
+
+def test_a_form_that_tries_the_url_has_to_sign_where_signatures_are_on(
+    signed: Callable[[object], Answer],
+) -> None:
+    assert wire(signed(event("", method="GET"))) == MISSING_ROUTE
 
 
 def test_what_the_relay_signed_is_stored(

@@ -9,10 +9,9 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any
 
-import msgspec
 import pytest
 
-from reportflow.messages import CompletedFile, document_digest
+from reportflow.messages import CompletedFile
 from reportflow.secret import Secret
 from reportflow.webhook import (
     MAX_BODY_BYTES,
@@ -23,7 +22,7 @@ from reportflow.webhook import (
     request_of,
     verify,
 )
-from tests.unit.samples import DESIGN_ID, TOKEN, webhook_body
+from tests.unit.samples import TOKEN, webhook_body
 from tests.unit.test_signature import SECRET as SIGNING_SECRET
 from tests.unit.test_signature import headers
 from tests.unit.webhook_events import event, sent
@@ -32,7 +31,7 @@ SECRET = Secret("", "", (TOKEN,))
 
 
 def verified(request: Request) -> list[CompletedFile]:
-    return verify(request, SECRET, Expected("acme"), 0.0)
+    return verify(request, SECRET, Expected("acme"), 0.0).files
 
 
 def refusal(given: dict[str, Any]) -> Refusal:
@@ -114,10 +113,10 @@ def test_whatever_stands_in_a_requests_place_is_refused_or_read(
         place = place[name]
     place[path[-1]] = odd
 
-    assert outcome(given) in (["f"], *Refusal)
+    assert outcome(given) in (["f"], [], *Refusal)
 
     del place[path[-1]]
-    assert outcome(given) in (["f"], *Refusal)
+    assert outcome(given) in (["f"], [], *Refusal)
 
 
 def test_an_empty_token_opens_nothing_even_where_it_is_stored() -> None:
@@ -143,13 +142,12 @@ def test_a_body_that_is_not_what_its_encoding_says_is_refused_after_the_token(bo
 @pytest.mark.parametrize(
     "body",
     [
-        b"",
-        b" ",
         b"{",
+        b"\xef\xbb\xbf\xef\xbb\xbf{}",
+        b"{}\xef\xbb\xbf",
         b"null x",
         b"\xff\xfe",
         GOOD.encode("utf-16"),
-        b"\xef\xbb\xbf" + GOOD.encode(),
         GOOD.encode() + b"x",
         GOOD.encode() + b"\x00",
         GOOD.encode() + GOOD.encode(),
@@ -158,9 +156,6 @@ def test_a_body_that_is_not_what_its_encoding_says_is_refused_after_the_token(bo
         b'{"event":"other","x":-Infinity}',
         b'{"event":"other","x":01}',
         b'{"event":"other","x":"\xff"}',
-        b'{"event":"other","x":"\\ud800"}',
-        b'{"event":"other","x":"\\udc00\\ud800"}',
-        b'{"event":"other","\\ud800":1}',
         b'{"event":"other","x":"\x01"}',
         b'{"event":"other","x":"\\x"}',
         b'{"event":"other",}',
@@ -175,10 +170,8 @@ def test_a_body_that_is_not_what_its_encoding_says_is_refused_after_the_token(bo
             with_params(params).encode()
             for params in (
                 "NaN",
-                '{"a":"\\ud800"}',
                 '{"a":' + "[" * 100_000 + "]" * 100_000 + "}",
-                "9" * 100_000,
-                "-" + "9" * 100_000,
+                "9" * 100_000 + "x",
             )
         ),
     ],
@@ -197,12 +190,13 @@ def test_what_is_not_json_is_refused(body: bytes) -> None:
         GOOD.replace('"fileId"', '"fileId":"x","fileId"'),
         GOOD.replace('"files"', '"files":[],"files"'),
         GOOD.replace('"event"', '"other":{"a":[{"b":1,"b":1}]},"event"'),
-        with_params('{"amount":1,"amount":1000000}'),
-        with_params('{"":1,"":1}'),
+        GOOD.replace('"uuid"', '"params":{},"params":{"a":1},"uuid"'),
+        GOOD.replace('"uuid"', '"params":{"a":{"b":1,"b":2}},"params":{},"uuid"'),
+        GOOD.replace('"event"', '"params":{"a":1,"a":2},"event"'),
     ],
     ids=lambda body: body[-60:],
 )
-def test_a_name_that_stands_twice_is_refused(body: str) -> None:
+def test_a_name_that_stands_twice_outside_of_params_is_refused(body: str) -> None:
     """Of such an object the relay in front may have read another half than we would."""
     assert refusal(event(body)) is Refusal.REPEATED_NAME
 
@@ -228,9 +222,9 @@ def test_a_name_that_stands_twice_is_refused(body: str) -> None:
         "a b",
         "",
         " a",
-        "-a",
-        "_a",
+        ".",
         ".a",
+        "~a",
         "é",
         "ａ",
         "a\u202e",
@@ -243,6 +237,7 @@ def test_a_name_that_stands_twice_is_refused(body: str) -> None:
         True,
         [],
         {},
+        "a\ud800",
         1e400,
     ],
     ids=ascii,
@@ -258,7 +253,16 @@ def test_an_id_beyond_its_alphabet_goes_nowhere(field: str, id_: object) -> None
 
 @pytest.mark.parametrize(
     "number",
-    ["1e400", "-1e-400", "1e999999999", "1e" + "9" * 30, "-0e-" + "9" * 30, "0." + "9" * 50_000],
+    [
+        "1e400",
+        "-1e-400",
+        "1e999999999",
+        "1e" + "9" * 30,
+        "-0e-" + "9" * 30,
+        "0." + "9" * 50_000,
+        "9" * 5000,
+        "-" + "9" * 100_000,
+    ],
     ids=lambda number: number[:20],
 )
 def test_no_number_of_a_customer_stops_a_webhook(number: str) -> None:
@@ -294,6 +298,51 @@ def peak_of(params: str) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize(
+    ("odd", "same"),
+    [
+        ('{"a":1,"a":2}', '{"a":2}'),
+        ('{"a":{"b":1,"b":{"c":1,"c":2}},"a":2}', '{"a":2}'),
+        ('{"":1,"":1}', '{"":1}'),
+        ('{"n":[{"x":0,"x":1}]}', '{"n":[{"x":1}]}'),
+    ],
+)
+def test_in_params_the_last_of_repeated_names_counts(odd: str, same: str) -> None:
+    """They are the customer's, and the service reads them so."""
+    one, other = (verified(request_of(event(with_document(params)))) for params in (odd, same))
+
+    assert one == other
+    assert one[0].request_digest
+
+
+def with_document(params: str) -> str:
+    """A webhook that quotes a whole document."""
+    return with_params(params).replace('"uuid"', '"fileName": "a.pdf", "uuid"')
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        "null",
+        "[]",
+        '"text"',
+        '{"a":"\\ud800"}',
+        '{"\\udc00":1}',
+        '{"a":' + "[" * 3_000 + "]" * 3_000 + "}",
+    ],
+    ids=lambda params: params[:20],
+)
+def test_params_that_no_request_of_ours_has_leave_the_document_unknown(params: str) -> None:
+    (file,) = verified(request_of(event(with_document(params))))
+
+    assert file.request_digest == ""
+
+
+@pytest.mark.parametrize("place", ['"event"', '"uuid"'])
+def test_a_name_that_is_not_unicode_stops_no_webhook(place: str) -> None:
+    assert verified(request_of(event(GOOD.replace(place, f'"\\ud83d":1,{place}'))))
+
+
 def test_a_hundred_thousand_files_are_refused() -> None:
     files = [{"fileId": f"f{n}", "uuid": "u"} for n in range(100_000)]
 
@@ -305,11 +354,3 @@ def test_the_same_file_under_two_uuids_is_kept_twice() -> None:
     files = [{"fileId": "f", "uuid": uuid} for uuid in ("u1", "u2", "u1")]
 
     assert [f.uuid for f in verified(request_of(event(webhook_body(files=files))))] == ["u1", "u2"]
-
-
-def test_the_digest_of_an_endless_exponent_is_one() -> None:
-    def digest(number: str) -> str:
-        return document_digest(DESIGN_ID, 1, "a", msgspec.Raw(f"[{number}]".encode()))
-
-    assert digest("1e" + "9" * 30) == digest("1e" + "9" * 30)
-    assert digest("1e" + "9" * 30) != digest("1e" + "9" * 31)

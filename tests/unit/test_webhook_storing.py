@@ -116,4 +116,4 @@ def test_a_signing_secret_that_was_put_in_late_is_found(
     rotate(webhookSigningSecrets=[SECRET])
     ticker.now = REREAD_SECONDS
 
-    assert receiver.receive(given)
+    assert receiver.receive(given).files

@@ -20,11 +20,15 @@ def event(body: object = None, *, token: str = TOKEN, method: str = "POST") -> d
 
 
 def sent(
-    body: bytes, *headers: tuple[str, str], token: str = TOKEN, content_type: str | None = None
+    body: bytes,
+    *headers: tuple[str, str],
+    token: str = TOKEN,
+    content_type: str | None = None,
+    method: str = "POST",
 ) -> dict[str, Any]:
     """The event that becomes of a request on the wire."""
     path = f"/webhooks/{token}"
     typed = () if content_type is None else (("Content-Type", content_type),)
-    request = HttpRequest("POST", path, "", "HTTP/1.1", (*typed, *headers), body, "127.0.0.1", 443)
-    route = Route("POST", "/webhooks/{token}", "webhook", "api", "$default")
+    request = HttpRequest(method, path, "", "HTTP/1.1", (*typed, *headers), body, "127.0.0.1", 443)
+    route = Route(method, "/webhooks/{token+}", "webhook", "api", "$default")
     return dict(make_event(request, route, {"token": token}, Api("ap-northeast-1", "1")))

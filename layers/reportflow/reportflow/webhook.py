@@ -5,8 +5,8 @@ carries its reason for our log and metric, and a bland status for the caller.
 """
 
 import hmac
-import json
 import math
+import re
 import time
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,7 +20,15 @@ import msgspec
 
 from reportflow import aws
 from reportflow.errors import CredentialsRefused, OutOfTime
-from reportflow.messages import CompletedFile, DesignId, OpaqueId, Version, document_digest
+from reportflow.messages import (
+    MAX_PARAMS_DEPTH,
+    CompletedFile,
+    DesignId,
+    OpaqueId,
+    Version,
+    digest_of,
+    read_json,
+)
 from reportflow.queues import MAX_BATCH
 from reportflow.secret import Secret
 from reportflow.signature import Flaw, InvalidSignature, check_signature, signing_keys
@@ -32,6 +40,11 @@ MAX_FILES: Final = 100
 """ReportFlow makes at most so many files a request."""
 
 COMPLETED: Final = "file.completed"
+
+PROBES: Final = frozenset({"GET", "HEAD"})
+"""Methods by which a form tries a URL before it saves it."""
+
+_BOM: Final = b"\xef\xbb\xbf"
 
 
 class Refusal(StrEnum):
@@ -47,6 +60,7 @@ class Refusal(StrEnum):
     NOT_JSON = "NotJson"
     REPEATED_NAME = "RepeatedName"
     WRONG_SHAPE = "WrongShape"
+    WRONG_ENTRY = "WrongEntry"
     WRONG_WORKSPACE = "WrongWorkspace"
 
     @property
@@ -103,23 +117,23 @@ class Expected:
 class _File(msgspec.Struct, rename="camel"):
     file_id: OpaqueId
     uuid: OpaqueId
-    file_name: str = ""
-    params: msgspec.Raw = msgspec.Raw(b"{}")
-
-
-class _Event(msgspec.Struct, rename="camel"):
-    event: str
+    file_name: Any = None
+    params: Any = None
 
 
 class _Completed(msgspec.Struct, rename="camel"):
     workspace_id: str
     design_id: DesignId
     version: Version
-    files: Annotated[list[_File], msgspec.Meta(max_length=MAX_FILES)]
+    files: Annotated[list[Any], msgspec.Meta(max_length=MAX_FILES)]
 
 
-_event_decoder: Final = msgspec.json.Decoder(_Event)
-_completed_decoder: Final = msgspec.json.Decoder(_Completed)
+@dataclass(frozen=True)
+class Announced:
+    """What a request says is done: the files, and how many entries are none."""
+
+    files: list[CompletedFile] = field(default_factory=list)
+    wrong_entries: int = 0
 
 
 def request_of(event: Mapping[str, Any]) -> Request:
@@ -127,7 +141,8 @@ def request_of(event: Mapping[str, Any]) -> Request:
     http = _object(_object(event.get("requestContext")).get("http"))
     return Request(
         method=_text(http.get("method")),
-        token=_text(_object(event.get("pathParameters")).get("token")),
+        # The route's variable is greedy, so that a URL with a slash at its end has a route too.
+        token=_text(_object(event.get("pathParameters")).get("token")).removesuffix("/"),
         headers={
             name.lower(): value
             for name, value in _object(event.get("headers")).items()
@@ -137,8 +152,8 @@ def request_of(event: Mapping[str, Any]) -> Request:
     )
 
 
-def verify(request: Request, secret: Secret, expected: Expected, now: float) -> list[CompletedFile]:
-    """The files that ReportFlow says are done; none for an event that is not about files.
+def verify(request: Request, secret: Secret, expected: Expected, now: float) -> Announced:
+    """What ReportFlow says is done; nothing for a request that is not about files.
 
     Nothing of `params` is kept but a digest: they are the customer's data.
 
@@ -151,10 +166,12 @@ def verify(request: Request, secret: Secret, expected: Expected, now: float) -> 
     check_token(request, secret.webhook_tokens)
     if expected.signed:
         check_signed(request, secret.webhook_signing_secrets, now)
-    body = json_of(request)
-    if _decode(body, _event_decoder).event != COMPLETED:
-        return []
-    return completed_files(body, expected.workspace_id)
+    if request.method in PROBES:
+        return Announced()
+    content = json_of(request)
+    if content.get("event") != COMPLETED:
+        return Announced()
+    return completed_files(content, expected.workspace_id)
 
 
 def check_size(request: Request) -> None:
@@ -164,8 +181,8 @@ def check_size(request: Request) -> None:
 
 
 def check_method(request: Request) -> None:
-    """Refuse everything but POST."""
-    if request.method != "POST":
+    """Refuse everything but a webhook, and what a form sends to try the URL."""
+    if request.method != "POST" and request.method not in PROBES:
         raise Refused(Refusal.WRONG_METHOD)
 
 
@@ -201,24 +218,52 @@ def check_signed(request: Request, secrets: Iterable[str], now: float) -> None:
         raise Refused(Refusal(invalid.flaw.value)) from invalid
 
 
-def json_of(request: Request) -> bytes:
-    """The body, of which everybody reads the same: JSON in UTF-8, no name twice in an object."""
+def json_of(request: Request) -> dict[str, Any]:
+    """The object in the body; an empty one for an empty body, as a form sends to try the URL.
+
+    Outside of `params` two readers of it see the same: a name that stands twice is refused.
+    """
     if request.body is None:
         raise Refused(Refusal.NOT_JSON)
+    body = request.body.removeprefix(_BOM)
+    if not body.strip():
+        return {}
+    repeated: dict[int, list[tuple[str, Any]]] = {}
+
+    def keep(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) < len(pairs):
+            # The pairs keep alive what the object has lost, and with it the ids.
+            repeated[id(made)] = [("", made), *pairs]
+        return made
+
     try:
-        # msgspec takes the last of two values, and does not look into the strings that it skips.
-        json.loads(request.body.decode(), object_pairs_hook=_refuse_repeated_names)
+        content = read_json(body.decode(), keep)
     except (ValueError, RecursionError) as error:
         raise Refused(Refusal.NOT_JSON) from error
-    return request.body
+    if not isinstance(content, dict):
+        raise Refused(Refusal.WRONG_SHAPE)
+    if repeated and not _customers(content, repeated).issuperset(repeated):
+        raise Refused(Refusal.REPEATED_NAME)
+    return content
 
 
-def completed_files(body: bytes, workspace_id: str) -> list[CompletedFile]:
-    """The files of a `file.completed` of this workspace; one that is named twice counts once."""
-    event = _decode(body, _completed_decoder)
+def completed_files(content: Mapping[str, Any], workspace_id: str) -> Announced:
+    """The files of a `file.completed` of this workspace; one that is named twice counts once.
+
+    An entry that is not about a file takes none of the others with it.
+    """
+    try:
+        event = _read({**content, "version": _version(content)}, _Completed)
+    except msgspec.ValidationError as error:
+        raise Refused(Refusal.WRONG_SHAPE) from error
     if event.workspace_id != workspace_id:
         raise Refused(Refusal.WRONG_WORKSPACE)
-    return list(dict.fromkeys(_completed(event, file) for file in event.files))
+    files = [_completed(event, entry) for entry in event.files]
+    found = list(dict.fromkeys(file for file in files if file is not None))
+    if files and not found:
+        raise Refused(Refusal.WRONG_SHAPE)
+    return Announced(found, files.count(None))
 
 
 class Secrets(Protocol):
@@ -250,7 +295,7 @@ class Receiver:
 
     def receive(
         self, event: Mapping[str, Any], seconds_left: Callable[[], float] = lambda: math.inf
-    ) -> list[CompletedFile]:
+    ) -> Announced:
         """Store the event's files and return them.
 
         `seconds_left` is the time until nobody waits for the answer any more.
@@ -260,13 +305,13 @@ class Receiver:
             Retryable: the files are not all stored; the sender must come again, and those that
                 are stored may be stored again.
         """
-        files = self._verified(request_of(event), seconds_left)
-        for some in batched(files, MAX_BATCH, strict=False):
+        announced = self._verified(request_of(event), seconds_left)
+        for some in batched(announced.files, MAX_BATCH, strict=False):
             _leave_time_to_answer(seconds_left)
             self.destination.send(some)
-        return files
+        return announced
 
-    def _verified(self, request: Request, seconds_left: Callable[[], float]) -> list[CompletedFile]:
+    def _verified(self, request: Request, seconds_left: Callable[[], float]) -> Announced:
         expected = Expected(self.workspace_id, self.signed)
         secret = self.secrets.get()
         try:
@@ -303,23 +348,81 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _refuse_repeated_names(members: list[tuple[str, object]]) -> None:
-    if len({name for name, _ in members}) < len(members):
-        raise Refused(Refusal.REPEATED_NAME)
+def _customers(
+    content: Mapping[str, Any], repeated: Mapping[int, list[tuple[str, Any]]]
+) -> set[int]:
+    """The ids of all objects within the entries' `params`, in which names are not ours to judge."""
+    entries = content.get("files")
+    waiting = [
+        entry["params"]
+        for entry in (entries if isinstance(entries, list) else [])
+        if isinstance(entry, dict) and "params" in entry
+    ]
+    found = set()
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting += value
+        elif isinstance(value, dict) and id(value) not in found:
+            found.add(id(value))
+            waiting += [part for _, part in repeated.get(id(value), value.items())]
+    return found
 
 
-def _decode[T](body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+def _read[T: msgspec.Struct](value: object, kind: type[T]) -> T:
+    """The members that are ours; msgspec cannot read every name that JSON may hold."""
+    if isinstance(value, dict):
+        names = kind.__struct_encode_fields__
+        value = {name: value[name] for name in names if name in value}
+    return msgspec.convert(value, kind)
+
+
+def _version(content: Mapping[str, Any]) -> object:
+    """The version as a number: a form, or a careless sender, may write it as a text."""
+    version = content.get("version")
+    is_number = isinstance(version, str) and _NUMBER.fullmatch(version)
+    return int(version) if is_number and version is not None else version
+
+
+_NUMBER: Final = re.compile(r"[1-9][0-9]{0,9}")
+
+
+def _completed(event: _Completed, entry: object) -> CompletedFile | None:
+    """The file that the entry is about, or None."""
     try:
-        return decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise Refused(Refusal.WRONG_SHAPE) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Refused(Refusal.NOT_JSON) from error
+        file = _read(entry, _File)
+    except msgspec.ValidationError:
+        return None
+    return CompletedFile(
+        file.file_id, file.uuid, event.design_id, event.version, _digest(event, file)
+    )
 
 
-def _completed(event: _Completed, file: _File) -> CompletedFile:
+def _digest(event: _Completed, file: _File) -> str:
+    """The document's digest; empty if it is not all there, or is none that a request may hold."""
+    name, params = file.file_name, file.params
+    if (
+        not isinstance(name, str)
+        or not isinstance(params, dict)
+        or _nests_deeper(params, MAX_PARAMS_DEPTH)
+    ):
+        return ""
     try:
-        digest = document_digest(event.design_id, event.version, file.file_name, file.params)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Refused(Refusal.NOT_JSON) from error
-    return CompletedFile(file.file_id, file.uuid, event.design_id, event.version, digest)
+        return digest_of(event.design_id, event.version, name, params)
+    except UnicodeEncodeError:
+        return ""
+
+
+def _nests_deeper(value: object, levels: int) -> bool:
+    level = [value]
+    for _ in range(levels + 1):
+        level = [
+            part
+            for value in level
+            if isinstance(value, (dict, list))
+            for part in (value.values() if isinstance(value, dict) else value)
+            if isinstance(part, (dict, list))
+        ]
+        if not level:
+            return False
+    return True
