@@ -5,15 +5,17 @@ Written from the promises, not from the code that it judges:
 A request is answered, by the first of these that is true,
 
 1. 413 when its body is longer than a Lambda function can be handed;
-2. 404 when it is not a POST, or its path's token is neither the current nor the previous one;
+2. 404 when it is none of POST, GET and HEAD, or its path's token, without one slash at its end,
+   is neither the current nor the previous one;
 3. 404 when signatures are asked for and it has no right one (`signatures.py`);
-4. 400 when its body is not JSON in UTF-8: the grammar of RFC 8259, and what RFC 7493 adds against
-   texts that two parsers read differently (no half surrogates, no name twice in what is read);
-5. 200 with nothing stored when it is an object whose `event` is another text than
-   `file.completed`;
-6. 400 when it does not have the documented shape, is of another workspace, names more files than
-   anybody honest, or an id with characters outside of the alphabet;
-7. 200 with one message stored for each file that it names.
+4. 200 with nothing stored when it is a GET or a HEAD, or has nothing but white space in its body:
+   a form tries the URL;
+5. 400 when its body, without a byte order mark, is not JSON in UTF-8 by the grammar of RFC 8259, or
+   no object, or says a name twice in what is read outside of `params`;
+6. 200 with nothing stored when its `event` is anything else than `file.completed`;
+7. 400 when it does not have the documented shape, is of another workspace, names more files than
+   anybody honest, or no entry of its files is one: an id with characters outside of the alphabet;
+8. 200 with one message stored for each file that it names rightly.
 
 Where the promises leave room (a depth or length beyond what anybody honest sends, and below what
 must be refused) it may be stored or refused.
@@ -31,12 +33,11 @@ MAX_BODY_BYTES: Final = 6 * 1024 * 1024
 HONEST_FILES: Final = 100
 MAX_FILES: Final = 1000
 HONEST_DEPTH: Final = 100
-HONEST_DIGITS: Final = 1000
 MAX_ID_LENGTH: Final = 128
 LARGEST_VERSION: Final = 2**31 - 1
 
 _LETTERS_AND_DIGITS: Final = frozenset(string.ascii_letters + string.digits)
-_HEX: Final = frozenset(string.hexdigits)
+_BOM: Final = b"\xef\xbb\xbf"
 
 
 class Fate(StrEnum):
@@ -46,7 +47,7 @@ class Fate(StrEnum):
     IGNORED = "ignored"
     UNDECIDED = "stored or refused"
     TOO_LARGE = "too large"
-    NOT_FOUND = "not POST or unknown token"
+    NOT_FOUND = "unknown method or token"
     UNSIGNED = "not signed right"
     NOT_JSON = "not JSON"
     WRONG = "wrong shape, workspace or id"
@@ -105,21 +106,34 @@ def judge(
     if body is not None and len(body) > MAX_BODY_BYTES:
         return Verdict(Fate.TOO_LARGE)
     token = _at(event, "pathParameters", "token")
-    if _at(event, "requestContext", "http", "method") != "POST" or token not in tokens:
+    method = _at(event, "requestContext", "http", "method")
+    is_known = isinstance(token, str) and (token in tokens or token[:-1] in tokens)
+    if method not in ("POST", "GET", "HEAD") or not is_known:
+        return Verdict(Fate.NOT_FOUND)
+    if token not in tokens and token[-1] != "/":
         return Verdict(Fate.NOT_FOUND)
     signed: bool | None = True
     if is_signed is not None:
         signed = False if body is None else is_signed(event, body)
         if signed is False:
             return Verdict(Fate.UNSIGNED)
-    try:
-        content = _parse(body)
-    except (ValueError, RecursionError):
-        return Verdict(Fate.NOT_JSON)
-    verdict = _judge_content(content, workspace_id)
+    verdict = _judge_body(body, workspace_id, is_try=method != "POST")
     if signed is None:
         return Verdict(Fate.UNDECIDED, verdict.files)
     return verdict
+
+
+def _judge_body(body: bytes | None, workspace_id: str, *, is_try: bool) -> Verdict:
+    if is_try:
+        return Verdict(Fate.IGNORED)
+    text = body if body is None or not body.startswith(_BOM) else body[len(_BOM) :]
+    if text is not None and not text.strip():
+        return Verdict(Fate.IGNORED)
+    try:
+        content = _parse(text)
+    except (ValueError, RecursionError):
+        return Verdict(Fate.NOT_JSON)
+    return _judge_content(content, workspace_id)
 
 
 def _at(event: object, *path: str) -> Any:
@@ -146,17 +160,13 @@ def _body(event: Mapping[str, Any]) -> bytes | None:
 def _parse(body: bytes | None) -> Any:
     if body is None:
         raise ValueError("no body")
-    content = json.loads(
+    return json.loads(
         body.decode(),
         object_pairs_hook=_Object,
         parse_float=_Number,
         parse_int=lambda text: int(text) if len(text) <= 20 else _Number(text),
         parse_constant=_refuse,
     )
-    for value in _all(content):
-        if isinstance(value, str):
-            value.encode()  # which half a surrogate cannot be
-    return content
 
 
 def _refuse(name: str) -> None:
@@ -183,52 +193,61 @@ def _depth(content: object) -> int:
     return depth
 
 
-def _is_unusual(content: object) -> bool:
-    values = _all(content)
+def _is_unusual(content: _Object) -> bool:
+    files = content.only("files")
+    entries = files if isinstance(files, list) else []
+    customers = [
+        part
+        for entry in entries
+        if isinstance(entry, _Object)
+        for name, value in entry
+        if name == "params"
+        for part in _all(value)
+    ]
+    theirs = {id(part) for part in customers}
     return _depth(content) > HONEST_DEPTH or any(
-        (isinstance(value, _Number) and len(value) > HONEST_DIGITS)
-        or (isinstance(value, _Object) and value.says_twice())
-        for value in values
+        isinstance(value, _Object) and value.says_twice() and id(value) not in theirs
+        for value in _all(content)
     )
 
 
 def _judge_content(content: object, workspace_id: str) -> Verdict:
     if not isinstance(content, _Object) or content.says_twice():
         return Verdict(Fate.WRONG)
-    event = content.only("event")
-    if type(event) is not str:
-        return Verdict(Fate.WRONG)
     unusual = _is_unusual(content)
-    if event != "file.completed":
+    if content.only("event") != "file.completed" or isinstance(content.only("event"), _Number):
         return Verdict(Fate.UNDECIDED if unusual else Fate.IGNORED)
     files = content.only("files")
     if not isinstance(files, list) or isinstance(files, _Object) or len(files) > MAX_FILES:
         return Verdict(Fate.WRONG)
-    version = content.only("version")
     right = (
         content.only("workspaceId") == workspace_id
         and type(content.only("workspaceId")) is str
-        and _is_uuid(content.only("designId"))
-        and type(version) is int
-        and 1 <= version <= LARGEST_VERSION
-        and all(_is_file(file) for file in files)
+        and is_id(content.only("designId"))
+        and _is_version(content.only("version"))
+        and not any(isinstance(file, _Object) and file.says_twice() for file in files)
     )
-    if not right:
+    ids = frozenset(file.only("fileId") for file in files if right and _is_file(file))
+    if not right or (files and not ids):
         return Verdict(Fate.WRONG)
-    ids = frozenset(file.only("fileId") for file in files)
     if unusual or len(files) > HONEST_FILES:
         return Verdict(Fate.UNDECIDED, ids)
     return Verdict(Fate.STORED, ids)
 
 
+def _is_version(value: object) -> bool:
+    """A whole number, also as 1.0 or as a text of its digits."""
+    if isinstance(value, _Number):
+        number = float(value)
+        return number.is_integer() and 1 <= number <= LARGEST_VERSION
+    if type(value) is str:
+        digits = value.isascii() and value.isdecimal() and value[0] != "0"
+        return digits and len(value) <= 10 and int(value) <= LARGEST_VERSION
+    return type(value) is int and 1 <= value <= LARGEST_VERSION
+
+
 def _is_file(file: object) -> bool:
-    return (
-        isinstance(file, _Object)
-        and not file.says_twice()
-        and is_id(file.only("fileId"))
-        and is_id(file.only("uuid"))
-        and ("fileName" not in dict(file) or type(file.only("fileName")) is str)
-    )
+    return isinstance(file, _Object) and is_id(file.only("fileId")) and is_id(file.only("uuid"))
 
 
 def is_id(value: object) -> bool:
@@ -236,13 +255,6 @@ def is_id(value: object) -> bool:
     return (
         type(value) is str
         and 1 <= len(value) <= MAX_ID_LENGTH
-        and value[0] in _LETTERS_AND_DIGITS
-        and set(value) <= _LETTERS_AND_DIGITS | set("-_")
+        and value[0] in _LETTERS_AND_DIGITS | set("-_")
+        and set(value) <= _LETTERS_AND_DIGITS | set("-_.~")
     )
-
-
-def _is_uuid(value: object) -> bool:
-    if type(value) is not str:
-        return False
-    parts = value.split("-")
-    return [len(part) for part in parts] == [8, 4, 4, 4, 12] and set("".join(parts)) <= _HEX

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from local.gateway import HttpGateway
 from tests.properties.case import Case
-from tests.properties.receiver import API, ROUTE, Outcome, Receiver
+from tests.properties.receiver import API, ROUTES, Outcome, Receiver
 from tests.properties.signing import headers
 
 if TYPE_CHECKING:
@@ -80,10 +80,10 @@ class Front:
 
 @contextmanager
 def front(receiver: Receiver) -> Iterator[Front]:
-    """The local API Gateway with the webhook's route, on a port of this machine."""
+    """The local API Gateway with the webhook's routes, on a port of this machine."""
     function = _InProcess(receiver)
-    pools: Mapping[str, FunctionPool] = {ROUTE.function_name: cast("FunctionPool", function)}
-    gateway = HttpGateway([ROUTE], pools, API)
+    pools: Mapping[str, FunctionPool] = {ROUTES[0].function_name: cast("FunctionPool", function)}
+    gateway = HttpGateway(ROUTES, pools, API)
     try:
         yield Front(gateway, function)
     finally:

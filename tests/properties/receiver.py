@@ -26,8 +26,11 @@ from tests.properties.signing import headers
 
 WORKSPACE: Final = "acme"
 API: Final = Api("ap-northeast-1", "123456789012")
-ROUTE: Final = Route("POST", "/webhooks/{token}", "webhook", "abc123", "$default")
-"""See `stacks/pipeline.py`."""
+ROUTES: Final = tuple(
+    Route(method, "/webhooks/{token+}", "webhook", "abc123", "$default")
+    for method in ("POST", "GET", "HEAD")
+)
+"""See `stacks/http_api.py`."""
 
 _ENVIRONMENT: Final = {
     "AWS_REGION": API.region,
@@ -194,11 +197,12 @@ def event_of(case: Case) -> Json | None:
         "192.0.2.1",
         443,
     )
-    parameters = path_parameters(ROUTE, "POST" if case.event else case.method, path)
-    if parameters is None:
-        return None
-    event = dict(make_event(request, ROUTE, parameters, API))
-    return _merged(event, case.event)
+    method = "POST" if case.event else case.method
+    for route in ROUTES:
+        parameters = path_parameters(route, method, path)
+        if parameters is not None:
+            return _merged(dict(make_event(request, route, parameters, API)), case.event)
+    return None
 
 
 def _merged(target: Json, changes: Mapping[str, Any]) -> Json:

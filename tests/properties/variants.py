@@ -1,9 +1,9 @@
 """The receiver, each time broken in one small way that somebody could think harmless."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from decimal import Decimal
 from http import HTTPStatus
 from typing import Annotated, Any
 from unittest.mock import patch
@@ -14,7 +14,7 @@ from reportflow import messages, webhook
 from reportflow.messages import CompletedFile
 from reportflow.observability import logger
 from reportflow.queues import Downloads
-from reportflow.webhook import Refusal, Refused, Request
+from reportflow.webhook import Announced, Refusal, Refused, Request
 
 type Break = Callable[[], AbstractContextManager[object]]
 
@@ -72,34 +72,77 @@ def _decoding(pattern: str) -> Break:
     name = Annotated[str, msgspec.Meta(pattern=pattern)]
     file = msgspec.defstruct(
         "_File",
+        [("file_id", name), ("uuid", name), ("file_name", Any, None), ("params", Any, None)],
+        rename="camel",
+    )
+    return _replaced("_File", file)
+
+
+def _quoting_all() -> AbstractContextManager[object]:
+    """Entries as they were documented first: with name and parameters."""
+    file = msgspec.defstruct(
+        "_File",
         [
-            ("file_id", name),
-            ("uuid", name),
-            ("file_name", str, ""),
-            ("params", msgspec.Raw, msgspec.Raw(b"{}")),
+            ("file_id", messages.OpaqueId),
+            ("uuid", messages.OpaqueId),
+            ("file_name", str),
+            ("params", dict[str, Any]),
         ],
         rename="camel",
     )
-    completed = msgspec.defstruct(
-        "_Completed",
-        [
-            ("workspace_id", str),
-            ("design_id", messages.DesignId),
-            ("version", messages.Version),
-            ("files", list[file]),  # type: ignore[valid-type]
-        ],
-        rename="camel",
-    )
-    return _replaced("_completed_decoder", msgspec.json.Decoder(completed))
+    return patch.object(webhook, "_File", file)
 
 
 def _of_any_workspace(original: Any) -> Any:
-    def files(body: bytes, _: str) -> list[CompletedFile]:
-        said = webhook._decode(body, webhook._completed_decoder).workspace_id
-        made: list[CompletedFile] = original(body, said)
+    return lambda content, _: original(content, content.get("workspaceId"))
+
+
+def _whole_or_nothing(original: Any) -> Any:
+    def files(content: Mapping[str, Any], workspace_id: str) -> Announced:
+        made: Announced = original(content, workspace_id)
+        if made.wrong_entries:
+            raise Refused(Refusal.WRONG_SHAPE)
         return made
 
     return files
+
+
+def _of_two_names_the_last(request: Request) -> Any:
+    body = (request.body or b"").removeprefix(b"\xef\xbb\xbf")
+    try:
+        return messages.read_json(body.decode())
+    except (ValueError, RecursionError) as error:
+        raise Refused(Refusal.NOT_JSON) from error
+
+
+def _of_no_two_names(request: Request) -> Any:
+    def refuse(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(dict(pairs)) < len(pairs):
+            raise Refused(Refusal.REPEATED_NAME)
+        return dict(pairs)
+
+    body = (request.body or b"").removeprefix(b"\xef\xbb\xbf") or b"{}"
+    try:
+        return messages.read_json(body.decode(), refuse)
+    except (ValueError, RecursionError) as error:
+        raise Refused(Refusal.NOT_JSON) from error
+
+
+def _numbers_of_python(text: str, pairs: Any = None) -> Any:
+    return json.loads(text, object_pairs_hook=pairs)
+
+
+def _post_only(request: Request) -> None:
+    if request.method != "POST":
+        raise Refused(Refusal.WRONG_METHOD)
+
+
+def _no_token_for_a_try(original: Any) -> Any:
+    def check(request: Request, tokens: Iterable[str]) -> None:
+        if request.method == "POST":
+            original(request, tokens)
+
+    return check
 
 
 def _trusting(event: Mapping[str, Any]) -> Request:
@@ -155,22 +198,26 @@ VARIANTS = (
     Variant("the body is read before the token", _wrapped("check_size", _body_first)),
     Variant("every method is a POST", _replaced("check_method", _nothing)),
     Variant("no body is too long", _replaced("check_size", _nothing)),
-    Variant("two of a name are taken", _replaced("json_of", lambda request: request.body or b"")),
+    Variant("forms cannot try the URL", _replaced("check_method", _post_only)),
+    Variant("a form tries any URL", _wrapped("check_token", _no_token_for_a_try)),
+    Variant("two of a name are taken", _replaced("json_of", _of_two_names_the_last)),
+    Variant("names in params are ours to judge", _replaced("json_of", _of_no_two_names)),
+    Variant("a byte order mark is no JSON", _replaced("_BOM", b"never")),
+    Variant("a wrong entry spoils the others", _wrapped("completed_files", _whole_or_nothing)),
+    Variant("entries quote the whole document", _quoting_all),
     Variant("the event is what API Gateway always sends", _replaced("request_of", _trusting)),
     Variant("ids may have any character", _decoding("")),
-    Variant("ids may have dots", _decoding(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$(?!\n)")),
-    Variant("ids may end a line", _decoding(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$")),
-    Variant("ids may be of any script", _decoding(r"^[^\W_][\w-]{0,127}$(?!\n)")),
-    Variant("ids may be of any length", _decoding(r"^[A-Za-z0-9][A-Za-z0-9_-]*$(?!\n)")),
+    Variant("ids may be dots", _decoding(r"^[A-Za-z0-9._~-]{1,128}$(?!\n)")),
+    Variant("ids may end a line", _decoding(r"^[A-Za-z0-9_-][A-Za-z0-9._~-]{0,127}$")),
+    Variant("ids may be of any script", _decoding(r"^[\w-][\w.~-]{0,127}$(?!\n)")),
+    Variant("ids may be of any length", _decoding(r"^[A-Za-z0-9_-][A-Za-z0-9._~-]*$(?!\n)")),
+    Variant("ids are letters and digits", _decoding(r"^[A-Za-z0-9]{1,128}$(?!\n)")),
     Variant("any workspace is ours", _wrapped("completed_files", _of_any_workspace)),
     Variant(
         "params travel on",
-        _replaced("document_digest", lambda *document: bytes(document[3]).decode()),
+        _replaced("digest_of", lambda *document: json.dumps(document[3])),
     ),
-    Variant(
-        "numbers are what a decimal holds",
-        lambda: patch.object(messages, "_params_decoder", msgspec.json.Decoder(float_hook=Decimal)),
-    ),
+    Variant("numbers are what Python reads", _replaced("read_json", _numbers_of_python)),
     Variant("a stranger is told so", lambda: patch.object(Refusal, "status", HTTPStatus.FORBIDDEN)),
     Variant("it answers before it stores", lambda: patch.object(Downloads, "send", _nothing)),
     Variant(
