@@ -114,8 +114,16 @@ def test_a_design_is_named_by_any_safe_text(design_id: str) -> None:
     assert sent["designId"] == design_id
 
 
-@pytest.mark.parametrize("number", ["9" * 5000, "-" + "9" * 5000, "0." + "3" * 5000, "1e5000"])
-def test_a_number_of_any_length_is_passed_on(number: str) -> None:
+@pytest.mark.parametrize("number", ["9" * 5000, "-" + "9" * 5000])
+def test_a_whole_number_too_long_to_read_is_refused_by_its_fields_name(number: str) -> None:
+    said = refusal(with_params(f'{{"a": {number}}}'))
+
+    assert said.startswith("content.params: ")
+    assert "digits" in said
+
+
+@pytest.mark.parametrize("number", ["9" * 4000, "-" + "9" * 4000, "0." + "3" * 5000, "1e5000"])
+def test_a_long_number_is_passed_on(number: str) -> None:
     assert number.encode() in parse_request(with_params(f'{{"a": {number}}}')).service_body()
 
 
@@ -392,7 +400,7 @@ def test_the_digest_notices_every_change(other: bytes) -> None:
         ("1e-400", "0"),
         ("-0", "0"),
         ("1e400", "null"),
-        ("9" * 5000, "null"),
+        ("9" * 4000, "null"),
         ('"\\u30ab\\u3099"', '"ガ"'),
         ('"か\u3099"', '"が"'),
         ('"\\/"', '"/"'),

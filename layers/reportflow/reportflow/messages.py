@@ -37,6 +37,9 @@ MAX_METADATA_DEPTH: Final = 100
 MAX_PARAMS_DEPTH: Final = 500
 """Every program that reads a document calls itself once a level, and has room for about 1,000."""
 
+MAX_DIGITS: Final = 4300
+"""Python itself, for one, reads no longer integer."""
+
 OWN_JOB_ID: Final = "reportflowJobId"
 """The message attribute by which our command line names a message's job."""
 
@@ -264,8 +267,9 @@ def document_digest(design_id: str, version: int, file_name: str, params: msgspe
 
 def _read_params(text: bytes) -> object:
     """The same as `read_json`, and several times faster for what most documents are made of."""
-    is_long = _LONG_NUMBER in text.translate(_DIGITS)
-    return read_json(text.decode()) if is_long else _params_decoder.decode(text)
+    if _LONG_NUMBER not in text.translate(_DIGITS):
+        return _params_decoder.decode(text)
+    return read_json(text.decode(), whole_number=_readable_number)
 
 
 def digest_of(design_id: str, version: int, file_name: str, params: object) -> str:
@@ -287,7 +291,9 @@ def digest_of(design_id: str, version: int, file_name: str, params: object) -> s
 
 
 def read_json(
-    text: str, pairs: Callable[[list[tuple[str, Any]]], dict[str, Any]] | None = None
+    text: str,
+    pairs: Callable[[list[tuple[str, Any]]], dict[str, Any]] | None = None,
+    whole_number: Callable[[str], float | None] | None = None,
 ) -> object:
     """Read JSON as JavaScript does: numbers are doubles, and the last of repeated names counts.
 
@@ -301,7 +307,7 @@ def read_json(
     return json.loads(
         text,
         object_pairs_hook=pairs,
-        parse_int=_whole_number,
+        parse_int=whole_number or _whole_number,
         parse_float=_number,
         parse_constant=_refuse_constant,
     )
@@ -318,6 +324,13 @@ def _whole_number(text: str) -> float | None:
     if len(text) <= _EXACT_DIGITS:
         return int(text)
     return None if len(text) > _INFINITE_DIGITS else _number(text)
+
+
+def _readable_number(text: str) -> float | None:
+    """Refuse what many readers refuse, and what is infinite to the others."""
+    if len(text) > MAX_DIGITS:
+        raise ValueError(f"a number has {len(text)} digits, at most {MAX_DIGITS}")
+    return _whole_number(text)
 
 
 def _number(text: str) -> float | None:
