@@ -69,6 +69,7 @@ fuzz: .venv/installed
 .PHONY: benchmark
 benchmark: .venv/installed
 	@PYTHONPATH=layers/reportflow $(PYTHON) benchmarks/token_comparison.py
+	@PYTHONPATH=.:layers/reportflow $(PYTHON) benchmarks/connections.py
 	@PYTHONPATH=.:layers/reportflow $(PYTHON) benchmarks/pacing.py
 
 .PHONY: lint

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -99,6 +100,32 @@ def test_a_submission_goes_over_tls(certificate: Path, secret_store: SecretStore
         connected(port, secret_store, certificate) as client,
     ):
         assert client.submit(request(), LATER).file_id == "file_abc123"
+
+
+def test_root_certificates_are_loaded_once_for_all_connections(
+    certificate: Path, secret_store: SecretStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    loaded: list[str] = []
+    load = ssl.SSLContext.load_verify_locations
+
+    def counted(context: ssl.SSLContext, cafile: str | None = None, *others: Any) -> None:
+        loaded.append(str(cafile))
+        load(context, cafile, *others)
+
+    def serve(client: ssl.SSLSocket) -> None:
+        read_request(client)
+        client.sendall(accepted())
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", counted)
+    roots = tmp_path / "roots.pem"
+    roots.write_bytes(certificate.read_bytes())
+    with (
+        serving(over_tls(certificate, serve)) as port,
+        connected(port, secret_store, roots) as client,
+    ):
+        for _ in range(3):
+            assert client.submit(request(), LATER).file_id == "file_abc123"
+    assert loaded == [str(roots)]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

@@ -208,8 +208,11 @@ class _TlsConnection(_Connection, HTTPSConnection):
     def connect(self) -> None:
         self.ssl_context = _tls_context(self.ca_certs)
         # urllib3 would load them again for each connection.
-        self.ca_certs = None
-        super().connect()
+        ca_certs, self.ca_certs = self.ca_certs, None
+        try:
+            super().connect()
+        finally:
+            self.ca_certs = ca_certs
 
 
 _loading: Final = Lock()
