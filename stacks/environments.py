@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from stacks.context import InvalidSettings
+from stacks.settings import DeploymentSettings
 
 _CHOICE = "environment"
 _ENVIRONMENTS = "environments"
@@ -19,7 +20,8 @@ def with_environment(
     from `-c`, and counts.
 
     Raises:
-        InvalidSettings: there is no such environment, or cdk.json contradicts itself.
+        InvalidSettings: there is no such environment, cdk.json contradicts itself, or the stacks
+            are those of another environment.
     """
     environments = shared.get(_ENVIRONMENTS, {})
     if not isinstance(environments, Mapping) or not all(
@@ -28,13 +30,20 @@ def with_environment(
         raise InvalidSettings([f"{_ENVIRONMENTS}: must hold an object of settings for each name"])
     own = {key: value for key, value in context.items() if key != _ENVIRONMENTS}
     chosen = own.get(_CHOICE, "")
-    mistakes = [*_said_twice(environments, shared), *_shared_workspaces(environments)]
+    mistakes = [
+        *_said_twice(environments, shared),
+        *_shared_workspaces(environments),
+        *_shared_prefixes(environments, shared),
+    ]
     if chosen != "" and chosen not in environments:
         known = ", ".join(environments) or "there is none in cdk.json"
         mistakes.insert(0, f"{_CHOICE} = {chosen!r}: must be one of {known}")
     if mistakes:
         raise InvalidSettings(mistakes)
-    return {**environments.get(chosen, {}), **own}
+    merged = {**environments.get(chosen, {}), **own}
+    if taken := list(_taken_prefix(str(chosen), merged, environments, shared)):
+        raise InvalidSettings(taken)
+    return merged
 
 
 def _said_twice(
@@ -55,3 +64,41 @@ def _shared_workspaces(environments: Mapping[str, Mapping[str, object]]) -> Iter
                 f"workspace_id = {workspace!r} in {', '.join(sharing)}: a workspace sends its "
                 "webhooks to one URL only, so each environment needs one of its own"
             )
+
+
+def _shared_prefixes(
+    environments: Mapping[str, Mapping[str, object]], shared: Mapping[str, object]
+) -> Iterator[str]:
+    names = defaultdict(list)
+    for name, settings in environments.items():
+        names[_prefix({**shared, **settings})].append(name)
+    for prefix, sharing in names.items():
+        if len(sharing) > 1:
+            yield (
+                f"stack_prefix = {prefix!r} in {', '.join(sharing)}: the prefix names the stacks, "
+                "and each environment would deploy over the other's; give each its own"
+            )
+
+
+def _taken_prefix(
+    chosen: str,
+    merged: Mapping[str, object],
+    environments: Mapping[str, Mapping[str, object]],
+    shared: Mapping[str, object],
+) -> Iterator[str]:
+    """Yield the mistake of a `-c stack_prefix` that belongs to another environment.
+
+    Its stacks would get the settings of the chosen environment, the removal policy among them.
+    """
+    for name, settings in environments.items():
+        if name != chosen and _prefix(merged) == _prefix({**shared, **settings}):
+            here = f"environment {chosen}" if chosen else "a deployment without an environment"
+            yield (
+                f"stack_prefix = {_prefix(merged)!r}: these are the stacks of environment {name}, "
+                f"and {here} would deploy its own settings over them; choose {name}, or another "
+                "prefix"
+            )
+
+
+def _prefix(settings: Mapping[str, object]) -> object:
+    return settings.get("stack_prefix", DeploymentSettings.stack_prefix)

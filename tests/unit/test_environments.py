@@ -15,8 +15,8 @@ SHIPPED: Mapping[str, Any] = json.loads((REPOSITORY / "cdk.json").read_text())["
 SHARED: Mapping[str, object] = {
     "max_file_mb": 20,
     "environments": {
-        "dev": {"workspace_id": "acme-dev", "log_level": "DEBUG"},
-        "prod": {"workspace_id": "acme", "log_level": "WARNING"},
+        "dev": {"workspace_id": "acme-dev", "stack_prefix": "Dev", "log_level": "DEBUG"},
+        "prod": {"workspace_id": "acme", "stack_prefix": "Prod", "log_level": "WARNING"},
     },
 }
 
@@ -57,6 +57,7 @@ def test_an_environment_brings_its_settings_beside_the_shared_ones() -> None:
     assert given(environment="prod") == {
         "environment": "prod",
         "workspace_id": "acme",
+        "stack_prefix": "Prod",
         "log_level": "WARNING",
         "max_file_mb": 20,
     }
@@ -86,9 +87,52 @@ def test_a_setting_that_stands_twice_is_told() -> None:
 
 
 def test_two_environments_do_not_share_a_workspace() -> None:
-    same = {"a": {"workspace_id": "acme"}, "b": {"workspace_id": "acme"}}
+    same = {
+        "a": {"workspace_id": "acme", "stack_prefix": "A"},
+        "b": {"workspace_id": "acme", "stack_prefix": "B"},
+    }
     (mistake,) = mistakes({"environments": same}, environment="a")
     assert "workspace_id = 'acme' in a, b" in mistake
+
+
+@pytest.mark.parametrize(
+    ("shared", "prefix"),
+    [
+        ({"environments": {"a": {"stack_prefix": "Acme"}, "b": {"stack_prefix": "Acme"}}}, "Acme"),
+        ({"environments": {"a": {}, "b": {"stack_prefix": "ReportFlow"}}}, "ReportFlow"),
+        ({"environments": {"a": {}, "b": {}}}, "ReportFlow"),
+        ({"stack_prefix": "Acme", "environments": {"a": {}, "b": {}}}, "Acme"),
+    ],
+    ids=["both named", "one by default", "both by default", "named for all"],
+)
+def test_two_environments_do_not_share_their_stacks(
+    shared: Mapping[str, object], prefix: str
+) -> None:
+    """One environment's removal policy would hold for the other's archive."""
+    (mistake,) = mistakes(shared, environment="a")
+    assert f"stack_prefix = {prefix!r} in a, b" in mistake
+
+
+def test_an_environment_is_not_deployed_over_another_ones_stacks() -> None:
+    (mistake,) = mistakes(SHARED, environment="dev", stack_prefix="Prod")
+    assert mistake.startswith("stack_prefix = 'Prod': these are the stacks of environment prod")
+    assert "environment dev would deploy" in mistake
+
+
+@pytest.mark.parametrize("chosen", [{}, {"environment": ""}])
+def test_without_an_environment_nothing_is_deployed_over_ones_stacks(
+    chosen: Mapping[str, str],
+) -> None:
+    (mistake,) = mistakes(SHARED, stack_prefix="Prod", **chosen)
+    assert "a deployment without an environment would deploy" in mistake
+    by_default = {"environments": {"prod": {}}}
+    (mistake,) = mistakes(by_default, **chosen)
+    assert mistake.startswith("stack_prefix = 'ReportFlow': these are the stacks of environment")
+
+
+def test_a_prefix_of_ones_own_is_allowed_on_the_command_line() -> None:
+    assert given(environment="dev", stack_prefix="Trial")["stack_prefix"] == "Trial"
+    assert given(environment="prod", stack_prefix="Prod")["stack_prefix"] == "Prod"
 
 
 @pytest.mark.parametrize("environments", ["dev", {"dev": "quick"}])
