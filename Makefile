@@ -22,7 +22,7 @@ help:
 	@echo 'make docs    write docs/settings.md anew'
 	@echo 'make schemas write docs/schemas anew'
 	@echo 'make synth ENV=dev    write the CloudFormation templates and packages to cdk.out'
-	@echo 'make deploy ENV=dev   install or upgrade on AWS; and so bootstrap, diff and destroy'
+	@echo 'make deploy ENV=dev   install or upgrade on AWS; and so bootstrap, diff, destroy and import'
 	@echo "make deploy ENV=dev ARGS='-c log_level=INFO'    with more options for the CDK CLI"
 	@echo 'make lock    pin the newest versions of all dependencies'
 	@echo 'make clean   remove everything that make made'
@@ -112,8 +112,8 @@ node_modules/installed: package.json package-lock.json .venv/installed
 	@$(WITH_NODE) node $(NODE)/lib/node_modules/npm/bin/npm-cli.js ci --silent --no-audit --no-fund
 	@touch $@
 
-.PHONY: bootstrap diff deploy destroy
-bootstrap diff deploy destroy: node_modules/installed
+.PHONY: bootstrap diff deploy destroy import
+bootstrap diff deploy destroy import: node_modules/installed
 	@$(WITH_NODE) node_modules/.bin/cdk $@ $(if $(filter deploy destroy,$@),--all) -c environment=$(ENV) $(ARGS)
 
 # The font package's own dependencies draw plots, which nothing here does.

@@ -1,13 +1,14 @@
 """What holds data: jobs table, archive bucket, secret, event bus. Deployed apart and kept."""
 
 import json
+from typing import cast
 
-from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
+from aws_cdk import CfnOutput, CfnResource, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_secretsmanager as secretsmanager
-from constructs import Construct
+from constructs import Construct, IConstruct
 
 from stacks.nag import acknowledge
 from stacks.removal import removal_policy
@@ -31,12 +32,22 @@ class StorageStack(Stack):
         # Others attach their rules to it. It holds nothing, and a name that stayed would be in the
         # way of the next deployment.
         self.event_bus = events.EventBus(self, "EventBus", event_bus_name=settings.stack_prefix)
-        # A first deployment that fails takes back what it has made, but for a protected table.
-        self.jobs_table.node.add_dependency(self.archive_bucket, self.secret, self.event_bus)
+        self._make_last(self.jobs_table, self.archive_bucket, self.secret)
         CfnOutput(self, "JobsTableName", value=self.jobs_table.table_name)
         CfnOutput(self, "ArchiveBucketName", value=self.archive_bucket.bucket_name)
         CfnOutput(self, "EventBusName", value=self.event_bus.event_bus_name)
         CfnOutput(self, "SecretArn", value=self.secret.secret_arn)
+
+    def _make_last(self, table: dynamodb.Table, *others: IConstruct) -> None:
+        """Let the table wait for the other resources that hold data.
+
+        If a first deployment fails, CloudFormation deletes what it has made, but not the protected
+        table. The table waits for neither event bus nor bucket policy: these are deleted with the
+        stack, and CloudFormation imports no resource that depends on a missing one.
+        """
+        for other in others:
+            resource = cast("CfnResource", other.node.default_child)
+            cast("CfnResource", table.node.default_child).add_dependency(resource)
 
     def _jobs_table(self) -> dynamodb.Table:
         kept = self._settings.removal_policy == "retain"

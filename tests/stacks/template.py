@@ -1,12 +1,15 @@
 """A synthesized template, looked at by what refers to what."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 Properties = Mapping[str, Any]
+
+_SUBSTITUTED = re.compile(r"\$\{([^!}]+)\}")
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ def references(value: object) -> Iterator[str]:
     match value:
         case {"Ref": str(name)} | {"Fn::GetAtt": [str(name), *_]} | {"Fn::ImportValue": str(name)}:
             yield name
+        case {"Fn::Sub": str(text)}:
+            yield from (name.partition(".")[0] for name in _SUBSTITUTED.findall(text))
         case Mapping():
             for part in value.values():
                 yield from references(part)

@@ -3,12 +3,14 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
 from reportflow.jobs_table import BY_FILE_ID, BY_STATUS
 from stacks.packaging import REPOSITORY
-from tests.stacks.template import Template, reference
+from tests.stacks.template import Template, reference, references
 
 HOLDS_DATA = {
     "AWS::DynamoDB::Table",
@@ -36,9 +38,54 @@ def test_what_holds_data_is_retained(storage: Template, pipeline: Template) -> N
     assert set(holds_data.values()) == {("RetainExceptOnCreate", "Retain")}
 
 
-def test_the_table_is_made_last_since_no_rollback_takes_it_back(storage: Template) -> None:
+def test_the_table_is_made_after_all_else_that_holds_data(storage: Template) -> None:
+    """No rollback deletes the table, so a stack that fails early must not have made it."""
     (table,) = storage.of_type("AWS::DynamoDB::Table")
-    assert {*storage.resources[table]["DependsOn"]} == storage.resources.keys() - {table}
+    assert {*storage.resources[table]["DependsOn"]} == removal(storage).keys() - {table}
+
+
+def retained(template: Template) -> Mapping[str, Mapping[str, Any]]:
+    """The resources that outlive their stack."""
+    return {
+        name: resource
+        for name, resource in template.resources.items()
+        if resource.get("DeletionPolicy", "Delete") in ("Retain", "RetainExceptOnCreate")
+    }
+
+
+def needs(resource: Mapping[str, Any]) -> set[str]:
+    """The resources that CloudFormation asks for before it makes or imports this one."""
+    depends_on = resource.get("DependsOn", [])
+    named = [depends_on] if isinstance(depends_on, str) else depends_on
+    referred = references(resource.get("Properties", {}))
+    return {*named, *(name for name in referred if not name.startswith("AWS::"))}
+
+
+@pytest.mark.parametrize("stack", ["storage", "pipeline"])
+def test_what_is_retained_can_be_imported_into_a_new_stack(
+    request: pytest.FixtureRequest, stack: str
+) -> None:
+    """`cdk import` makes a template of the imported resources alone, as they are defined here."""
+    template: Template = request.getfixturevalue(stack)
+    kept = retained(template)
+    assert kept.keys() == removal(template).keys()
+    assert {name: needs(of) - kept.keys() for name, of in kept.items()} == {
+        name: set() for name in kept
+    }
+
+
+@pytest.mark.parametrize(
+    "tie",
+    [
+        {"DependsOn": "EventBus"},
+        {"DependsOn": ["EventBus"]},
+        {"Properties": {"Tags": [{"Key": "bus", "Value": {"Ref": "EventBus"}}]}},
+        {"Properties": {"Tags": [{"Key": "bus", "Value": {"Fn::GetAtt": ["EventBus", "Arn"]}}]}},
+        {"Properties": {"Tags": [{"Key": "bus", "Value": {"Fn::Sub": "of ${EventBus.Arn}"}}]}},
+    ],
+)
+def test_a_tie_to_what_is_deleted_is_seen(tie: Mapping[str, Any]) -> None:
+    assert needs({"Type": "AWS::S3::Bucket", **tie}) == {"EventBus"}
 
 
 def test_what_holds_data_goes_when_the_deployment_says_so(
