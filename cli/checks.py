@@ -1,11 +1,12 @@
 """What `doctor` looks at. Each check yields what is wrong; none changes anything."""
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from itertools import islice
 from shlex import quote
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
 
@@ -22,6 +23,9 @@ from cli.records import Record, Records, moment
 from cli.target import Target
 from reportflow.jobs import JobStatus
 
+if TYPE_CHECKING:
+    from mypy_boto3_lambda.type_defs import EventSourceMappingConfigurationTypeDef
+
 MAX_JOBS: Final = 1000
 """Of unfinished jobs that are looked at one by one."""
 
@@ -36,6 +40,9 @@ LONGEST_WAIT: Final = timedelta(hours=1)
 
 CHECK_DELAY_SECONDS: Final = 300
 """From a submission until its PDF is looked for, where no function is there to tell it."""
+
+ALIAS: Final = "live"
+"""What event sources and API call of each function: the version that was deployed last."""
 
 WRONG_TOKEN: Final = "0" * 43
 FEW_REFUSALS: Final = 30
@@ -60,7 +67,7 @@ def functions(target: Target, _plan: Plan) -> Result:
     """The functions are ready, and of one deployment."""
     layers = {}
     for role, name in target.functions.items():
-        told = target.lambda_.get_function_configuration(FunctionName=name)
+        told = target.lambda_.get_function_configuration(FunctionName=name, Qualifier=ALIAS)
         layers[role] = tuple(layer.get("Arn", "") for layer in told.get("Layers", []))
         if (told.get("State"), told.get("LastUpdateStatus")) != ("Active", "Successful"):
             why = told.get("StateReason") or told.get("LastUpdateStatusReason") or "still changing"
@@ -72,19 +79,42 @@ def functions(target: Target, _plan: Plan) -> Result:
 
 def event_sources(target: Target, _plan: Plan) -> Result:
     """The queues feed their functions."""
-    for role in ("submitter", "downloader"):
-        if role not in target.functions:
-            continue
-        found = target.lambda_.list_event_source_mappings(FunctionName=target.functions[role])
-        for mapping in found["EventSourceMappings"]:
+    for role, url in _consumed(target):
+        mappings = _event_sources(target, target.functions[role], url)
+        for mapping in mappings:
             if mapping["State"] != "Enabled":
                 yield (
                     Severity.CRITICAL,
                     f"the {role}'s queue does not feed it: its event source is {mapping['State']}",
                     f"aws lambda update-event-source-mapping --uuid {mapping['UUID']} --enabled",
                 )
-        if not found["EventSourceMappings"]:
+        if not mappings:
             yield Severity.CRITICAL, f"the {role} has no event source", DEPLOY_AGAIN
+
+
+def _consumed(target: Target) -> Iterator[tuple[str, str]]:
+    """The functions that consume a queue, each with the queue's URL; on AWS only."""
+    if target.functions:
+        yield "submitter", target.request_queue_url
+        yield "downloader", target.download_queue_url
+
+
+def _event_sources(
+    target: Target, function: str, queue_url: str
+) -> Sequence["EventSourceMappingConfigurationTypeDef"]:
+    """Return the event sources from a queue to a function, whatever alias they call.
+
+    By the function's name, Lambda lists those that call no alias.
+    """
+    attributes = target.sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])
+    listed = target.lambda_.list_event_source_mappings(
+        EventSourceArn=attributes["Attributes"]["QueueArn"]
+    )
+    return [
+        mapping
+        for mapping in listed["EventSourceMappings"]
+        if mapping["FunctionArn"].partition(":function:")[2].partition(":")[0] == function
+    ]
 
 
 def keys(target: Target, _plan: Plan) -> Result:

@@ -1,9 +1,10 @@
 """A function as AWS gets it: its package, layers, role, log group and event source."""
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from dataclasses import dataclass
+from typing import Final, cast
 
-from aws_cdk import Duration, Size, Stack
+from aws_cdk import Duration, RemovalPolicy, Size, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
@@ -14,6 +15,21 @@ from stacks.packaging import function_package, shared_layer, vendor_layer
 from stacks.quotas import TMP_MINIMUM_MB
 from stacks.removal import removal_policy
 from stacks.settings import DeploymentSettings
+
+ALIAS: Final = "live"
+
+
+@dataclass(frozen=True)
+class DeployedFunction:
+    """A function, and the alias by which event sources and API call it.
+
+    An update of a function takes several calls. Between them, the new code can meet the old layers
+    or the old environment. A version is published after the last of them and never changes; only
+    then the alias moves on to it.
+    """
+
+    function: lambda_.Function
+    alias: lambda_.Alias
 
 
 class FunctionFactory:
@@ -33,7 +49,7 @@ class FunctionFactory:
         timeout_seconds: int,
         memory_mb: int,
         tmp_mb: int = TMP_MINIMUM_MB,
-    ) -> lambda_.Function:
+    ) -> DeployedFunction:
         """Make the function of `functions/{name}` with its own log group and role.
 
         The role is written out: the grants of the constructs, and the managed policy that CDK
@@ -72,31 +88,41 @@ class FunctionFactory:
             timeout=Duration.seconds(timeout_seconds),
             memory_size=memory_mb,
             ephemeral_storage_size=Size.mebibytes(tmp_mb),
+            # Lambda still sends calls to the version before for a moment after the alias has moved,
+            # and answers "Function not found" if it is gone. A version is a few kilobytes, and goes
+            # with its function. After a failed upgrade the new version has to go: Lambda publishes
+            # the same code and configuration only once.
+            current_version_options=lambda_.VersionOptions(
+                removal_policy=RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
+            ),
         )
         acknowledge(
             function,
             "L1",
             "The layers are compiled for this Python, and it is the one that every test runs on.",
         )
-        return function
+        return DeployedFunction(function, _alias(function))
 
 
 def feed(
-    function: lambda_.Function, queue: sqs.Queue, *, batch_size: int, maximum_concurrency: int
+    deployed: DeployedFunction, queue: sqs.Queue, *, batch_size: int, maximum_concurrency: int
 ) -> None:
     """Let the queue call the function; it names the messages that must come again.
 
     Reserved concurrency would throttle instead, and throttled messages use up their receives.
     """
-    lambda_.EventSourceMapping(
-        Stack.of(function),
-        f"{function.node.id}Source",
-        target=function,
+    source = lambda_.EventSourceMapping(
+        Stack.of(deployed.function),
+        f"{deployed.function.node.id}Source",
+        target=deployed.alias,
         event_source_arn=queue.queue_arn,
         batch_size=batch_size,
         max_concurrency=maximum_concurrency,
         report_batch_item_failures=True,
     )
+    # The construct takes the alias's ARN apart and puts name and alias together again.
+    resource = cast("lambda_.CfnEventSourceMapping", source.node.default_child)
+    resource.function_name = deployed.alias.alias_ref.alias_arn
 
 
 def log_group(stack: Stack, construct_id: str, *, settings: DeploymentSettings) -> logs.LogGroup:
@@ -111,6 +137,16 @@ def log_group(stack: Stack, construct_id: str, *, settings: DeploymentSettings) 
 def allow(actions: Sequence[str], *resources: str) -> iam.PolicyStatement:
     """One statement of a function's role."""
     return iam.PolicyStatement(actions=list(actions), resources=list(resources))
+
+
+def _alias(function: lambda_.Function) -> lambda_.Alias:
+    """Publish what is deployed, and let the alias name it."""
+    return lambda_.Alias(
+        Stack.of(function),
+        f"{function.node.id}Alias",
+        alias_name=ALIAS,
+        version=function.current_version,
+    )
 
 
 def _layers(stack: Stack) -> list[lambda_.ILayerVersion]:

@@ -30,7 +30,7 @@ quote one."""
 def http_api(
     stack: Stack,
     *,
-    webhook: lambda_.Function,
+    webhook: lambda_.IFunction,
     access_logs: logs.LogGroup,
     settings: DeploymentSettings,
 ) -> apigateway.HttpApi:
@@ -62,6 +62,7 @@ def http_api(
             "ReportFlow can be told a URL and nothing else: its last segment is the secret, which "
             "the function checks before it reads on.",
         )
+    _permit_first(api)
     # The construct for stages takes an access log only from an implementation in JavaScript.
     apigateway.CfnStage(
         stack,
@@ -79,3 +80,13 @@ def http_api(
         ),
     )
     return api
+
+
+def _permit_first(api: apigateway.HttpApi) -> None:
+    """Let no integration change its target before API Gateway may invoke the new one."""
+    parts = api.node.find_all()
+    permissions = [part for part in parts if isinstance(part, lambda_.CfnPermission)]
+    for part in parts:
+        if isinstance(part, apigateway.CfnIntegration):
+            for permission in permissions:
+                part.add_resource_dependency(permission)

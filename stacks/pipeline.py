@@ -8,7 +8,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from stacks.functions import FunctionFactory, allow, feed, log_group
+from stacks.functions import DeployedFunction, FunctionFactory, allow, feed, log_group
 from stacks.http_api import http_api
 from stacks.nag import acknowledge
 from stacks.queues import QueuePair, let_in, queue_pair
@@ -55,12 +55,12 @@ class PipelineStack(Stack):
         webhook = self._webhook(downloads)
         downloader = self._downloader(downloads)
         access_logs = log_group(self, "AccessLogs", settings=settings)
-        self.api = http_api(self, webhook=webhook, access_logs=access_logs, settings=settings)
+        self.api = http_api(self, webhook=webhook.alias, access_logs=access_logs, settings=settings)
         self.queues: Mapping[str, QueuePair] = {"Request": requests, "Download": downloads}
         self.functions: Mapping[str, lambda_.Function] = {
-            "submitter": submitter,
-            "webhook": webhook,
-            "downloader": downloader,
+            "submitter": submitter.function,
+            "webhook": webhook.function,
+            "downloader": downloader.function,
         }
         for key, value in {
             "RequestQueueUrl": requests.queue.queue_url,
@@ -69,15 +69,15 @@ class PipelineStack(Stack):
             "DownloadQueueUrl": downloads.queue.queue_url,
             "DownloadDeadLetterQueueUrl": downloads.dead_letters.queue_url,
             "WebhookBaseUrl": f"{self.api.api_endpoint}/webhooks",
-            "SubmitterFunctionName": submitter.function_name,
+            "SubmitterFunctionName": submitter.function.function_name,
             # Policies of keys and buckets elsewhere name it.
-            "SubmitterRoleArn": cast("iam.Role", submitter.role).role_arn,
-            "WebhookFunctionName": webhook.function_name,
-            "DownloaderFunctionName": downloader.function_name,
+            "SubmitterRoleArn": cast("iam.Role", submitter.function.role).role_arn,
+            "WebhookFunctionName": webhook.function.function_name,
+            "DownloaderFunctionName": downloader.function.function_name,
         }.items():
             CfnOutput(self, key, value=value)
 
-    def _submitter(self, requests: QueuePair, downloads: QueuePair) -> lambda_.Function:
+    def _submitter(self, requests: QueuePair, downloads: QueuePair) -> DeployedFunction:
         settings = self._settings
         table = self._storage.jobs_table
         statements = [
@@ -94,7 +94,7 @@ class PipelineStack(Stack):
             # Without it, S3 answers for an object that is not there as for one that is forbidden.
             statements.append(allow(["s3:ListBucket"], *buckets))
             statements += [self._decrypt_by_s3(key) for key in settings.payload_key_arns]
-        function = self._factory.function(
+        deployed = self._factory.function(
             "submitter",
             statements,
             environment={
@@ -111,17 +111,17 @@ class PipelineStack(Stack):
         )
         for name in settings.payload_buckets:
             acknowledge(
-                cast("iam.Role", function.role),
+                cast("iam.Role", deployed.function.role),
                 f"IAM5[Resource::arn:<AWS::Partition>:s3:::{name}/*]",
                 "The sender's library names a payload as it likes.",
             )
         feed(
-            function,
+            deployed,
             requests.queue,
             batch_size=settings.request_batch_size,
             maximum_concurrency=settings.request_maximum_concurrency,
         )
-        return function
+        return deployed
 
     def _decrypt_by_s3(self, key_arn: str) -> iam.PolicyStatement:
         region = key_arn.split(":")[3]
@@ -131,7 +131,7 @@ class PipelineStack(Stack):
             conditions={"StringEquals": {"kms:ViaService": f"s3.{region}.{self.url_suffix}"}},
         )
 
-    def _webhook(self, downloads: QueuePair) -> lambda_.Function:
+    def _webhook(self, downloads: QueuePair) -> DeployedFunction:
         settings = self._settings
         return self._factory.function(
             "webhook",
@@ -149,11 +149,11 @@ class PipelineStack(Stack):
             memory_mb=settings.webhook_memory_mb,
         )
 
-    def _downloader(self, downloads: QueuePair) -> lambda_.Function:
+    def _downloader(self, downloads: QueuePair) -> DeployedFunction:
         settings = self._settings
         table = self._storage.jobs_table
         bucket = self._storage.archive_bucket
-        function = self._factory.function(
+        deployed = self._factory.function(
             "downloader",
             [
                 allow(_CONSUME, downloads.queue.queue_arn),
@@ -188,17 +188,17 @@ class PipelineStack(Stack):
         # The name under which the other stack exports the bucket stands in the rule's finding.
         exported = self.resolve(self._storage.export_value(bucket.bucket_arn))["Fn::ImportValue"]
         acknowledge(
-            cast("iam.Role", function.role),
+            cast("iam.Role", deployed.function.role),
             f"IAM5[Resource::{exported}/*]",
             "The downloader reads and writes any key of the archive, and no other bucket.",
         )
         feed(
-            function,
+            deployed,
             downloads.queue,
             batch_size=settings.download_batch_size,
             maximum_concurrency=settings.download_maximum_concurrency,
         )
-        return function
+        return deployed
 
     def _of_both_consumers(self) -> Mapping[str, str]:
         """The environment that submitter and downloader have in common."""

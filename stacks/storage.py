@@ -47,7 +47,7 @@ class StorageStack(Stack):
         """
         for other in others:
             resource = cast("CfnResource", other.node.default_child)
-            cast("CfnResource", table.node.default_child).add_dependency(resource)
+            cast("CfnResource", table.node.default_child).add_resource_dependency(resource)
 
     def _jobs_table(self) -> dynamodb.Table:
         kept = self._settings.removal_policy == "retain"

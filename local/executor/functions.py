@@ -1,4 +1,7 @@
-"""Lambda: functions, layers, event source mappings and permissions. The runner plays them."""
+"""Lambda: functions, versions, aliases, layers, event source mappings and permissions.
+
+The runner plays them. Every function is created once, so its versions and aliases are all the same.
+"""
 
 from typing import Annotated, Literal
 
@@ -6,7 +9,7 @@ import msgspec
 
 from local.deployment import EventSource, Function, Layer
 from local.executor.errors import ExecutionError
-from local.executor.played import Permission
+from local.executor.played import Permission, Target
 from local.executor.resource import Context, Created, Properties, ResourceType
 
 type Architecture = Literal["arm64", "x86_64"]
@@ -77,6 +80,22 @@ class LayerVersion(Properties):
     license_info: str | None = None
 
 
+class Version(Properties):
+    """AWS::Lambda::Version: a function as it is at that moment."""
+
+    function_name: str
+    description: str | None = None
+
+
+class Alias(Properties):
+    """AWS::Lambda::Alias of one version."""
+
+    function_name: str
+    function_version: str
+    name: str
+    description: str | None = None
+
+
 class ScalingConfig(Properties):
     """How many invocations there are at a time."""
 
@@ -134,9 +153,32 @@ def create_layer(properties: LayerVersion, context: Context) -> Created:
     return Created(arn)
 
 
+def create_version(properties: Version, context: Context) -> Created:
+    """Publish a function's version; ExecutionError if it has one: nothing has changed since."""
+    function = context.played.target(properties.function_name).function
+    version = "1"
+    if Target(function, version) in context.played.qualified:
+        raise ExecutionError(f"a version for {function.name} exists ({version})")
+    context.played.qualified.append(Target(function, version))
+    return Created(
+        context.arn("lambda", f"function:{function.name}:{version}"), {"Version": version}
+    )
+
+
+def create_alias(properties: Alias, context: Context) -> Created:
+    """Name a version of a function."""
+    named = context.played.target(f"{properties.function_name}:{properties.function_version}")
+    alias = Target(named.function, properties.name)
+    if alias in context.played.qualified:
+        raise ExecutionError(f"{alias} exists")
+    context.played.qualified.append(alias)
+    arn = context.arn("lambda", f"function:{alias}")
+    return Created(arn, {"AliasArn": arn})
+
+
 def create_event_source(properties: EventSourceMapping, context: Context) -> Created:
     """Hand an event source to the runner, after the checks that AWS makes of it."""
-    function = context.played.function(properties.function_name)
+    function = context.played.target(properties.function_name).function
     sqs = context.backend.client("sqs")
     queue_name = properties.event_source_arn.rsplit(":", 1)[-1]
     url = sqs.get_queue_url(QueueName=queue_name)["QueueUrl"]
@@ -169,13 +211,15 @@ def create_event_source(properties: EventSourceMapping, context: Context) -> Cre
 
 def create_permission(properties: InvokePermission, context: Context) -> Created:
     """Keep a permission for the check of the routes."""
-    function = context.played.function(properties.function_name)
-    context.played.permissions.append(Permission(function.name, properties.source_arn))
+    target = context.played.target(properties.function_name)
+    context.played.permissions.append(Permission(target, properties.source_arn))
     return Created(context.name(100))
 
 
 RESOURCE_TYPES = (
     ResourceType("AWS::Lambda::Function", LambdaFunction, create_function),
+    ResourceType("AWS::Lambda::Version", Version, create_version),
+    ResourceType("AWS::Lambda::Alias", Alias, create_alias),
     ResourceType("AWS::Lambda::LayerVersion", LayerVersion, create_layer),
     ResourceType("AWS::Lambda::EventSourceMapping", EventSourceMapping, create_event_source),
     ResourceType("AWS::Lambda::Permission", InvokePermission, create_permission),

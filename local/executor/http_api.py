@@ -69,8 +69,8 @@ def create_api(_properties: Api, context: Context) -> Created:
 def create_integration(properties: Integration, context: Context) -> Created:
     """Keep an integration for the routes that name it."""
     integration_id = _identifier(context)
-    function = context.played.function(properties.integration_uri)
-    context.played.integrations[integration_id] = function.name
+    target = context.played.target(properties.integration_uri)
+    context.played.integrations[integration_id] = target
     return Created(integration_id)
 
 

@@ -8,6 +8,17 @@ from local.executor.errors import ExecutionError
 
 
 @dataclass(frozen=True)
+class Target:
+    """What a caller names: a function, or its version or alias by the qualifier."""
+
+    function: Function
+    qualifier: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.function.name}:{self.qualifier}" if self.qualifier else self.function.name
+
+
+@dataclass(frozen=True)
 class RouteTarget:
     """A route before its API's stage is known."""
 
@@ -19,21 +30,26 @@ class RouteTarget:
 
 @dataclass(frozen=True)
 class Permission:
-    """An API Gateway's permission to invoke a function from the routes that a pattern matches."""
+    """An API Gateway's permission to invoke a target from the routes that a pattern matches."""
 
-    function_name: str
+    target: Target
     source_arn: str
 
 
 @dataclass(frozen=True)
 class Played:
-    """The parts so far. `stages` is by API id, `integrations` the function's name by id."""
+    """The parts so far.
+
+    `qualified` are the functions' versions and aliases; `stages` is by API id, `integrations` what
+    is invoked by id.
+    """
 
     layers: dict[str, Layer] = field(default_factory=dict)
     functions: dict[str, Function] = field(default_factory=dict)
+    qualified: list[Target] = field(default_factory=list)
     event_sources: list[EventSource] = field(default_factory=list)
     permissions: list[Permission] = field(default_factory=list)
-    integrations: dict[str, str] = field(default_factory=dict)
+    integrations: dict[str, Target] = field(default_factory=dict)
     targets: list[RouteTarget] = field(default_factory=list)
     stages: dict[str, str] = field(default_factory=dict)
 
@@ -43,12 +59,16 @@ class Played:
             raise ExecutionError(f"no layer version {version_arn} in these stacks")
         return self.layers[version_arn]
 
-    def function(self, name_or_arn: str) -> Function:
-        """Return the function; ExecutionError if no stack has made it."""
-        name = name_or_arn.rsplit(":", 1)[-1]
+    def target(self, name_or_arn: str) -> Target:
+        """Return the function, version or alias; ExecutionError if no stack has made it."""
+        qualified = name_or_arn.rpartition(":function:")[2]
+        name, _, qualifier = qualified.partition(":")
         if name not in self.functions:
             raise ExecutionError(f"no function {name_or_arn} in these stacks")
-        return self.functions[name]
+        target = Target(self.functions[name], qualifier)
+        if qualifier and target not in self.qualified:
+            raise ExecutionError(f"no version or alias {qualified} in these stacks")
+        return target
 
     def routes(self, region: str, account: str) -> tuple[Route, ...]:
         """Return the routes, each with its function and stage.
@@ -65,18 +85,18 @@ class Played:
             raise ExecutionError(f"{route}: its API has no stage, so no request reaches it")
         if target.integration_id not in self.integrations:
             raise ExecutionError(f"{route}: no integration {target.integration_id}")
-        function_name = self.integrations[target.integration_id]
+        invoked = self.integrations[target.integration_id]
         stage = self.stages[target.api_id]
         source = (
             f"arn:aws:execute-api:{region}:{account}:"
             f"{target.api_id}/{stage}/{target.method}{target.path}"
         )
         if not any(
-            permission.function_name == function_name and fnmatchcase(source, permission.source_arn)
+            permission.target == invoked and fnmatchcase(source, permission.source_arn)
             for permission in self.permissions
         ):
             raise ExecutionError(
-                f"{route}: {function_name} permits no call from it: "
+                f"{route}: {invoked} permits no call from it: "
                 f"add an AWS::Lambda::Permission for {source}"
             )
-        return Route(target.method, target.path, function_name, target.api_id, stage)
+        return Route(target.method, target.path, invoked.function.name, target.api_id, stage)

@@ -47,6 +47,13 @@ class Template:
         }
 
 
+def called(template: Template, value: object) -> str:
+    """The function that an event source or an API calls by its alias."""
+    alias = template.resources[reference(value)]
+    assert alias["Type"] == "AWS::Lambda::Alias"
+    return reference(alias["Properties"]["FunctionName"])
+
+
 def statements(role: Properties) -> list[Mapping[str, Any]]:
     """What a role allows."""
     return [

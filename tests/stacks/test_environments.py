@@ -26,6 +26,8 @@ def physical_names(assembly: Path) -> Iterator[str]:
     for template in templates(assembly):
         for resource in template.resources.values():
             kind = resource["Type"]
+            if kind == "AWS::Lambda::Alias":
+                continue  # Its function has the name to itself.
             schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", kind).schema
             for path in schema.get("createOnlyProperties", ()):
                 key = path.rpartition("/")[2]

@@ -15,7 +15,7 @@ from reportflow.consumer import (
 )
 from reportflow.queues import MAX_VISIBILITY_SECONDS
 from stacks.settings import SPARE_RECEIVES
-from tests.stacks.template import Properties, Template, reference
+from tests.stacks.template import Properties, Template, called, reference
 
 SQS_MAXIMUM_DELAY_SECONDS = 900
 
@@ -45,7 +45,10 @@ def consumers(template: Template) -> list[tuple[Properties, Properties]]:
     queues = template.of_type("AWS::SQS::Queue")
     functions = template.of_type("AWS::Lambda::Function")
     return [
-        (queues[reference(source["EventSourceArn"])], functions[reference(source["FunctionName"])])
+        (
+            queues[reference(source["EventSourceArn"])],
+            functions[called(template, source["FunctionName"])],
+        )
         for source in template.of_type("AWS::Lambda::EventSourceMapping").values()
     ]
 

@@ -9,7 +9,14 @@ from reportflow.settings import DownloaderSettings, SubmitterSettings, WebhookSe
 from stacks.packaging import REPOSITORY
 from stacks.settings import DeploymentSettings
 from tests.stacks.synthesis import CHANGED, DEFAULTS
-from tests.stacks.template import Properties, Template, reference, references, statements
+from tests.stacks.template import (
+    Properties,
+    Template,
+    called,
+    reference,
+    references,
+    statements,
+)
 
 FUNCTION = "AWS::Lambda::Function"
 SOURCE = "AWS::Lambda::EventSourceMapping"
@@ -98,7 +105,7 @@ def test_visibility_is_six_timeouts_of_the_consumer(pipeline: Template) -> None:
     queues = pipeline.of_type(QUEUE)
     for source in pipeline.of_type(SOURCE).values():
         queue = queues[reference(source["EventSourceArn"])]
-        timeout = functions[reference(source["FunctionName"])]["Timeout"]
+        timeout = functions[called(pipeline, source["FunctionName"])]["Timeout"]
         window = source.get("MaximumBatchingWindowInSeconds", 0)
         assert queue["VisibilityTimeout"] >= 6 * timeout + window
 
@@ -134,11 +141,13 @@ def test_a_batch_of_the_largest_files_fits_on_disk(
     for template in (pipeline, changed_pipeline):
         functions = template.of_type(FUNCTION)
         checked = [
-            functions[reference(source["FunctionName"])]["EphemeralStorage"]["Size"] * 1024 * 1024
+            functions[called(template, source["FunctionName"])]["EphemeralStorage"]["Size"]
+            * 1024
+            * 1024
             > source["BatchSize"] * int(variables["MAX_FILE_BYTES"])
             for source in template.of_type(SOURCE).values()
             if "MAX_FILE_BYTES"
-            in (variables := environment(functions[reference(source["FunctionName"])]))
+            in (variables := environment(functions[called(template, source["FunctionName"])]))
         ]
         assert checked == [True]
 
@@ -296,9 +305,13 @@ def test_only_the_webhooks_route_is_open(pipeline: Template) -> None:
     }
     assert integration["PayloadFormatVersion"] == "2.0"
     functions = pipeline.of_type(FUNCTION)
-    assert functions[reference(integration["IntegrationUri"])] == by_name(pipeline)["webhook"]
+    assert (
+        functions[called(pipeline, integration["IntegrationUri"])] == by_name(pipeline)["webhook"]
+    )
     for permission in permissions:
-        assert functions[reference(permission["FunctionName"])] == by_name(pipeline)["webhook"]
+        assert (
+            functions[called(pipeline, permission["FunctionName"])] == by_name(pipeline)["webhook"]
+        )
         assert permission["SourceArn"]["Fn::Join"][1][-1].endswith("/webhooks/{token+}")
     assert "CorsConfiguration" not in pipeline.one("AWS::ApiGatewayV2::Api")
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from stacks.settings import DeploymentSettings
 from tests.stacks.synthesis import CHANGED, DEFAULTS
-from tests.stacks.template import Properties, Template, reference, senders, statements
+from tests.stacks.template import Properties, Template, called, reference, senders, statements
 
 MIB = 1024 * 1024
 DAY = 24 * 60 * 60
@@ -34,7 +34,7 @@ def found(assembly: Path, storage: Template, pipeline: Template) -> dict[str, An
     environment = {name: by_name[name]["Environment"]["Variables"] for name in by_name}
     sources: dict[str, Properties] = {}
     for source in pipeline.of_type("AWS::Lambda::EventSourceMapping").values():
-        function = functions[reference(source["FunctionName"])]
+        function = functions[called(pipeline, source["FunctionName"])]
         sources[function["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]] = source
     requests = queues[reference(sources["submitter"]["EventSourceArn"])]
     (log_retention,) = {

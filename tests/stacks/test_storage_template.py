@@ -45,11 +45,12 @@ def test_the_table_is_made_after_all_else_that_holds_data(storage: Template) -> 
 
 
 def retained(template: Template) -> Mapping[str, Mapping[str, Any]]:
-    """The resources that outlive their stack."""
+    """The resources that outlive their stack; a function's versions are deleted with it."""
     return {
         name: resource
         for name, resource in template.resources.items()
         if resource.get("DeletionPolicy", "Delete") in ("Retain", "RetainExceptOnCreate")
+        and resource["Type"] != "AWS::Lambda::Version"
     }
 
 

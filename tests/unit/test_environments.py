@@ -125,7 +125,7 @@ def test_without_an_environment_nothing_is_deployed_over_ones_stacks(
 ) -> None:
     (mistake,) = mistakes(SHARED, stack_prefix="Prod", **chosen)
     assert "a deployment without an environment would deploy" in mistake
-    by_default = {"environments": {"prod": {}}}
+    by_default: Mapping[str, object] = {"environments": {"prod": {}}}
     (mistake,) = mistakes(by_default, **chosen)
     assert mistake.startswith("stack_prefix = 'ReportFlow': these are the stacks of environment")
 

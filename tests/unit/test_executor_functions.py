@@ -89,6 +89,16 @@ API = {
     ),
 }
 
+VERSION = {
+    "Version": resource("AWS::Lambda::Version", FunctionName={"Ref": "Function"}),
+    "Alias": resource(
+        "AWS::Lambda::Alias",
+        FunctionName={"Ref": "Function"},
+        FunctionVersion={"Fn::GetAtt": ["Version", "Version"]},
+        Name="live",
+    ),
+}
+
 
 def changed(resources: dict[str, Any], logical_id: str, **properties: object) -> dict[str, Any]:
     """The resources with other properties in one of them; None takes a property away."""
@@ -160,6 +170,39 @@ def test_a_route_leads_to_its_function(aws: Backend) -> None:
     assert outputs["Api"] in outputs["Endpoint"]
 
 
+ALIASED_WORKER = changed({**WORKER, **VERSION}, "Source", FunctionName={"Ref": "Alias"})
+ALIASED_API = changed(
+    changed({**API, **VERSION}, "Integration", IntegrationUri={"Ref": "Alias"}),
+    "Permission",
+    FunctionName={"Ref": "Alias"},
+)
+
+
+def test_event_source_and_route_lead_to_the_function_behind_an_alias(aws: Backend) -> None:
+    deployment, outputs = deploy_resources(
+        aws, ALIASED_WORKER, ASSETS, Function={"Ref": "Function"}, Alias={"Ref": "Alias"}
+    )
+    assert deployment.event_sources[0].function_name == outputs["Function"]
+    assert outputs["Alias"].endswith(f":function:{outputs['Function']}:live")
+    deployment, outputs = deploy_resources(
+        aws, ALIASED_API, ASSETS, Function={"Ref": "Function"}, Version={"Ref": "Version"}
+    )
+    assert deployment.routes[0].function_name == outputs["Function"]
+    assert outputs["Version"].endswith(f":function:{outputs['Function']}:1")
+
+
+@pytest.mark.parametrize("name", ["Function", "Alias", "Version"])
+def test_an_alias_is_named_by_its_functions_name_as_well_as_by_its_arn(
+    aws: Backend, name: str
+) -> None:
+    qualifiers = {"Function": "", "Alias": ":live", "Version": ":1"}
+    source = {"Fn::Sub": f"${{Function}}{qualifiers[name]}"}
+    resources = changed(ALIASED_WORKER, "Source", FunctionName=source)
+    resources["Source"]["DependsOn"] = ["Alias"]
+    deployment, outputs = deploy_resources(aws, resources, ASSETS, Function={"Ref": "Function"})
+    assert deployment.event_sources[0].function_name == outputs["Function"]
+
+
 @pytest.mark.parametrize(
     ("resources", "complaint"),
     [
@@ -174,6 +217,18 @@ def test_a_route_leads_to_its_function(aws: Backend) -> None:
         (changed(API, "Permission", SourceArn="arn:aws:execute-api:*:other"), "permits no call"),
         ({key: value for key, value in API.items() if key != "Stage"}, "no stage"),
         ({**API, "Again": API["Stage"]}, "one stage"),
+        (
+            changed(WORKER, "Source", FunctionName={"Fn::Sub": "${Function}:live"}),
+            "no version or alias .*:live",
+        ),
+        (changed(ALIASED_WORKER, "Alias", FunctionVersion="2"), "no version or alias .*:2"),
+        ({**ALIASED_WORKER, "Again": ALIASED_WORKER["Version"]}, r"a version .* exists \(1\)"),
+        ({**ALIASED_WORKER, "Again": ALIASED_WORKER["Alias"]}, ":live exists"),
+        (changed(ALIASED_API, "Permission", FunctionName={"Ref": "Function"}), "permits no call"),
+        (
+            changed(ALIASED_API, "Integration", IntegrationUri={"Fn::GetAtt": ["Function", "Arn"]}),
+            "permits no call",
+        ),
     ],
 )
 def test_what_would_not_work_on_aws_does_not_work_here(
@@ -189,6 +244,8 @@ def test_what_would_not_work_on_aws_does_not_work_here(
         (changed(WORKER, "Function", ReservedConcurrentExecutions=1), "ReservedConcurrent"),
         (changed(WORKER, "Function", Runtime="python3.12"), "python3.12"),
         (changed(WORKER, "Source", FilterCriteria={}), "FilterCriteria"),
+        (changed(ALIASED_WORKER, "Alias", RoutingConfig={}), "RoutingConfig"),
+        (changed(ALIASED_WORKER, "Version", CodeSha256="x"), "CodeSha256"),
         (changed(WORKER, "Source", Enabled=False), "Enabled"),
         (changed(WORKER, "Source", ScalingConfig={"MaximumConcurrency": 1}), "MaximumConcurrency"),
         (changed(API, "Integration", PayloadFormatVersion="1.0"), "1.0"),

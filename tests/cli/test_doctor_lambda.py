@@ -1,0 +1,97 @@
+"""What `doctor` asks Lambda about, with a Lambda of answers."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from cli import checks
+from cli.findings import Check, Finding, Plan, Severity, findings
+from cli.target import Target
+
+PLAN = Plan(window=timedelta(hours=1), unfinished=timedelta(hours=1))
+FUNCTIONS = {"submitter": "acme-submitter", "downloader": "acme-downloader"}
+ARN = "arn:aws:lambda:eu-west-1:111122223333:function"
+QUEUES = "https://sqs.eu-west-1.amazonaws.com/111122223333"
+
+
+@dataclass
+class Account:
+    """Lambda and SQS of an account in which two queues feed two functions."""
+
+    called: dict[str, str]
+    limit: int = 1000
+    maximum: int = 5
+    refusal: ClientError | None = None
+    asked: list[str] = field(default_factory=list)
+
+    def client(self, _service: str, /) -> Any:
+        return self
+
+    def get_queue_attributes(self, **request: Any) -> Any:
+        return {"Attributes": {"QueueArn": request["QueueUrl"].rsplit("/", 1)[-1]}}
+
+    def list_event_source_mappings(self, **request: Any) -> Any:
+        mapping = {
+            "UUID": "a-uuid",
+            "State": "Enabled",
+            "FunctionArn": f"{ARN}:{self.called[request['EventSourceArn']]}",
+            "ScalingConfig": {"MaximumConcurrency": self.maximum},
+        }
+        return {"EventSourceMappings": [mapping]}
+
+    def get_account_settings(self) -> Any:
+        if self.refusal:
+            raise self.refusal
+        return {"AccountLimit": {"ConcurrentExecutions": self.limit}}
+
+    def get_function_configuration(self, **request: Any) -> Any:
+        self.asked.append(f"{request['FunctionName']}:{request['Qualifier']}")
+        return {"State": "Active", "LastUpdateStatus": "Successful", "Layers": []}
+
+
+ALIASED = {"requests": "acme-submitter:live", "downloads": "acme-downloader:live"}
+
+
+def target(account: Account, *, functions: dict[str, str] = FUNCTIONS) -> Target:
+    return Target(
+        name="Acme",
+        is_local=not functions,
+        request_queue_url=f"{QUEUES}/requests",
+        request_dlq_url=f"{QUEUES}/request-letters",
+        download_queue_url=f"{QUEUES}/downloads",
+        download_dlq_url=f"{QUEUES}/download-letters",
+        jobs_table="jobs",
+        archive_bucket="archive",
+        secret_id="secret",
+        webhook_base_url="https://example.com/webhooks",
+        clients=account,
+        functions=functions,
+    )
+
+
+def found(check: Check, account: Account, **of: Any) -> list[Finding]:
+    return findings(check, target(account, **of), PLAN)
+
+
+@pytest.mark.parametrize("qualifier", ["", ":live"])
+def test_an_event_source_is_found_whether_it_calls_an_alias_or_not(qualifier: str) -> None:
+    called = {
+        "requests": f"acme-submitter{qualifier}",
+        "downloads": f"acme-downloader{qualifier}",
+    }
+    assert found(checks.event_sources, Account(called)) == []
+
+
+def test_an_event_source_of_another_function_feeds_nobody_here() -> None:
+    called = ALIASED | {"requests": "acme-submitter-2:live"}
+    [finding] = found(checks.event_sources, Account(called))
+    assert finding.what == "the submitter has no event source"
+
+
+def test_the_version_that_is_called_is_looked_at() -> None:
+    account = Account(ALIASED)
+    assert found(checks.functions, account) == []
+    assert account.asked == ["acme-submitter:live", "acme-downloader:live"]
