@@ -44,6 +44,9 @@ CHECK_DELAY_SECONDS: Final = 300
 ALIAS: Final = "live"
 """What event sources and API call of each function: the version that was deployed last."""
 
+WEBHOOKS_AT_A_TIME: Final = 10
+"""The executions that are kept free for webhooks: a second's worth, should AWS be slow."""
+
 WRONG_TOKEN: Final = "0" * 43
 FEW_REFUSALS: Final = 30
 """Webhooks in an hour that anybody who scans the internet causes, and every ten minutes a
@@ -115,6 +118,37 @@ def _event_sources(
         for mapping in listed["EventSourceMappings"]
         if mapping["FunctionArn"].partition(":function:")[2].partition(":")[0] == function
     ]
+
+
+def concurrency(target: Target, _plan: Plan) -> Result:
+    """The account runs as many functions at a time as the pipeline may need."""
+    if not target.functions:
+        return
+    try:
+        settings = target.lambda_.get_account_settings()
+    except ClientError as error:
+        # An emulated AWS has no accounts that could be short of something.
+        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") in (404, 405, 501):
+            return
+        raise
+    limit = settings["AccountLimit"]["ConcurrentExecutions"]
+    feeding = sum(
+        mapping.get("ScalingConfig", {}).get("MaximumConcurrency", 0)
+        for role, url in _consumed(target)
+        for mapping in _event_sources(target, target.functions[role], url)
+    )
+    if limit < feeding + WEBHOOKS_AT_A_TIME:
+        yield (
+            Severity.WARNING,
+            (
+                f"all functions of this account may run {limit} times at once, and the queues "
+                f"alone may take {feeding} of them: webhooks are throttled and PDFs come late"
+            ),
+            (
+                "ask for more: aws service-quotas request-service-quota-increase --service-code "
+                "lambda --quota-code L-B99A9384 --desired-value 1000"
+            ),
+        )
 
 
 def keys(target: Target, _plan: Plan) -> Result:
@@ -323,6 +357,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     stacks,
     functions,
     event_sources,
+    concurrency,
     keys,
     # Before the webhook's own check, of which one event counts as refused.
     counters,

@@ -76,6 +76,37 @@ def found(check: Check, account: Account, **of: Any) -> list[Finding]:
     return findings(check, target(account, **of), PLAN)
 
 
+def refused(code: str, status: int) -> ClientError:
+    response: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(response, "GetAccountSettings")
+
+
+def test_an_account_that_runs_few_functions_at_a_time_is_named() -> None:
+    [finding] = found(checks.concurrency, Account(ALIASED, limit=10, maximum=2))
+    assert finding.severity is Severity.WARNING
+    assert "may run 10 times at once" in finding.what
+    assert "may take 4 of them" in finding.what
+    assert "request-service-quota-increase" in finding.remedy
+
+
+def test_the_queues_and_a_seconds_webhooks_have_to_fit() -> None:
+    room = 5 + 5 + checks.WEBHOOKS_AT_A_TIME
+    assert found(checks.concurrency, Account(ALIASED, limit=room - 1, maximum=5))
+    assert not found(checks.concurrency, Account(ALIASED, limit=room, maximum=5))
+
+
+def test_without_the_right_to_ask_nothing_is_known() -> None:
+    account = Account(ALIASED, refusal=refused("AccessDeniedException", 403))
+    [finding] = found(checks.concurrency, account)
+    assert finding.severity is Severity.UNKNOWN
+    assert "AccessDeniedException" in finding.what
+
+
+def test_an_emulated_aws_without_account_settings_is_short_of_nothing() -> None:
+    assert found(checks.concurrency, Account(ALIASED, refusal=refused("404", 404))) == []
+    assert found(checks.concurrency, Account({}, limit=10), functions={}) == []
+
+
 @pytest.mark.parametrize("qualifier", ["", ":live"])
 def test_an_event_source_is_found_whether_it_calls_an_alias_or_not(qualifier: str) -> None:
     called = {
