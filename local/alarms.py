@@ -6,10 +6,11 @@ not with a minute: so nothing is waited for.
 
 import operator
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
+from local.alarm_expression import Expression, Series, parse
 from local.metrics import Told
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ _COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
     "LessThanThreshold": operator.lt,
     "LessThanOrEqualToThreshold": operator.le,
 }
+
+_FURTHER_PERIODS: Final = 2
+"""CloudWatch looks further back than an alarm's periods: at five for three, as it documents."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +42,42 @@ type _Key = tuple[str, str, frozenset[tuple[str, str]]]
 """A metric: namespace, name and dimensions, whatever their order."""
 
 
-class Alarms:
-    """Sets the state of every alarm on one metric, whenever it hears of values."""
+@dataclass(frozen=True)
+class _Watched:
+    """A metric of an alarm, what is taken of it, and the id that the expression has for it."""
 
-    def __init__(self, cloudwatch: "CloudWatchClient", clock: Callable[[], float]) -> None:
-        """`clock` tells the seconds of the epoch."""
+    id: str
+    metric: Mapping[str, Any]
+    statistic: str
+    period: int
+
+    @property
+    def key(self) -> _Key:
+        dimensions = self.metric.get("Dimensions", [])
+        return (
+            self.metric.get("Namespace", ""),
+            self.metric.get("MetricName", ""),
+            frozenset((one["Name"], one["Value"]) for one in dimensions),
+        )
+
+
+class Alarms:
+    """Sets the state of every alarm on metrics, whenever it hears of values."""
+
+    def __init__(
+        self,
+        cloudwatch: "CloudWatchClient",
+        clock: Callable[[], float],
+        asked: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        """`clock` tells the seconds of the epoch.
+
+        `asked` are the alarms as PutMetricAlarm was given them, by name. Where an alarm is not
+        among them, it is as CloudWatch describes it.
+        """
         self._cloudwatch = cloudwatch
         self._clock = clock
+        self._asked = asked or {}
         self._heard: defaultdict[_Key, deque[Value]] = defaultdict(deque)
 
     def hear(self, told: Told) -> None:
@@ -53,21 +86,32 @@ class Alarms:
         Raises:
             BotoCoreError, ClientError: the emulated CloudWatch refused or is gone.
         """
-        watching: defaultdict[_Key, list[MetricAlarmTypeDef]] = defaultdict(list)
-        for page in self._cloudwatch.get_paginator("describe_alarms").paginate():
-            for alarm in page["MetricAlarms"]:
-                watching[_key(alarm)].append(alarm)
+        alarms = [self._as_asked(alarm) for alarm in self._described()]
+        spans: defaultdict[_Key, int] = defaultdict(int)
+        for alarm in alarms:
+            for watched in _watched(alarm):
+                spans[watched.key] = max(spans[watched.key], _span(alarm))
         for moment, counts in told.items():
             key = (moment.namespace, moment.name, frozenset(moment.dimensions))
-            if key in watching:
+            if key in spans:
                 self._heard[key] += [
                     Value(moment.second, value, times) for value, times in counts.items()
                 ]
         now = self._clock()
-        for key, alarms in watching.items():
-            self._forget(key, now - max(map(_span, alarms)))
-            for alarm in alarms:
-                self._evaluate(alarm, self._heard[key], now)
+        for key, span in spans.items():
+            self._forget(key, now - span)
+        for alarm in alarms:
+            self._evaluate(alarm, now)
+
+    def _described(self) -> Iterator["MetricAlarmTypeDef"]:
+        for page in self._cloudwatch.get_paginator("describe_alarms").paginate():
+            yield from page["MetricAlarms"]
+
+    def _as_asked(self, alarm: "MetricAlarmTypeDef") -> "MetricAlarmTypeDef":
+        asked = self._asked.get(alarm.get("AlarmName", ""))
+        if asked is None:
+            return alarm
+        return cast("MetricAlarmTypeDef", {**asked, "StateValue": alarm.get("StateValue")})
 
     def _forget(self, key: _Key, before: float) -> None:
         # Nearly in the order of time: what comes late is forgotten late.
@@ -75,46 +119,78 @@ class Alarms:
         while heard and heard[0].second <= before:
             heard.popleft()
 
-    def _evaluate(self, alarm: "MetricAlarmTypeDef", values: Sequence[Value], now: float) -> None:
-        state = evaluate(alarm, values, now)
+    def _evaluate(self, alarm: "MetricAlarmTypeDef", now: float) -> None:
+        heard = {watched.id: self._heard[watched.key] for watched in _watched(alarm)}
+        state = evaluate(alarm, heard, now)
         if state is not None and state != alarm.get("StateValue"):
             self._cloudwatch.set_alarm_state(
                 AlarmName=alarm.get("AlarmName", ""),
                 StateValue=state,
-                StateReason=f"evaluated over the last {_span(alarm)} seconds",
+                StateReason=f"evaluated over the last {_span(alarm)} seconds at most",
             )
 
 
 def evaluate(
-    alarm: "MetricAlarmTypeDef", values: Sequence[Value], now: float
+    alarm: "MetricAlarmTypeDef", heard: Mapping[str, Sequence[Value]], now: float
 ) -> "StateValueType | None":
-    """The state of an alarm on one metric at a second of the epoch; None to leave it as it is."""
-    periods: list[list[Value]] = [[] for _ in range(alarm.get("EvaluationPeriods", 1))]
-    for value in values:
-        ago = int((now - value.second) // alarm.get("Period", 60))
-        # What is stamped a moment ahead belongs to this one.
-        if ago < len(periods):
-            periods[max(ago, 0)].append(value)
-    breaching = [_breaches(alarm, told) for told in periods]
-    needed = alarm.get("DatapointsToAlarm") or len(periods)
+    """The state of an alarm at a second of the epoch; None to leave it as it is.
+
+    `heard` are the values of its metrics by their ids, "" for that of an alarm on one metric.
+
+    As CloudWatch does, it looks further back than the alarm's periods. If enough of all these have
+    data, the newest that have are judged, however old they are. Only where there are too few,
+    the alarm's own treatment stands for the rest.
+    """
+    count = alarm.get("EvaluationPeriods", 1)
+    looked_at = count + _FURTHER_PERIODS
+    series = {
+        watched.id: _periods(heard[watched.id], watched, looked_at, now)
+        for watched in _watched(alarm)
+    }
+    there = [one for one in reversed(_expression(alarm)(series)) if one is not None][:count]
+    missing = count - len(there)
+    compare = _COMPARISONS[alarm.get("ComparisonOperator", "")]
+    breaching = [compare(value, alarm.get("Threshold", 0.0)) for value in there].count(True)
     treatment = alarm.get("TreatMissingData", "missing")
-    if treatment == "missing" and set(breaching) == {None}:
+    if treatment == "missing" and not there:
         return "INSUFFICIENT_DATA"
-    if treatment in ("breaching", "notBreaching"):
-        breaching = [treatment == "breaching" if one is None else one for one in breaching]
-    if breaching.count(True) >= needed:
+    needed = alarm.get("DatapointsToAlarm") or count
+    if breaching + missing * (treatment == "breaching") >= needed:
         return "ALARM"
-    if len(breaching) - breaching.count(False) < needed:
+    # What is "ignored" leaves the alarm as it is only if all that is there breaches.
+    if treatment in ("breaching", "notBreaching") or breaching < len(there):
         return "OK"
     return None
 
 
-def _breaches(alarm: "MetricAlarmTypeDef", told: Sequence[Value]) -> bool | None:
-    if not told:
-        return None
-    statistic = alarm.get("ExtendedStatistic") or alarm.get("Statistic", "Average")
-    compare = _COMPARISONS[alarm.get("ComparisonOperator", "")]
-    return compare(statistic_of(told, statistic), alarm.get("Threshold", 0.0))
+def _periods(values: Sequence[Value], watched: _Watched, count: int, now: float) -> Series:
+    """What is taken of each of the last periods, the oldest first; None of one without data."""
+    told: list[list[Value]] = [[] for _ in range(count)]
+    for value in values:
+        ago = int((now - value.second) // watched.period)
+        # What is stamped a moment ahead belongs to this one.
+        if ago < count:
+            told[max(ago, 0)].append(value)
+    return [statistic_of(each, watched.statistic) if each else None for each in reversed(told)]
+
+
+def _watched(alarm: "MetricAlarmTypeDef") -> Sequence[_Watched]:
+    queries: Sequence[Any] = alarm.get("Metrics", [])
+    if not queries:
+        statistic = alarm.get("ExtendedStatistic") or alarm.get("Statistic", "Average")
+        return [_Watched("", alarm, statistic, alarm.get("Period", 60))]
+    return [
+        _Watched(query["Id"], stat["Metric"], stat["Stat"], stat["Period"])
+        for query in queries
+        if (stat := query.get("MetricStat"))
+    ]
+
+
+def _expression(alarm: "MetricAlarmTypeDef") -> Expression:
+    for query in alarm.get("Metrics", []):
+        if "Expression" in query:
+            return parse(query["Expression"])
+    return lambda series: next(iter(series.values()))
 
 
 def statistic_of(told: Sequence[Value], statistic: str) -> float:
@@ -140,11 +216,7 @@ def statistic_of(told: Sequence[Value], statistic: str) -> float:
     return each.value
 
 
-def _key(alarm: "MetricAlarmTypeDef") -> _Key:
-    dimensions = frozenset((one["Name"], one["Value"]) for one in alarm.get("Dimensions", []))
-    return alarm.get("Namespace", ""), alarm.get("MetricName", ""), dimensions
-
-
 def _span(alarm: "MetricAlarmTypeDef") -> int:
-    """The seconds that an alarm looks back."""
-    return alarm.get("Period", 60) * alarm.get("EvaluationPeriods", 1)
+    """The seconds that an alarm looks back at most."""
+    period = max(watched.period for watched in _watched(alarm))
+    return period * (alarm.get("EvaluationPeriods", 1) + _FURTHER_PERIODS)

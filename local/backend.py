@@ -42,6 +42,7 @@ ADDRESS = "127.0.0.1"
 START_SECONDS = 30.0
 
 _MOTO_SERVER = Path(__file__).with_name("moto_server.py")
+_MINISTACK_SERVER = Path(__file__).with_name("ministack_server.py")
 
 MINISTACK_LOCK = REPOSITORY / "requirements" / "ministack.txt"
 
@@ -166,7 +167,7 @@ def _moto(port: int, _folder: Path) -> _Program:
 
 def _ministack(port: int, folder: Path) -> _Program:
     return _Program(
-        argv=(str(install_ministack()), "-I", "-m", "ministack"),
+        argv=(str(install_ministack()), "-I", str(_MINISTACK_SERVER)),
         env={
             "BIND_HOST": ADDRESS,
             "GATEWAY_PORT": str(port),

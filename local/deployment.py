@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,10 @@ class Route:
 
 @dataclass(frozen=True)
 class Deployment:
-    """The created system: stack outputs by `stack name → output key`, and what the runner plays."""
+    """The created system: stack outputs by `stack name → output key`, and what the runner plays.
+
+    `alarms` are by name, as PutMetricAlarm takes them.
+    """
 
     region: str
     account: str
@@ -68,3 +72,4 @@ class Deployment:
     functions: tuple[Function, ...]
     event_sources: tuple[EventSource, ...]
     routes: tuple[Route, ...]
+    alarms: Mapping[str, Mapping[str, Any]]

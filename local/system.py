@@ -151,7 +151,7 @@ def run(
         with _step("start the functions", tell):
             pools = _start_functions(deployment, backend, log_folder, stack)
         queue_urls = [value for name, value in outputs.items() if name.endswith("QueueUrl")]
-        alarms = Alarms(backend.client("cloudwatch"), time.time)
+        alarms = Alarms(backend.client("cloudwatch"), time.time, deployment.alarms)
         publisher = MetricsPublisher(backend, pools.values(), queue_urls, alarms.hear)
         publisher.start()
         stack.callback(publisher.stop)

@@ -89,6 +89,22 @@ class OwnMetrics:
         )
 
 
+def filled(metric: cloudwatch.Metric, value: int | Literal["REPEAT"]) -> cloudwatch.MathExpression:
+    """A metric in which a period without data has a value; `REPEAT` is the last one before it."""
+    return cloudwatch.MathExpression(
+        expression=f"FILL(m, {value})", using_metrics={"m": metric}, period=metric.period
+    )
+
+
+def untaken(queue: sqs.IQueue) -> cloudwatch.MathExpression:
+    """The age of the oldest message while some are waiting, else 0; no data while SQS is silent."""
+    return cloudwatch.MathExpression(
+        expression="IF(waiting > 0, FILL(age, 0), 0)",
+        using_metrics={"waiting": waiting(queue, minutes=5), "age": age(queue, minutes=5)},
+        period=Duration.minutes(5),
+    )
+
+
 def waiting(queue: sqs.IQueue, *, minutes: int = 1, label: str | None = None) -> cloudwatch.Metric:
     """The messages that lie on a queue."""
     return queue.metric_approximate_number_of_messages_visible(

@@ -18,9 +18,10 @@ from stacks.metrics import (
     OwnMetrics,
     SubmitterMetric,
     WebhookMetric,
-    age,
+    filled,
     of_function,
     server_errors,
+    untaken,
     waiting,
 )
 from stacks.pipeline import PipelineStack
@@ -33,7 +34,7 @@ comes looks back as far, or it would end and begin again with every try."""
 
 SILENCE_MINUTES = 15
 LOSS_MINUTES = 6 * 60
-DAY_MINUTES = 24 * 60
+HOUR_MINUTES = 60
 
 DAYS_LEFT_LYING = 7
 """The longest that an alarm can look back; a dead letter is deleted after twice that."""
@@ -44,10 +45,14 @@ NEAR_TIMEOUT = 0.9
 _REACHED = cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD
 
 _NOTHING_HAPPENED = cloudwatch.TreatMissingData.NOT_BREACHING
-"""The functions emit no zeros, and Lambda and API Gateway none for what was not called."""
+"""For a metric that never had any data, in which there is nothing to fill in."""
 
 _AS_BEFORE = cloudwatch.TreatMissingData.IGNORE
 """SQS falls silent about a queue that nobody has touched for hours, whatever lies on it."""
+
+_LATE: Final = 1
+"""Periods that the data of a short period may be late. Until it is there, `FILL` has a zero for it,
+which would end an alarm too early or keep it from beginning."""
 
 _OF_QUEUES: Final = (
     "Its messages come again by themselves.",
@@ -142,7 +147,7 @@ class MonitoringStack(Stack):
                 missing=_AS_BEFORE,
             )
             # A letter left lying keeps that alarm red, and whatever comes later tells nobody.
-            self._alarm(
+            self._alarm_on_events(
                 f"New{name}DeadLetters",
                 self._own.of(failed[name]),
                 BURST_OF_FAILURES,
@@ -152,29 +157,31 @@ class MonitoringStack(Stack):
             # Not the age of the oldest: SQS leaves out of it what was looked at three times.
             self._alarm(
                 f"Old{name}DeadLetters",
-                waiting(pair.dead_letters, minutes=DAY_MINUTES),
+                # In hours: on the day on which the queue is emptied there were messages, too, and
+                # SQS is silent on the next.
+                filled(waiting(pair.dead_letters, minutes=HOUR_MINUTES), "REPEAT"),
                 1,
-                f"In the {name.lower()}s' dead-letter queue messages have lain on each of "
-                f"{DAYS_LEFT_LYING} days. SQS deletes them after "
-                f"{SQS_MAXIMUM_RETENTION_DAYS}.",
+                f"The {name.lower()}s' dead-letter queue has not been empty for {DAYS_LEFT_LYING} "
+                f"days. SQS deletes its messages after {SQS_MAXIMUM_RETENTION_DAYS}.",
                 "`python -m cli dlq explain`: the oldest of each reason, and what to do about it.",
-                periods=DAYS_LEFT_LYING,
-                missing=_AS_BEFORE,
+                periods=DAYS_LEFT_LYING * 24,
             )
-            self._alarm(
+            self._alarm_on_events(
                 f"{name}sUnfinished",
                 self._own.of(unfinished[name], "Maximum", minutes=LONGEST_WAIT_MINUTES),
                 self._settings.unfinished_alarm_seconds,
                 f"A message of the {name.lower()}s' queue has been tried for too long.",
                 "what it waits for: `python -m cli doctor` and the dashboard tell it by its code.",
+                tell_end=True,
             )
             self._alarm(
                 f"{name}sNotTaken",
-                age(pair.queue, minutes=5),
+                untaken(pair.queue),
                 self._settings.unfinished_alarm_seconds,
                 f"A message of the {name.lower()}s' queue has hardly been tried at all.",
                 "whether the function's event source is enabled, then its Errors and Throttles.",
                 missing=_AS_BEFORE,
+                tell_end=True,
             )
 
     def _watch_reportflow(self) -> None:
@@ -183,14 +190,15 @@ class MonitoringStack(Stack):
             "downloader": DownloaderMetric.CREDENTIALS_REFUSED,
         }
         for name, metric in keys.items():
-            self._alarm(
+            self._alarm_on_events(
                 f"{name.capitalize()}KeysRefused",
                 self._own.of(metric, minutes=LONGEST_WAIT_MINUTES),
                 1,
                 f"ReportFlow refuses the {name}'s keys. Its jobs wait, none is lost.",
                 "`python -m cli doctor`, then the keys in ReportFlow's settings and in the secret.",
+                tell_end=True,
             )
-        self._alarm(
+        self._alarm_on_events(
             "PossibleDuplicates",
             self._own.of(SubmitterMetric.POSSIBLE_DUPLICATES),
             1,
@@ -200,7 +208,7 @@ class MonitoringStack(Stack):
         )
 
     def _watch_webhooks(self, pipeline: PipelineStack) -> None:
-        self._alarm(
+        self._alarm_on_events(
             "WebhooksRefused",
             self._own.of(WebhookMetric.REFUSED),
             self._settings.refused_webhooks_alarm,
@@ -209,16 +217,18 @@ class MonitoringStack(Stack):
         )
         self._alarm(
             "WebhooksMissing",
-            # The submitter counts a zero here for each job, so that none and none due differ.
-            self._own.of(WebhookMetric.RECEIVED, minutes=SILENCE_MINUTES),
+            # The submitter counts a zero here for each job. In a period without any data none was
+            # due, which is as good as one that came.
+            filled(self._own.of(WebhookMetric.RECEIVED, minutes=SILENCE_MINUTES), 1),
             1,
             "Jobs are submitted and no webhook comes. The checks find the PDFs, only later.",
             "`python -m cli doctor`, then the webhook's URL in ReportFlow's settings.",
             # What is submitted at the end of one period has its webhook in the next.
             periods=2,
             comparison=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
+            tell_end=True,
         )
-        self._alarm(
+        self._alarm_on_events(
             "WebhooksLost",
             self._own.of(DownloaderMetric.LOST_WEBHOOKS, minutes=LOSS_MINUTES),
             self._settings.lost_webhooks_alarm,
@@ -226,14 +236,14 @@ class MonitoringStack(Stack):
             "the webhook's URL in ReportFlow's settings, then WebhooksRefused, WebhooksNotStored "
             "and the 4xx on the dashboard.",
         )
-        self._alarm(
+        self._alarm_on_events(
             "WebhooksNotStored",
             self._own.of(WebhookMetric.NOT_STORED),
             1,
             "A webhook was genuine and could not be queued. The check finds its PDF, only later.",
             "the error code in the webhook's log: SQS or Secrets Manager refused.",
         )
-        self._alarm(
+        self._alarm_on_events(
             "WebhookApiErrors",
             server_errors(pipeline.api),
             1,
@@ -246,21 +256,21 @@ class MonitoringStack(Stack):
             after_crash, when_slow = _ADVICE[name]
             timeout_seconds = round(cast("Duration", function.timeout).to_seconds())
             title = name.capitalize()
-            self._alarm(
+            self._alarm_on_events(
                 f"{title}Errors",
                 of_function(function, "Errors", "Sum"),
                 1,
                 f"The {name} crashed or ran into its time-out of {timeout_seconds} s.",
                 f"its log at that minute. {after_crash}",
             )
-            self._alarm(
+            self._alarm_on_events(
                 f"{title}Throttles",
                 of_function(function, "Throttles", "Sum"),
                 1,
                 f"Lambda had no room to run the {name}.",
                 "the account's limit of concurrent executions, and who else uses it.",
             )
-            self._alarm(
+            self._alarm_on_events(
                 f"{title}Slow",
                 of_function(function, "Duration", "Maximum"),
                 round(NEAR_TIMEOUT * 1000 * timeout_seconds),
@@ -269,7 +279,7 @@ class MonitoringStack(Stack):
                 periods=3,
             )
 
-    def _alarm(
+    def _alarm_on_events(
         self,
         name: str,
         metric: cloudwatch.Metric,
@@ -278,10 +288,43 @@ class MonitoringStack(Stack):
         look_first: str,
         *,
         periods: int = 1,
+        tell_end: bool = False,
+    ) -> None:
+        """Alarm people of what has data only when it happens: the rest of the time counts as zero.
+
+        CloudWatch looks back further than `periods` when some of these have no data. Without the
+        zeros, the alarm would go on for as long as that finds the last value.
+        """
+        short = metric.period.to_minutes() < LONGEST_WAIT_MINUTES
+        self._alarm(
+            name,
+            filled(metric, 0),
+            threshold,
+            what,
+            look_first,
+            periods=periods,
+            late=_LATE if short else 0,
+            tell_end=tell_end,
+        )
+
+    def _alarm(  # noqa: PLR0913  (an alarm has as many sides)
+        self,
+        name: str,
+        metric: cloudwatch.IMetric,
+        threshold: float,
+        what: str,
+        look_first: str,
+        *,
+        periods: int = 1,
+        late: int = 0,
         comparison: cloudwatch.ComparisonOperator = _REACHED,
         missing: cloudwatch.TreatMissingData = _NOTHING_HAPPENED,
+        tell_end: bool = False,
     ) -> None:
-        """Tell people when a metric is at its threshold in each of its last `periods`."""
+        """Tell people when a metric is at its threshold in `periods` of its last `periods + late`.
+
+        They hear of the end only where somebody waits for it: an outage, not a single event.
+        """
         alarm = cloudwatch.Alarm(
             self,
             name,
@@ -290,9 +333,11 @@ class MonitoringStack(Stack):
             metric=metric,
             comparison_operator=comparison,
             threshold=threshold,
-            evaluation_periods=periods,
+            evaluation_periods=periods + late,
+            datapoints_to_alarm=periods if late else None,
             treat_missing_data=missing,
         )
         alarm.add_alarm_action(self._action)
-        alarm.add_ok_action(self._action)
+        if tell_end:
+            alarm.add_ok_action(self._action)
         self._alarms.append(alarm)

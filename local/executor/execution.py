@@ -120,6 +120,7 @@ class _Execution:
             functions=tuple(self._played.functions.values()),
             event_sources=tuple(self._played.event_sources),
             routes=self._played.routes(region, account),
+            alarms=self._played.alarms,
         )
 
 

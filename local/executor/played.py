@@ -1,7 +1,9 @@
 """What the runner plays instead of the backend, gathered while the stacks are created."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import Any
 
 from local.deployment import EventSource, Function, Layer, Route
 from local.executor.errors import ExecutionError
@@ -41,7 +43,7 @@ class Played:
     """The parts so far.
 
     `qualified` are the functions' versions and aliases; `stages` is by API id, `integrations` what
-    is invoked by id.
+    is invoked by id, and `alarms` what was asked of CloudWatch by name.
     """
 
     layers: dict[str, Layer] = field(default_factory=dict)
@@ -52,6 +54,7 @@ class Played:
     integrations: dict[str, Target] = field(default_factory=dict)
     targets: list[RouteTarget] = field(default_factory=list)
     stages: dict[str, str] = field(default_factory=dict)
+    alarms: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def layer(self, version_arn: str) -> Layer:
         """Return the layer version; ExecutionError if no stack has made it."""

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, cast
@@ -33,6 +33,51 @@ class Metric:
         return dict(self.dimensions)[dimension]
 
 
+def stats(alarm: Properties) -> list[Properties]:
+    """The metrics of an alarm on an expression."""
+    return [query for query in alarm.get("Metrics", ()) if "MetricStat" in query]
+
+
+def period(alarm: Properties) -> int:
+    (seconds,) = {query["MetricStat"]["Period"] for query in stats(alarm)} or {alarm.get("Period")}
+    return int(seconds)
+
+
+def span(alarm: Properties) -> int:
+    """The seconds that an alarm is asked to look back."""
+    return period(alarm) * int(alarm["EvaluationPeriods"])
+
+
+def raw(alarm: Properties, **changes: object) -> Properties:
+    """The alarm on its last metric, without an expression."""
+    stat = stats(alarm)[-1]["MetricStat"]
+    of = {key: value for key, value in alarm.items() if key not in ("Metrics", "DatapointsToAlarm")}
+    return {**of, **stat["Metric"], "Period": stat["Period"], "Statistic": stat["Stat"], **changes}
+
+
+type Told = Mapping[str, Sequence[Value]]
+"""Values by the metric's name."""
+
+
+def state(alarm: Properties, told: Sequence[Value] | Told, now: float) -> str | None:
+    """What CloudWatch makes of it by then; None where it leaves the alarm as it is."""
+
+    def by_then(metric: Properties) -> list[Value]:
+        values = told.get(metric["MetricName"], ()) if isinstance(told, Mapping) else told
+        return [value for value in values if value.second <= now]
+
+    heard = {query["Id"]: by_then(query["MetricStat"]["Metric"]) for query in stats(alarm)}
+    return evaluate(cast("Any", alarm), heard or {"": by_then(alarm)}, now)
+
+
+def states(alarm: Properties, told: Sequence[Value] | Told, seconds: Sequence[int]) -> list[str]:
+    """The states of an alarm at these seconds, one after another."""
+    passed = ["OK"]
+    for now in seconds:
+        passed.append(state(alarm, told, now) or passed[-1])
+    return passed[1:]
+
+
 @dataclass(frozen=True)
 class Watched:
     """The pipeline and what watches it, of one deployment."""
@@ -54,14 +99,25 @@ class Watched:
             for alarm in self.monitoring.of_type(ALARM).values()
         }
 
+    def metrics(self, alarm: Properties) -> list[Metric]:
+        """What an alarm is made of, what it counts last."""
+        queries = [query["MetricStat"]["Metric"] for query in stats(alarm)]
+        return [
+            Metric(
+                of["Namespace"],
+                of["MetricName"],
+                tuple((each["Name"], self._resource(each["Value"])) for each in of["Dimensions"]),
+            )
+            for of in queries or [alarm]
+        ]
+
     def metric(self, alarm: Properties) -> Metric:
-        dimensions = tuple(
-            (each["Name"], self._resource(each["Value"])) for each in alarm["Dimensions"]
-        )
-        return Metric(alarm["Namespace"], alarm["MetricName"], dimensions)
+        return self.metrics(alarm)[-1]
 
     def on(self, namespace: str, name: str, *, prefix: str = "") -> dict[str, Properties]:
         """The alarms on one of AWS's metrics, by the resource that they watch.
+
+        Of an alarm on several metrics it is the last one.
 
         Where there are several on one resource, they differ by the `prefix` of their names.
         """
@@ -158,6 +214,36 @@ def test_the_first_message_of_each_dead_letter_queue_raises_an_alarm(
     assert all(alarm["Threshold"] == alarm["EvaluationPeriods"] == 1 for alarm in alarms.values())
 
 
+HOUR = 3600
+ACTIVE = 6 * HOUR
+"""SQS tells of a queue for so long after somebody touched it."""
+
+
+def depths(*touched: tuple[float, int]) -> list[Value]:
+    """What SQS tells of a queue that was touched at these hours, and had so many messages then."""
+    told = []
+    for index, (hour, depth) in enumerate(touched):
+        begun = round(hour * HOUR)
+        until = min([begun + ACTIVE, *(round(of * HOUR) for of, _ in touched[index + 1 :])])
+        told += [Value(second, depth) for second in range(begun, until, 600)]
+    return told
+
+
+def by_hours(until: float) -> range:
+    return range(HOUR, round(until * HOUR), HOUR)
+
+
+@pytest.fixture
+def old_letters(cloud_assembly: Path) -> Properties:
+    return Watched.read(cloud_assembly).alarms["OldRequestDeadLetters"]
+
+
+@pytest.fixture
+def old_letters_by_days(old_letters: Properties) -> Properties:
+    """The same alarm on whole days, without an expression."""
+    return raw(old_letters, Period=DAY, EvaluationPeriods=7, TreatMissingData="ignore")
+
+
 def test_what_is_left_in_a_dead_letter_queue_is_told_of_again_before_sqs_deletes_it(
     watched: Watched,
 ) -> None:
@@ -165,15 +251,49 @@ def test_what_is_left_in_a_dead_letter_queue_is_told_of_again_before_sqs_deletes
     assert alarms.keys() == dead_letter_queues(watched)
     queues = watched.pipeline.of_type(QUEUE)
     for name, alarm in alarms.items():
-        looks_back = alarm["Period"] * alarm["EvaluationPeriods"]
-        assert looks_back <= 7 * DAY  # CloudWatch takes no more.
-        assert looks_back <= queues[name]["MessageRetentionPeriod"] - 7 * DAY
-        for first, last, state in ((0, 8, "ALARM"), (0, 5, "OK"), (6, 8, "OK")):
-            lying = [
-                Value(second, int(first * DAY <= second < last * DAY))
-                for second in range(1, 8 * DAY, 6 * 3600)
-            ]
-            assert evaluate(cast("Any", alarm), lying, now=8 * DAY) == state
+        assert span(alarm) <= 7 * DAY  # CloudWatch takes no more.
+        assert span(alarm) <= queues[name]["MessageRetentionPeriod"] - 7 * DAY
+
+
+@pytest.mark.parametrize(
+    "touched",
+    [
+        [(1, 2)],
+        [(hour, 2) for hour in range(1, 200)],
+        [(1, 2), (40, 1), (90, 3)],
+    ],
+    ids=["nobody looks", "somebody looks every hour", "somebody looks now and then"],
+)
+def test_letters_of_a_week_are_told_of_however_seldom_sqs_tells(
+    old_letters: Properties, touched: list[tuple[float, int]]
+) -> None:
+    seen = states(old_letters, depths(*touched), by_hours(180))
+    assert "ALARM" not in seen[: 6 * 24]
+    assert "ALARM" in seen[7 * 24 - 2 :]
+
+
+def test_the_alarm_on_old_letters_ends_soon_after_the_queue_is_empty(
+    old_letters: Properties, old_letters_by_days: Properties
+) -> None:
+    """On whole days, it would stay red: on the day itself there were letters, then no data."""
+    told = depths(*((hour, 2) for hour in range(1, 194)), (194, 0))
+    hours, days = by_hours(24 * 30), range(DAY, 30 * DAY, DAY)
+    assert states(old_letters, told, hours)[193 - 1] == "ALARM"
+    assert set(states(old_letters, told, hours)[196:]) == {"OK"}
+    assert states(old_letters_by_days, told, days)[-1] == "ALARM"
+
+
+def test_the_alarm_on_old_letters_ends_when_sqs_has_deleted_them_unseen(
+    old_letters: Properties, old_letters_by_days: Properties
+) -> None:
+    told = depths(*((hour, 2) for hour in range(1, 194)))
+    assert states(old_letters, told, by_hours(24 * 20))[-1] == "OK"
+    assert states(old_letters_by_days, told, by_hours(24 * 20))[-1] == "ALARM"
+
+
+def test_a_queue_that_was_empty_between_has_no_old_letters(old_letters: Properties) -> None:
+    told = depths(*((hour, 2) for hour in range(1, 100)), (100, 0), (106, 1))
+    assert set(states(old_letters, told, by_hours(240))) == {"OK"}
 
 
 def test_new_dead_letters_are_told_of_while_old_ones_lie_there(watched: Watched) -> None:
@@ -184,9 +304,65 @@ def test_new_dead_letters_are_told_of_while_old_ones_lie_there(watched: Watched)
         assert (metric.name, metric.get("service")) == ("Failed", service)
         quiet = [Value(0, 1, times=9)]
         burst = [*quiet, Value(3600, 1, times=200)]
-        assert evaluate(cast("Any", alarm), quiet, now=1) == "OK"
-        assert evaluate(cast("Any", alarm), burst, now=3601) == "ALARM"
-        assert evaluate(cast("Any", alarm), burst, now=3600 + 301) == "OK"
+        assert state(alarm, quiet, now=1) == "OK"
+        assert state(alarm, burst, now=3601) == "ALARM"
+        assert state(alarm, burst, now=3600 + span(alarm) + 1) == "OK"
+
+
+def of_events(watched: Watched) -> list[Properties]:
+    """The alarms on what has data only when it happens."""
+    return [
+        alarm
+        for name, alarm in watched.alarms.items()
+        if watched.metric(alarm).namespace != "AWS/SQS" and name != "WebhooksMissing"
+    ]
+
+
+def test_an_alarm_ends_when_what_raised_it_is_over(watched: Watched) -> None:
+    """An alarm on the metric itself would judge old values again, for as long as there are none."""
+    for alarm in of_events(watched):
+        now = 10 * DAY
+        points = alarm.get("DatapointsToAlarm", alarm["EvaluationPeriods"])
+        told = [Value(now - 1 - period(alarm) * ago, 1e9) for ago in range(points)]
+        late = alarm["EvaluationPeriods"] - points
+        over = now + (1 + late) * period(alarm) + 1
+        assert state(alarm, told, now) == "ALARM"
+        assert state(alarm, told, over) == "OK"
+        assert state(raw(alarm, EvaluationPeriods=points), told, over) == "ALARM"
+
+
+def test_data_that_come_a_period_late_still_raise_an_alarm(watched: Watched) -> None:
+    """Logs bring metrics minutes late, and until then there is a zero in their place."""
+    for alarm in of_events(watched):
+        if period(alarm) > 15 * 60:
+            continue
+        points = alarm["DatapointsToAlarm"]
+        late = [Value(DAY - period(alarm) * (1 + ago), 1e9) for ago in range(points)]
+        assert state(alarm, late, DAY + 1) == "ALARM"
+
+
+def test_untaken_messages_keep_their_alarm_and_nothing_else_does(
+    watched: Watched,
+) -> None:
+    """Whether SQS tells an age of an empty queue, or none."""
+    for name in ("RequestsNotTaken", "DownloadsNotTaken"):
+        alarm = watched.alarms[name]
+        depth, old = "ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"
+        told = {
+            depth: [Value(second, 3) for second in range(0, ACTIVE, 60)],
+            old: [Value(second, second) for second in range(0, ACTIVE, 60)],
+        }
+        minutes = range(60, 2 * DAY, 300)
+        seen = states(alarm, told, minutes)
+        assert seen[0] == "OK"
+        assert seen[-1] == "ALARM"  # SQS has long been silent.
+
+        taken = [Value(second, 0) for second in range(DAY, DAY + ACTIVE, 60)]
+        told[depth] += taken
+        assert states(alarm, told, minutes)[-1] == "OK"
+        assert states(raw(alarm), told, minutes)[-1] == "ALARM"
+        told[old] += taken
+        assert states(alarm, told, minutes)[-1] == "OK"
 
 
 @pytest.mark.parametrize("hours_between_jobs", [0.4, 0.6, 3, 24, 24 * 31])
@@ -199,7 +375,7 @@ def test_a_url_that_was_never_set_raises_an_alarm_however_rare_jobs_are(
     jobs = range(0, now, round(hours_between_jobs * 3600))
     lost = [Value(job + 300, 1) for job in jobs]
     states = {
-        evaluate(cast("Any", alarms["WebhooksLost"]), lost[: index + 1], now=each.second + 60)
+        state(alarms["WebhooksLost"], lost[: index + 1], now=each.second + 60)
         for index, each in enumerate(lost)
     }
     assert states == {"ALARM"}
@@ -231,7 +407,7 @@ def test_an_alarm_lasts_until_the_next_try_of_what_raised_it(watched: Watched) -
     """What is only known when a message comes again is looked for as far back as it can be away."""
     seldom = {"UnfinishedSeconds", "CredentialsRefused"}
     periods = {
-        (metric.name, metric.get("service")): alarm["Period"]
+        (metric.name, metric.get("service")): period(alarm)
         for alarm in watched.alarms.values()
         if (metric := watched.metric(alarm)).name in seldom
     }
@@ -239,27 +415,45 @@ def test_an_alarm_lasts_until_the_next_try_of_what_raised_it(watched: Watched) -
     assert min(periods.values()) >= MAX_DELAY_SECONDS
 
 
-def test_silence_of_a_queue_changes_nothing_and_other_silence_is_good(watched: Watched) -> None:
-    """SQS tells nothing of a queue that was long untouched; the others only tell what happened."""
-    for alarm in watched.alarms.values():
-        of_queue = alarm.get("Namespace") == "AWS/SQS"
-        assert alarm["TreatMissingData"] == ("ignore" if of_queue else "notBreaching")
-
-
 def test_no_webhook_is_an_alarm_only_while_one_is_due(watched: Watched) -> None:
-    """One that comes in the period after its job's is not missing."""
+    """The submitter counts a zero for each job, whose webhook may come in the next period."""
     alarm = watched.alarms["WebhooksMissing"]
     assert watched.metric(alarm).name == "WebhooksReceived"
-    assert alarm["ComparisonOperator"] == "LessThanThreshold"
-    assert (alarm["Statistic"], alarm["Threshold"]) == ("Sum", 1)
-    assert alarm["EvaluationPeriods"] > 1
+    each, now = period(alarm), 10 * DAY
+    due, come = 0, 1
+
+    def told(*periods: int | None) -> list[Value]:
+        """The last periods' values, the newest last."""
+        return [
+            Value(now - 1 - each * ago, value)
+            for ago, value in enumerate(reversed(periods))
+            if value is not None
+        ]
+
+    assert state(alarm, told(due, due), now) == "ALARM"
+    assert state(alarm, told(due, come), now) == "OK"
+    assert state(alarm, told(), now) == "OK"
+    # No job was submitted since, so that nothing is due.
+    assert state(alarm, told(due, due, None), now) == "OK"
+    assert state(alarm, told(due, None, due), now) == "OK"
+    assert state(raw(alarm), told(due, due, None), now) == "ALARM"
 
 
-def test_each_alarm_is_heard_of_when_it_begins_and_when_it_ends(watched: Watched) -> None:
+ENDS_ARE_WAITED_FOR = {
+    *("RequestsUnfinished", "DownloadsUnfinished", "RequestsNotTaken", "DownloadsNotTaken"),
+    *("SubmitterKeysRefused", "DownloaderKeysRefused", "WebhooksMissing"),
+}
+"""Outages: somebody mends something and wants to hear that it has helped."""
+
+
+def test_each_alarm_is_heard_of_when_it_begins_and_an_outage_when_it_ends(
+    watched: Watched,
+) -> None:
     (topic,) = watched.monitoring.of_type("AWS::SNS::Topic")
-    for alarm in watched.alarms.values():
+    for name, alarm in watched.alarms.items():
         assert [reference(action) for action in alarm["AlarmActions"]] == [topic]
-        assert [reference(action) for action in alarm["OKActions"]] == [topic]
+        ends = [reference(action) for action in alarm.get("OKActions", ())]
+        assert ends == ([topic] if name in ENDS_ARE_WAITED_FOR else [])
 
 
 def test_each_alarm_has_its_page_and_says_what_to_look_at_first(watched: Watched) -> None:
@@ -270,6 +464,12 @@ def test_each_alarm_has_its_page_and_says_what_to_look_at_first(watched: Watched
         assert "Look first at" in alarm["AlarmDescription"]
         assert alarm["AlarmDescription"].endswith(f"docs/operations.md, {name}")
         assert len(alarm["AlarmDescription"]) <= 1024
+
+
+def test_the_limits_tell_how_many_metrics_of_alarms_are_billed(watched: Watched) -> None:
+    page = (REPOSITORY / "docs" / "limits.md").read_text()
+    billed = sum(len(watched.metrics(alarm)) for alarm in watched.alarms.values())
+    assert f"{len(watched.alarms)} alarms; each of the {billed} metrics" in page
 
 
 def test_the_webhook_has_no_batch_and_no_messages_that_come_again(watched: Watched) -> None:
@@ -292,7 +492,8 @@ def test_the_dashboard_shows_what_every_alarm_counts(watched: Watched) -> None:
     shown = {(metric.namespace, metric.name) for metric in watched.shown()}
     own = {
         (metric.namespace, metric.name)
-        for metric in map(watched.metric, watched.alarms.values())
+        for alarm in watched.alarms.values()
+        for metric in watched.metrics(alarm)
         if metric.namespace != "AWS/ApiGateway"
     }
     assert own <= shown

@@ -87,8 +87,35 @@ def test_an_alarm_on_a_metric_is_as_the_template_says(backend: Backend) -> None:
 
 
 def test_a_property_of_an_alarm_that_nobody_applies_is_refused(backend: Backend) -> None:
-    with pytest.raises(UnsupportedTemplateError, match="DatapointsToAlarm"):
-        deploy_resources(backend, {"Alarm": alarm(DatapointsToAlarm=1)})
+    with pytest.raises(UnsupportedTemplateError, match="ThresholdMetricId"):
+        deploy_resources(backend, {"Alarm": alarm(ThresholdMetricId="expr")})
+
+
+def on_expression(expression: str) -> dict[str, Any]:
+    properties = alarm(AlarmName="filled", DatapointsToAlarm=1)["Properties"]
+    stat = {
+        "Metric": {name: properties.pop(name) for name in ("MetricName", "Namespace")},
+        "Period": properties.pop("Period"),
+        "Stat": properties.pop("Statistic"),
+    }
+    metrics = [
+        {"Id": "expr", "Expression": expression, "ReturnData": True},
+        {"Id": "m", "MetricStat": stat, "ReturnData": False},
+    ]
+    return {"Type": "AWS::CloudWatch::Alarm", "Properties": {**properties, "Metrics": metrics}}
+
+
+def test_an_alarm_on_an_expression_is_handed_to_the_runner(backend: Backend) -> None:
+    resource = on_expression("FILL(m, 0)")
+    deployment, _ = deploy_resources(backend, {"Alarm": resource})
+    assert deployment.alarms == {"filled": resource["Properties"]}
+    described = backend.client("cloudwatch").describe_alarms(AlarmNames=["filled"])
+    assert [made["DatapointsToAlarm"] for made in described["MetricAlarms"]] == [1]
+
+
+def test_metric_math_that_the_runner_cannot_calculate_is_refused(backend: Backend) -> None:
+    with pytest.raises(UnsupportedTemplateError, match=r"Alarm .*RATE\(m\)"):
+        deploy_resources(backend, {"Alarm": on_expression("RATE(m)")})
 
 
 def test_a_dashboard_has_its_body(backend: Backend) -> None:

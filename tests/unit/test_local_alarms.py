@@ -7,9 +7,12 @@ from uuid import uuid4
 
 import pytest
 
-from local.alarms import Alarms, Value, evaluate, statistic_of
+from local import alarms
+from local.alarm_expression import parse
+from local.alarms import Alarms, Value, statistic_of
 from local.backend import Backend, BackendKind, run_backend
 from local.metrics import Moment
+from local.ministack_server import on_one_metric
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
@@ -48,6 +51,11 @@ def put_alarm(cloudwatch: "CloudWatchClient", name: str, namespace: str) -> None
     )
 
 
+def evaluate(one: "MetricAlarmTypeDef", values: list[Value], now: float) -> str | None:
+    """The state of an alarm on one metric."""
+    return alarms.evaluate(one, {"": values}, now)
+
+
 def told(*values: tuple[float, float]) -> list[Value]:
     """Values by how many seconds ago they were told."""
     return [Value(round(NOW - ago), value) for ago, value in values]
@@ -72,6 +80,7 @@ def test_a_value_is_compared_with_the_threshold(
 def test_only_the_last_period_counts_and_all_of_it() -> None:
     assert evaluate(alarm(), told((1, 1), (30, 1), (59, 1)), NOW) == "ALARM"
     assert evaluate(alarm(), told((1, 1), (30, 1), (61, 1)), NOW) == "OK"
+    assert evaluate(alarm(), told((1, 1), (61, 9)), NOW) == "OK"
 
 
 def test_what_is_stamped_a_moment_ahead_counts_now() -> None:
@@ -96,13 +105,100 @@ def test_each_of_several_periods_has_to_breach_or_as_many_as_are_told() -> None:
     ],
 )
 def test_nothing_told_is_taken_as_the_alarm_says(treatment: str, state: str | None) -> None:
-    assert evaluate(alarm(TreatMissingData=treatment), told((61, 9)), NOW) == state
+    assert evaluate(alarm(TreatMissingData=treatment), told((181, 9)), NOW) == state
 
 
-def test_what_is_partly_missing_is_left_undecided_only_if_it_matters() -> None:
-    two = alarm(EvaluationPeriods=2, TreatMissingData="ignore")
-    assert evaluate(two, told((5, 9)), NOW) is None
-    assert evaluate(two, told((5, 1)), NOW) == "OK"
+TREATMENTS = ("ignore", "breaching", "notBreaching")
+
+
+@pytest.mark.parametrize(
+    ("data", "needed", "states"),
+    [
+        ("0-X-X", 3, ("OK", "OK", "OK")),
+        ("0----", 3, ("OK", "OK", "OK")),
+        ("-----", 3, (None, "ALARM", "OK")),
+        ("0XX-X", 3, ("ALARM", "ALARM", "ALARM")),
+        ("----X", 3, (None, "ALARM", "OK")),
+        ("X----", 3, (None, "ALARM", "OK")),
+        ("0-X-X", 2, ("ALARM", "ALARM", "ALARM")),
+        ("00X0X", 2, ("ALARM", "ALARM", "ALARM")),
+        ("0-X--", 2, ("OK", "ALARM", "OK")),
+        ("----0", 2, ("OK", "ALARM", "OK")),
+        ("----X", 2, (None, "ALARM", "OK")),
+    ],
+)
+def test_an_alarm_looks_further_back_than_its_periods(
+    data: str, needed: int, states: tuple[str | None, ...]
+) -> None:
+    """The tables of CloudWatch's guide: of five points, X breaches and - is missing."""
+    values = {"0": 0, "X": 9}
+    points = told(
+        *((60 * ago + 5, values[each]) for ago, each in enumerate(reversed(data)) if each != "-")
+    )
+    judged = [
+        evaluate(
+            alarm(EvaluationPeriods=3, DatapointsToAlarm=needed, TreatMissingData=treatment),
+            points,
+            NOW,
+        )
+        for treatment in TREATMENTS
+    ]
+    assert tuple(judged) == states
+
+
+def test_one_value_keeps_an_alarm_red_until_it_is_no_longer_looked_at() -> None:
+    assert evaluate(alarm(), told((5, 9)), NOW) == "ALARM"
+    assert evaluate(alarm(), told((175, 9)), NOW) == "ALARM"
+    assert evaluate(alarm(), told((185, 9)), NOW) == "OK"
+
+
+@pytest.mark.parametrize(
+    ("expression", "series"),
+    [
+        ("FILL(m, 0)", [0, 3, 0, 5, 0]),
+        ("FILL(m, 1)", [1, 3, 1, 5, 1]),
+        ("FILL(m, REPEAT)", [None, 3, 3, 5, 5]),
+        ("IF(m > 3, FILL(n, 0), 0)", [None, 0, None, 8, None]),
+        ("IF(m >= 3, n, 1)", [None, None, None, 8, None]),
+        ("m", [None, 3, None, 5, None]),
+    ],
+)
+def test_an_expression_is_calculated_for_each_period(
+    expression: str, series: list[float | None]
+) -> None:
+    metrics = {"m": [None, 3.0, None, 5.0, None], "n": [1.0, None, 2.0, 8.0, None]}
+    assert list(parse(expression)(metrics)) == series
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["SUM(METRICS())", "m + n", "FILL(m)", "FILL(m, LINEAR)", "0 < m < 3", "m >", "RATE(m)"],
+)
+def test_metric_math_that_nobody_calculates_is_refused(expression: str) -> None:
+    with pytest.raises(ValueError, match="unknown metric math"):
+        parse(expression)
+
+
+def test_an_alarm_on_an_expression_ends_with_its_period() -> None:
+    """The zeros are data, so that no older value is judged in their place."""
+    filled = on_expression("FILL(m, 0)")
+    assert alarms.evaluate(filled, {"m": told((5, 9))}, NOW) == "ALARM"
+    assert alarms.evaluate(filled, {"m": told((65, 9))}, NOW) == "OK"
+
+
+def on_expression(expression: str, namespace: str = "Some") -> "MetricAlarmTypeDef":
+    metric = {"Namespace": namespace, "MetricName": "Errors", "Dimensions": []}
+    stat = {"Metric": metric, "Period": 60, "Stat": "Sum"}
+    made = alarm(
+        Metrics=[
+            {"Id": "expr", "Expression": expression, "ReturnData": True},
+            {"Id": "m", "MetricStat": stat, "ReturnData": False},
+        ],
+    )
+    return cast(
+        "MetricAlarmTypeDef",
+        {key: of for key, of in made.items() if key not in ("Period", "Statistic")},
+    )
 
 
 @pytest.mark.parametrize(
@@ -136,7 +232,7 @@ def backend(
 def test_alarms_turn_red_and_green_with_what_is_heard(backend: Backend) -> None:
     cloudwatch = backend.client("cloudwatch")
     clock = Clock()
-    alarms = Alarms(cloudwatch, clock)
+    watching = Alarms(cloudwatch, clock)
     queue, other = (f"queue-{uuid4().hex[:8]}" for _ in range(2))
 
     def make(name: str, queue: str) -> str:
@@ -165,7 +261,7 @@ def test_alarms_turn_red_and_green_with_what_is_heard(backend: Backend) -> None:
             "Count",
             int(clock.now),
         )
-        alarms.hear({moment: Counter({float(waiting): 1})})
+        watching.hear({moment: Counter({float(waiting): 1})})
         described = cloudwatch.describe_alarms(AlarmNames=names)["MetricAlarms"]
         state = {each["AlarmName"]: each["StateValue"] for each in described}
         assert state[names[1]] != "ALARM"
@@ -175,6 +271,26 @@ def test_alarms_turn_red_and_green_with_what_is_heard(backend: Backend) -> None:
     assert hear(5, 2) == ["ALARM"]
     assert hear(30, 0) == ["ALARM"]
     assert hear(31, 0) == ["OK"]
+
+
+def test_an_expression_is_evaluated_as_it_was_asked_for(backend: Backend) -> None:
+    """MiniStack does not keep it."""
+    cloudwatch = backend.client("cloudwatch")
+    clock = Clock()
+    name = f"filled-{uuid4().hex[:8]}"
+    asked = {**on_expression("FILL(m, 0)", name), "AlarmName": name}
+    cloudwatch.put_metric_alarm(**cast("Any", asked))
+    watching = Alarms(cloudwatch, clock, {name: asked})
+
+    def state() -> str:
+        [described] = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
+        return described["StateValue"]
+
+    watching.hear({Moment(name, "Errors", (), "Count", int(NOW)): Counter({9.0: 1})})
+    assert state() == "ALARM"
+    clock.now += 61
+    watching.hear({})
+    assert state() == "OK"
 
 
 def test_a_state_that_somebody_else_sets_is_put_right(backend: Backend) -> None:
@@ -202,3 +318,13 @@ def test_more_alarms_than_fit_on_a_page_are_evaluated(backend: Backend) -> None:
     pages = cloudwatch.get_paginator("describe_alarms").paginate(AlarmNamePrefix=prefix)
     states = [each["StateValue"] for page in pages for each in page["MetricAlarms"]]
     assert states == ["ALARM"] * 120
+
+
+def test_cloudformation_gets_an_alarm_on_an_expressions_last_metric() -> None:
+    """MiniStack's own refuses the expression, and with it all of the stack."""
+    properties = {**on_expression("FILL(m, 0)"), "AlarmName": "filled"}
+    one = on_one_metric(properties)
+    assert one == {**alarm(), **one}
+    assert (one["MetricName"], one["AlarmName"]) == ("Errors", "filled")
+    assert "Metrics" not in one
+    assert on_one_metric(one) == one

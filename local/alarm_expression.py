@@ -1,0 +1,86 @@
+"""The part of CloudWatch's metric math that the alarms are made of.
+
+FILL(m, 0)             a period without data has this value
+FILL(m, REPEAT)        … has the last value before it
+IF(m > 0, then, else)  one of two, for each period; nothing where the condition has no data
+
+A time series is a list of one value, or None, for each period, the oldest first.
+"""
+
+import ast
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, cast
+
+type Series = Sequence[float | None]
+type Expression = Callable[[Mapping[str, Series]], Series]
+"""Gives the series of an expression, from those of its metrics by their ids."""
+
+_COMPARISONS: Final[Mapping[type[ast.cmpop], Callable[[float, float], bool]]] = {
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+}
+
+
+def parse(expression: str) -> Expression:
+    """Read an expression; ValueError if anything in it is not among the above."""
+    unknown = ValueError(f"unknown metric math: {expression}")
+    try:
+        tree = ast.parse(expression, mode="eval").body
+    except SyntaxError as error:
+        raise unknown from error
+    read = _read(tree)
+    if read is None:
+        raise unknown
+    return read
+
+
+def _read(node: ast.expr) -> Expression | None:
+    match node:
+        case ast.Name(id=name) if name.islower():
+            return lambda series: series[name]
+        case ast.Constant(value=int() | float()):
+            value = float(cast("float", node.value))
+            return lambda series: [value] * len(next(iter(series.values())))
+        case ast.Call(func=ast.Name(id="FILL"), args=[filled, ast.Name(id="REPEAT")]):
+            return _apply(_repeat, filled)
+        case ast.Call(func=ast.Name(id="FILL"), args=[filled, ast.Constant() as value]):
+            return _apply(_fill, filled, value)
+        case ast.Call(func=ast.Name(id="IF"), args=[condition, then, otherwise]):
+            return _apply(_choose, condition, then, otherwise)
+        case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _COMPARISONS:
+            compare = _COMPARISONS[type(op)]
+            return _apply(lambda one, other: _compared(one, other, compare), left, right)
+    return None
+
+
+def _apply(function: Callable[..., Series], *nodes: ast.expr) -> Expression | None:
+    read = [made for node in nodes if (made := _read(node))]
+    if len(read) < len(nodes):
+        return None
+    return lambda series: function(*(each(series) for each in read))
+
+
+def _fill(series: Series, values: Series) -> Series:
+    return [value if one is None else one for one, value in zip(series, values, strict=True)]
+
+
+def _repeat(series: Series) -> Series:
+    last: float | None = None
+    return [last := one if one is not None else last for one in series]
+
+
+def _choose(condition: Series, then: Series, otherwise: Series) -> Series:
+    return [
+        None if chosen is None else one if chosen else other
+        for chosen, one, other in zip(condition, then, otherwise, strict=True)
+    ]
+
+
+def _compared(left: Series, right: Series, compare: Callable[[float, float], bool]) -> Series:
+    return [
+        None if one is None or other is None else float(compare(one, other))
+        for one, other in zip(left, right, strict=True)
+    ]
