@@ -218,7 +218,8 @@ class World:
 
     def _secrets(self, process: Process) -> SecretStore:
         client = cast("Any", SecretsClient(process, self.vault))
-        store = SecretStore(client, "secret", clock=self.scheduler.monotonic)
+        clock = self.scheduler.monotonic
+        store = SecretStore(client, "secret", clock=clock, wall_clock=clock)
         store._lock = cast("Any", Lock(self.scheduler))
         return store
 

@@ -52,12 +52,17 @@ class SecretStore:
         secret_arn: str,
         *,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
+        """The value ages by both clocks, and the one that says more counts.
+
+        A monotonic clock may stand still while Lambda freezes the process. A wall clock may be set.
+        """
         self._client = client
         self._secret_arn = secret_arn
-        self._clock = clock
+        self._clocks = (clock, wall_clock)
         self._lock = threading.Lock()
-        self._cached: tuple[Secret, float] | None = None
+        self._cached: tuple[Secret, tuple[float, ...]] | None = None
 
     def get(self) -> Secret:
         """The secret, at most `CACHE_SECONDS` old.
@@ -74,9 +79,9 @@ class SecretStore:
 
     def _no_older_than(self, seconds: float) -> Secret:
         with self._lock:
-            now = self._clock()
-            if self._cached is None or now - self._cached[1] >= seconds:
-                # As old as the question: the answer may have been on its way for long.
+            now = tuple(clock() for clock in self._clocks)
+            if self._cached is None or not _is_within(seconds, self._cached[1], now):
+                # The value is as old as the question, because the answer may take long to arrive.
                 self._cached = (self._read(), now)
             return self._cached[0]
 
@@ -100,6 +105,11 @@ class SecretStore:
             webhook_tokens=tuple(token for token in tokens if token),
             webhook_signing_secrets=_signing_secrets(stored.webhook_signing_secrets),
         )
+
+
+def _is_within(seconds: float, begun: tuple[float, ...], now: tuple[float, ...]) -> bool:
+    """Whether less than `seconds` passed by every clock, and no clock was set back."""
+    return all(0 <= end - start < seconds for start, end in zip(begun, now, strict=True))
 
 
 def _signing_secrets(stored: msgspec.Raw) -> tuple[str, ...]:
