@@ -18,7 +18,9 @@ from reportflow.queues import SqsQueue, records
 
 def handler(event: dict[str, Any], context: Context) -> PartialBatchResponse:
     """Archive the files of one SQS event, and name those that must come again."""
-    return _consumer()(records(event), invocation=Invocation.of(context))
+    invocation = Invocation.of(context)
+    aws.limit_calls(invocation.store_time.total_seconds())
+    return _consumer()(records(event), invocation=invocation)
 
 
 @cache

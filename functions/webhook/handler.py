@@ -50,8 +50,8 @@ def handler(event: dict[str, Any], context: "Context") -> dict[str, Any]:
 def _receiver() -> Receiver:
     environment = settings.load(settings.WebhookSettings, os.environ)
     return Receiver(
-        SecretStore(aws.prompt_secretsmanager(), environment.secret_arn),
-        Downloads(aws.prompt_sqs(), environment.download_queue_url),
+        SecretStore(aws.secretsmanager(), environment.secret_arn),
+        Downloads(aws.sqs(), environment.download_queue_url),
         environment.workspace_id,
         # Whatever else it may say by mistake, nothing gets in unsigned.
         signed=environment.webhook_signature != "off",

@@ -31,7 +31,7 @@ SETTINGS = {
 }
 
 FAULT_SETTINGS = {
-    # The client's read time-out is 10 s and must come first.
+    # Six seconds of it are for the record of the answer, and six for the answer.
     "submitter_timeout_seconds": "12",
     "downloader_timeout_seconds": "12",
     # Time for a webhook's third delivery on a busy machine, by backoff and jitter.

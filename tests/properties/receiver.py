@@ -130,7 +130,7 @@ class Receiver:
         self.aws = StandIn()
         self._handler = handler
         self._log = log
-        for client in (aws.prompt_sqs(), aws.prompt_secretsmanager()):
+        for client in (aws.sqs(), aws.secretsmanager()):
             client.meta.events.register_first("before-send", self.aws.answer)
 
     def send(self, case: Case) -> Outcome:

@@ -15,12 +15,12 @@ from typing import Any, Final, cast
 from unittest.mock import patch
 
 from reportflow import observability
+from reportflow.aws import call_seconds
 from reportflow.consumer import Patience, put_back
 from reportflow.errors import Paced, PipelineError
 from reportflow.jobs import Step
 from reportflow.pacing import MINUTE, RateLimit, SharedPace
 from reportflow.queues import Record
-from reportflow.submission import STORE_TIME
 from stacks.settings import DeploymentSettings
 from tests.simulation.dynamodb import DynamoDB
 from tests.simulation.narrator import Narrator
@@ -145,13 +145,14 @@ class Backlog:
         self._patience = Patience(
             settings.max_receive_count, timedelta(seconds=settings.max_message_age_seconds)
         )
+        timeout = settings.submitter_timeout_seconds
         self.requests = Source(
             scheduler,
             self._rng,
             self._submit,
             settings.request_batch_size,
             settings.request_maximum_concurrency,
-            timedelta(seconds=settings.submitter_timeout_seconds) - STORE_TIME,
+            timedelta(seconds=timeout - call_seconds(timeout)),
         )
         self.downloads = Source(
             scheduler,

@@ -37,9 +37,10 @@ type Items = Callable[[str], dict[str, str]]
 @dataclass(frozen=True)
 class LambdaContext:
     aws_request_id: str = "request-1"
+    milliseconds: int = 30_000
 
     def get_remaining_time_in_millis(self) -> int:
-        return 30_000
+        return self.milliseconds
 
 
 def load(name: str) -> ModuleType:
@@ -212,3 +213,14 @@ def test_a_queue_that_does_not_take_the_files_asks_the_sender_to_come_again(
 
     assert answer["statusCode"] == 503
     assert os.environ["DOWNLOAD_QUEUE_URL"] not in answer["body"]
+
+
+@pytest.mark.usefixtures("_environment")
+@pytest.mark.parametrize("name", ["submitter", "downloader"])
+def test_a_functions_calls_to_aws_fit_into_its_time_out(name: str) -> None:
+    load(name).handler({"Records": []}, LambdaContext(milliseconds=4000))
+
+    for client in (clients.dynamodb(), clients.sqs(), clients.secretsmanager()):
+        config: Any = client.meta.config
+        assert config.retries["total_max_attempts"] == 1
+        assert 2 * config.connect_timeout + config.read_timeout == pytest.approx(2)

@@ -325,18 +325,6 @@ def test_a_queue_that_hangs_asks_the_sender_to_come_again(
         assert call(event())["statusCode"] == HTTPStatus.SERVICE_UNAVAILABLE
 
 
-@pytest.mark.usefixtures("environment")
-def test_all_tries_of_a_call_fit_into_the_time_it_is_given() -> None:
-    longest_pause = 1.0  # botocore's, before the second try; of the newer modes it would be 6.
-    for client in (clients.prompt_sqs(), clients.prompt_secretsmanager()):
-        config: Any = client.meta.config
-        tries = config.retries["total_max_attempts"]
-        assert config.retries["mode"] == "legacy"
-        needed = tries * (config.connect_timeout + config.read_timeout) + longest_pause
-        assert tries == 2
-        assert needed <= clients.PROMPT_SECONDS
-
-
 def test_a_mistake_of_the_deployment_is_told_to_the_log_and_not_to_the_caller(
     environment: pytest.MonkeyPatch, call: Callable[[object], Answer]
 ) -> None:

@@ -18,21 +18,32 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
 
+PROMPT_SECONDS: Final = 6.0
+"""The longest that one call takes with all its tries, S3's apart."""
+
+LONGEST_PAUSE_SECONDS: Final = 1.0
+"""Between the first try and the second, in botocore's `legacy` mode.
+
+The newer modes wait as long as an answer's header says, up to 6 seconds.
+"""
+
+CONNECT_SHARE: Final = 0.25
+"""Of a try, to reach an address. The TLS handshake, or a second address, may take as long again."""
+
 # Ten records of a batch share one client.
-_CONFIG: Final = Config(
+_PATIENT: Final = Config(
     connect_timeout=2,
     read_timeout=10,
     retries={"mode": "standard", "total_max_attempts": 3},
     max_pool_connections=16,
 )
 
-PROMPT_SECONDS: Final = 6.0
-"""The longest that one call of a prompt client takes: two tries, and a second between them."""
 
-# The newer retry modes wait as long as an answer's header says, which may be longer than that.
-_PROMPT: Final = _CONFIG.merge(
-    Config(connect_timeout=1, read_timeout=1.5, retries={"mode": "legacy", "total_max_attempts": 2})
-)
+class _Budget:
+    """What one call may take in this function."""
+
+    seconds = PROMPT_SECONDS
+
 
 _THROTTLING: Final = frozenset(
     {
@@ -49,46 +60,51 @@ _THROTTLING: Final = frozenset(
 )
 
 
+def call_seconds(timeout_seconds: float) -> float:
+    """How long one call may take in a function with this time-out.
+
+    Half of it, and `PROMPT_SECONDS` at most. The function keeps as much time after its last request
+    to ReportFlow, to record the answer.
+    """
+    return min(PROMPT_SECONDS, timeout_seconds / 2)
+
+
+def limit_calls(seconds: float) -> None:
+    """Make the clients such that one call takes so long at most. S3's takes as long as it needs.
+
+    Clients that were made before keep their time-outs.
+    """
+    _Budget.seconds = seconds
+
+
 @once
 def dynamodb() -> "DynamoDBClient":
     """The process's DynamoDB client."""
-    return _session().client("dynamodb", config=_CONFIG)
+    return _session().client("dynamodb", config=_prompt())
 
 
 @once
 def events() -> "EventBridgeClient":
     """The process's EventBridge client."""
-    return _session().client("events", config=_CONFIG)
+    return _session().client("events", config=_prompt())
 
 
 @once
 def s3() -> "S3Client":
-    """The process's S3 client."""
-    return _session().client("s3", config=_CONFIG)
+    """The process's S3 client. It is patient, because the PutObject of a large PDF takes long."""
+    return _session().client("s3", config=_PATIENT)
 
 
 @once
 def secretsmanager() -> "SecretsManagerClient":
     """The process's Secrets Manager client."""
-    return _session().client("secretsmanager", config=_CONFIG)
+    return _session().client("secretsmanager", config=_prompt())
 
 
 @once
 def sqs() -> "SQSClient":
     """The process's SQS client."""
-    return _session().client("sqs", config=_CONFIG)
-
-
-@once
-def prompt_secretsmanager() -> "SecretsManagerClient":
-    """A Secrets Manager client for a function that somebody waits for."""
-    return _session().client("secretsmanager", config=_PROMPT)
-
-
-@once
-def prompt_sqs() -> "SQSClient":
-    """An SQS client for a function that somebody waits for."""
-    return _session().client("sqs", config=_PROMPT)
+    return _session().client("sqs", config=_prompt())
 
 
 def code_of(error: ClientError) -> str:
@@ -121,3 +137,19 @@ def translated(operation: str) -> Iterator[None]:
 @once
 def _session() -> boto3.session.Session:
     return boto3.session.Session()
+
+
+def _prompt() -> Config:
+    """Time-outs such that all tries together end within the budget.
+
+    A short budget is spent on one try, because two would be too short for a busy processor.
+    """
+    tries = 2 if _Budget.seconds >= PROMPT_SECONDS else 1
+    each = (_Budget.seconds - LONGEST_PAUSE_SECONDS * (tries - 1)) / tries
+    return _PATIENT.merge(
+        Config(
+            connect_timeout=each * CONNECT_SHARE,
+            read_timeout=each * (1 - 2 * CONNECT_SHARE),
+            retries={"mode": "legacy", "total_max_attempts": tries},
+        )
+    )

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final, Protocol, Self, TypedDict
 
-from reportflow import observability
+from reportflow import aws, observability
 from reportflow.backoff import full_jitter
 from reportflow.errors import (
     CredentialsRefused,
@@ -105,16 +105,24 @@ class Context(Protocol):
 
 @dataclass(frozen=True)
 class Invocation:
-    """The Lambda invocation at work: its request id, and when it will be cut off."""
+    """The Lambda invocation at work: its request id, and when it will be cut off.
+
+    `store_time` is kept before the deadline, so that an answer at the last moment is still stored.
+    """
 
     request_id: str
     deadline: datetime
+    store_time: timedelta = timedelta(seconds=aws.PROMPT_SECONDS)
 
     @classmethod
     def of(cls, context: Context) -> Self:
         """The invocation that Lambda describes with `context`."""
-        remaining = timedelta(milliseconds=context.get_remaining_time_in_millis())
-        return cls(context.aws_request_id, datetime.now(UTC) + remaining)
+        seconds = context.get_remaining_time_in_millis() / 1000
+        return cls(
+            context.aws_request_id,
+            datetime.now(UTC) + timedelta(seconds=seconds),
+            timedelta(seconds=aws.call_seconds(seconds)),
+        )
 
 
 class ItemFailure(TypedDict):

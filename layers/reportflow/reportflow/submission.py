@@ -25,9 +25,6 @@ from reportflow.service import Accepted
 LEASE_MARGIN: Final = timedelta(seconds=2)
 """Added to the invocation's deadline, for clocks that differ."""
 
-STORE_TIME: Final = timedelta(seconds=2)
-"""Kept of an invocation, so that an answer which comes at the last moment is still recorded."""
-
 REDELIVERED_WITHIN: Final = timedelta(days=1)
 """A message whose job has failed comes again much sooner, if it comes at all."""
 
@@ -147,7 +144,7 @@ class Submission:
 
     def _await_slot(self, job_id: str, invocation: Invocation) -> None:
         try:
-            self._service.await_slot(invocation.deadline - STORE_TIME)
+            self._service.await_slot(invocation.deadline - invocation.store_time)
         except Retryable as error:
             error.job_id = job_id
             raise
@@ -197,7 +194,7 @@ class Submission:
         self, record: Record, request: GenerationRequest, job: Job, invocation: Invocation
     ) -> Outcome:
         try:
-            accepted = self._service.submit(request, invocation.deadline - STORE_TIME)
+            accepted = self._service.submit(request, invocation.deadline - invocation.store_time)
         except Permanent as error:
             return self._fail(record, job, error)
         except Retryable as error:
