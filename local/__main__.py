@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -19,6 +20,8 @@ from local.demo import DEMO_FOLDER, demonstrate
 from local.executor import ExecutionError
 from local.lambda_process import InvocationFailed
 from local.packages import PackageError
+from local.rotation import following
+from local.state_file import StateFile, StateFileTaken, owned
 
 app = typer.Typer(
     help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -32,6 +35,7 @@ START_ERRORS = (
     PackageError,
     InvocationFailed,
     system.PortError,
+    StateFileTaken,
 )
 
 Backend = Annotated[BackendKind, typer.Option(help="The program that plays AWS.")]
@@ -67,14 +71,17 @@ def up(
     )
     if not state.parent.is_dir():
         raise typer.BadParameter(f"{state.parent} is no folder", param_hint="--state")
-    state.unlink(missing_ok=True)
-    with _for_people(interrupted=0), system.run(options, console.print) as running:
-        running.state.write(state)
+    with (
+        _for_people(interrupted=0),
+        owned(state) as file,
+        system.run(options, console.print) as running,
+        _following(running, file),
+    ):
         try:
             console.print(f"Ready. State in {state}, logs in {running.log_folder}")
             threading.Event().wait()
         finally:
-            state.unlink(missing_ok=True)
+            file.remove()
 
 
 @app.command()
@@ -88,6 +95,22 @@ def demo(
     with _for_people(interrupted=130), system.run(options, console.print) as running:
         as_expected = demonstrate(running, output)
     sys.exit(0 if as_expected else 1)
+
+
+@contextmanager
+def _following(running: system.System, file: StateFile) -> Iterator[None]:
+    """Write the state file, and after a rotation let it and the emulator have the new URL."""
+
+    def use(url: str) -> None:
+        if running.emulator is not None:
+            running.emulator.webhook_url = url
+        file.write(replace(running.state, webhook_url=url))
+        console.print("The webhook's token was rotated: the new URL is in use.")
+
+    state = running.state
+    file.write(state)
+    with following(running.backend, state.secret_arn, state.webhook_url, use):
+        yield
 
 
 def _parse(settings: list[str]) -> dict[str, str]:

@@ -53,6 +53,8 @@ class Control:
             case "PUT", "faults":
                 self._plan.replace(_decoded(request, list[Fault]))
                 return Answer.json(200, self._faults())
+            case "GET", "webhook":
+                return Answer.json(200, {"url": self._webhooks.url})
             case "PUT", "webhook":
                 self._webhooks.url = _decoded(request, WebhookUrl).url
                 return Answer.json(200, {"url": self._webhooks.url})

@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from local.emulator.fault_plan import Call, Fault
 from local.emulator.faults import Slow
 from local.paths import REPOSITORY
+from local.state_file import owned
 from local.system import System
 from tests.pipeline.driver import Driver, body, new_id, until
 
@@ -126,3 +128,52 @@ def test_up_tells_all_wrong_settings_and_starts_nothing(tmp_path: Path) -> None:
     assert "request_batch_size" in done.stderr
     assert "Traceback" not in done.stderr
     assert not state.exists()
+
+
+def test_a_second_up_with_the_same_state_file_names_the_first_and_leaves_it_alone(
+    tmp_path: Path,
+) -> None:
+    state = tmp_path / "state.json"
+    with owned(state):
+        state.write_text("the first's")
+        done = subprocess.run(
+            [sys.executable, "-m", "local", "up", "--state", str(state)],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+        assert done.returncode == 1
+        assert f"process {os.getpid()}" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert state.read_text() == "the first's"
+
+
+def test_after_a_rotation_the_emulator_and_the_state_file_have_the_new_url(
+    program: tuple[subprocess.Popen[str], Path],
+) -> None:
+    process, path = program
+    until(lambda: path.exists() or process.poll() is not None or None, 60, "the state file")
+    state = json.loads(path.read_text())
+
+    for options in ([], ["--finish", "--yes"]):
+        subprocess.run(
+            [
+                *(sys.executable, "-m", "cli", "--state", str(path)),
+                *("rotate-webhook-secret", *options),
+            ],
+            cwd=REPOSITORY,
+            check=True,
+            timeout=120,
+        )
+
+    def new_url() -> str | None:
+        url: str = json.loads(path.read_text())["webhook_url"]
+        return url if url != state["webhook_url"] else None
+
+    url = until(new_url, 60, "the new URL in the state file")
+    origin = state["reportflow_url"].removesuffix("/v1")
+    assert requests.get(f"{origin}/_emulator/webhook", timeout=60).json() == {"url": url}
+    assert requests.post(url, json={"event": "of nothing"}, timeout=60).status_code == 200
