@@ -24,7 +24,7 @@ from local.emulator.workspace import Workspace, completed_event
 logger = logging.getLogger(__name__)
 
 _MOMENT_SECONDS = 0.05
-_EARLY_WEBHOOK_SECONDS = 10
+EARLY_WEBHOOK_SECONDS = 10
 
 
 class Emulator:
@@ -150,7 +150,7 @@ class _Service:
 
     def wait_for_webhook(self, answer: Answer) -> None:
         """Wait until the files that `answer` names were announced, or some seconds."""
-        self.files.wait_until_announced(answer.file_ids, _EARLY_WEBHOOK_SECONDS)
+        self.files.wait_until_announced(answer.file_ids, EARLY_WEBHOOK_SECONDS)
 
 
 @dataclass(frozen=True)

@@ -194,7 +194,7 @@ def test_the_functions_own_numbers_are_read(cli: Cli, target: Target) -> None:
     def submitted() -> bool | None:
         return Metrics(target, PLAN.window).own()["Submitted"] > before or None
 
-    until(submitted, 30, "the submitter's count reaches CloudWatch")
+    until(submitted, 180, "the submitter's count reaches CloudWatch")
 
 
 def test_what_cannot_be_looked_at_is_neither_healthy_nor_hidden(

@@ -20,9 +20,10 @@ from tests.properties.leaks import leaks, secrets_of
 PAYLOAD_BUCKET = "upstream-payloads"
 
 SETTINGS = {
-    # Short, because a message whose function was killed comes back after six time-outs.
-    "submitter_timeout_seconds": "4",
-    "downloader_timeout_seconds": "4",
+    # Short, because a message whose function was killed comes back after six time-outs. Long enough
+    # for a large body on a busy machine.
+    "submitter_timeout_seconds": "8",
+    "downloader_timeout_seconds": "8",
     "outcome_grace_seconds": "5",
     "check_delay_seconds": "3",
     "completion_deadline_seconds": "600",
@@ -45,8 +46,8 @@ FAULT_SETTINGS = {
 
 STORM_SETTINGS = {
     # Long enough for the SDK's own retries, short because of the kills.
-    "submitter_timeout_seconds": "4",
-    "downloader_timeout_seconds": "4",
+    "submitter_timeout_seconds": "8",
+    "downloader_timeout_seconds": "8",
     "request_batch_size": "5",
     "download_batch_size": "3",
     "outcome_grace_seconds": "3",
@@ -111,12 +112,12 @@ def patience(faulty_system: FaultySystem) -> Patience:
         job = faulty_system.driver.job(patience.keys_refused)
         return (job is not None and job["updatedAt"] > job["createdAt"]) or None
 
-    until(refused, 20, "the keys are refused")
+    until(refused, 120, "the keys are refused")
     faulty_system.change_keys(key)
     # The process at work would believe for seconds more that there is no other key.
     faulty_system.kill("submitter")
     faulty_system.send(patience.never_made)
-    until(lambda: faulty_system.pdfs(patience.never_made) or None, 20, "the job is submitted")
+    until(lambda: faulty_system.pdfs(patience.never_made) or None, 120, "the job is submitted")
     return patience
 
 

@@ -36,7 +36,10 @@ def new_id(label: str) -> str:
 
 
 def until[T](look: Callable[[], T | None], seconds: float, what: str) -> T:
-    """The first thing that `look` finds; fails when there is none in time."""
+    """The first thing that `look` finds; fails when there is none in time.
+
+    The time is for a machine that is busy with other things, and no test waits for its end.
+    """
     deadline = time.monotonic() + seconds
     while (found := look()) is None:
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
@@ -83,7 +86,7 @@ class Driver:
         return {name: str(next(iter(value.values()))) for name, value in item.items()}
 
     def ended(
-        self, job_id: str, seconds: float = 30, ends: Collection[str] = ENDED
+        self, job_id: str, seconds: float = 180, ends: Collection[str] = ENDED
     ) -> dict[str, str]:
         """The job's record once it has ended in one of these ways and that was announced."""
 
@@ -95,7 +98,7 @@ class Driver:
         return until(look, seconds, f"the end of {job_id}, now {self.job(job_id)}")
 
     def dead_letter(
-        self, queue: str, job_id: str, error_code: str | None = None, seconds: float = 10
+        self, queue: str, job_id: str, error_code: str | None = None, seconds: float = 60
     ) -> "MessageTypeDef":
         """The job's message in a dead-letter queue; it and the others stay there.
 

@@ -103,7 +103,7 @@ class FaultySystem:
         content = {"fileName": f"{job_id}.pdf", "params": {"customerName": job_id, "amount": 1}}
         self.driver.send(body(job_id, content=content))
 
-    def play(self, stories: Mapping[str, Story], seconds: float = 60) -> Mapping[str, str]:
+    def play(self, stories: Mapping[str, Story], seconds: float = 240) -> Mapping[str, str]:
         """Live through all stories at the same time, until nothing moves any more.
 
         Returns each story's job id.
@@ -126,7 +126,7 @@ class FaultySystem:
         return job_ids
 
     @contextmanager
-    def until_settled(self, seconds: float = 60) -> Iterator[None]:
+    def until_settled(self, seconds: float = 240) -> Iterator[None]:
         """On leaving, wait until the queues hold no more messages than on entering."""
         before = self._messages_left()
         yield

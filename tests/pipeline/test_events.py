@@ -39,7 +39,7 @@ def heard(driver: Driver) -> Heard:
                 driver.sqs.delete_message(QueueUrl=url, ReceiptHandle=record["ReceiptHandle"])
             return events.get(job_id)
 
-        return until(look, 20, f"the event of {job_id}")
+        return until(look, 120, f"the event of {job_id}")
 
     return wait_for
 

@@ -56,7 +56,7 @@ def test_webhook_function_killed_in_mid_request_loses_no_webhook(faulty: FaultyS
         each = [[one.status for one in faulty.pdfs(id_)[0].webhooks] for id_ in job_ids.values()]
         return each if all(statuses[-1:] == [200] for statuses in each) else None
 
-    assert any(500 in statuses for statuses in until(answers, 30, "both webhooks are taken"))
+    assert any(500 in statuses for statuses in until(answers, 180, "both webhooks are taken"))
 
 
 def test_job_whose_pdf_is_never_made_fails_at_its_deadline(

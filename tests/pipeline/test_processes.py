@@ -53,11 +53,11 @@ def test_function_killed_in_mid_batch_leaves_no_job_without_an_end(
         jobs = [driver.job(job_id) for job_id in job_ids]
         return any(job and job["status"] == status_before for job in jobs) or None
 
-    until(at_work, 20, f"a job is {status_before}")
+    until(at_work, 60, f"a job is {status_before}")
     for pid in pool.pids():
         os.kill(pid, signal.SIGKILL)
 
-    ended = [driver.ended(job_id, 90) for job_id in job_ids]
+    ended = [driver.ended(job_id, 240) for job_id in job_ids]
 
     assert {job["status"] for job in ended} == {"ARCHIVED"}
 
@@ -93,7 +93,7 @@ def test_up_is_driven_by_its_state_file_and_leaves_nothing_running(
     program: tuple[subprocess.Popen[str], Path], number: signal.Signals
 ) -> None:
     process, path = program
-    until(lambda: path.exists() or process.poll() is not None or None, 60, "the state file")
+    until(lambda: path.exists() or process.poll() is not None or None, 180, "the state file")
     assert process.poll() is None, process.stderr and process.stderr.read()
     driver = Driver(json.loads(path.read_text()))
     job_id = new_id("driven")
@@ -104,7 +104,7 @@ def test_up_is_driven_by_its_state_file_and_leaves_nothing_running(
     driver.close()
     children = _children(process.pid)
     process.send_signal(number)
-    assert process.wait(30) == 0
+    assert process.wait(120) == 0
     alive = {child for child in children if Path(f"/proc/{child}").exists()}
     assert children
     assert not alive
@@ -120,7 +120,7 @@ def test_up_tells_all_wrong_settings_and_starts_nothing(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=180,
     )
 
     assert done.returncode == 1
@@ -142,7 +142,7 @@ def test_a_second_up_with_the_same_state_file_names_the_first_and_leaves_it_alon
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=180,
         )
 
         assert done.returncode == 1
@@ -155,7 +155,7 @@ def test_after_a_rotation_the_emulator_and_the_state_file_have_the_new_url(
     program: tuple[subprocess.Popen[str], Path],
 ) -> None:
     process, path = program
-    until(lambda: path.exists() or process.poll() is not None or None, 60, "the state file")
+    until(lambda: path.exists() or process.poll() is not None or None, 180, "the state file")
     state = json.loads(path.read_text())
 
     for options in ([], ["--finish", "--yes"]):

@@ -22,10 +22,13 @@ JSON_TYPE = {"Content-Type": "application/json"}
 # Answers with the event it got, or as the event's body says: a function may be slow, or die.
 ECHO = """
     import base64, json, os, time
+    from pathlib import Path
 
     def handler(event, context):
         is_command = event["headers"].get("content-type") == "application/json"
         command = json.loads(event["body"]) if is_command else {}
+        if "mark" in command:
+            Path(command["mark"]).touch()
         if "sleep" in command:
             time.sleep(command["sleep"])
         if "exit" in command:

@@ -39,7 +39,7 @@ def download(emulator: Emulator, record: FileRecord) -> requests.Response:
     return requests.get(url, headers=KEYS, timeout=10)
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 10) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
     deadline = monotonic() + seconds
     while not condition():
         assert monotonic() < deadline, "It did not happen in time"

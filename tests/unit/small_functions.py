@@ -35,7 +35,7 @@ def make_layer(folder: Path, modules: Mapping[str, str]) -> Layer:
     return Layer(path=_write_asset(folder, files), architectures=frozenset())
 
 
-def wait_until[T](condition: Callable[[], T], seconds: float = 20) -> T:
+def wait_until[T](condition: Callable[[], T], seconds: float = 60) -> T:
     """Waits for a true value and returns it."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):

@@ -193,7 +193,7 @@ class TestRefusedSubmission:
     def test_413_comes_before_the_body(self, emulator: Emulator) -> None:
         port = int(emulator.origin.rsplit(":", 1)[1])
         head = f"POST /v1/file/async/single HTTP/1.1\r\nContent-Length: {10**12}\r\n\r\n"
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
             connection.sendall(head.encode())
             assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
 
@@ -201,7 +201,7 @@ class TestRefusedSubmission:
         head = b"POST /v1/file/async/single HTTP/1.1\r\nContent-Length: 9000000\r\n\r\n"
         with Emulator(replace(FAST, max_body_bytes=1000)) as emulator:
             port = int(emulator.origin.rsplit(":", 1)[1])
-            with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
                 connection.sendall(head + b"x" * 9_000_000)
                 assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
 
@@ -209,7 +209,7 @@ class TestRefusedSubmission:
     def test_bad_content_length_is_400(self, emulator: Emulator, length: str) -> None:
         port = int(emulator.origin.rsplit(":", 1)[1])
         head = f"POST /v1/file/async/single HTTP/1.1\r\nContent-Length: {length}\r\n\r\n"
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
             connection.sendall(head.encode())
             assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
 
@@ -301,7 +301,7 @@ class TestDownload:
         url = urlsplit(submit(emulator).json()["url"])
         record = made(emulator)
         head = f"HEAD {url.path} HTTP/1.1\r\nConnection: close\r\n\r\n"
-        with socket.create_connection((url.hostname, url.port), timeout=5) as connection:
+        with socket.create_connection((url.hostname, url.port), timeout=60) as connection:
             connection.sendall(head.encode())
             with connection.makefile("rb") as answer:
                 lines = answer.read().split(b"\r\n")

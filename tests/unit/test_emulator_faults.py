@@ -88,7 +88,7 @@ class TestSubmit:
             with pytest.raises(requests.Timeout):
                 requests.post(url, json={}, headers=headers, timeout=0.1)
             start = monotonic()
-        assert monotonic() - start < 10
+        assert monotonic() - start < 50
 
     def test_html(self, emulator: Emulator) -> None:
         emulator.faults.replace([Fault(Call.SUBMIT, Html())])

@@ -55,6 +55,6 @@ def test_alone_it_serves_until_a_signal(number: signal.Signals) -> None:
             path = f"{url}/file/design/parameter/{INVOICE.id}"
             assert requests.get(path, headers=headers, timeout=10).ok
             os.kill(process.pid, number)
-            assert process.wait(10) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()

@@ -203,7 +203,7 @@ def test_timeout_ends_the_process(tmp_path: Path, open_pool: OpenPool) -> None:
     started = time.monotonic()
     failed = failure(pool, sleep=30)
 
-    assert 1 <= time.monotonic() - started < 5
+    assert 1 <= time.monotonic() - started < 30
     assert failed.kind == FailureKind.TIMEOUT
     assert "Task timed out after 1.00 seconds" in failed.message
     assert not is_running(process)
@@ -219,12 +219,12 @@ def test_exit_in_mid_invocation_fails_it(pool: FunctionPool) -> None:
 
 def test_kill_in_mid_invocation_fails_it_at_once(pool: FunctionPool, tmp_path: Path) -> None:
     with ThreadPoolExecutor() as threads:
-        invocation = threads.submit(failure, pool, mark=str(tmp_path), sleep=15)
+        invocation = threads.submit(failure, pool, mark=str(tmp_path), sleep=300)
         (process,) = wait_until(
             lambda: [pid for pid in pool.pids() if (tmp_path / str(pid)).exists()]
         )
         os.kill(process, signal.SIGKILL)
-        failed = invocation.result(5)
+        failed = invocation.result(60)
 
     assert failed.kind == FailureKind.EXIT
     assert invoke(pool)["pid"] != process
@@ -249,7 +249,7 @@ def test_kill_before_the_event_was_read_is_not_noticed(pool: FunctionPool) -> No
             invocation.result(0.3)
         os.kill(process, signal.SIGKILL)
 
-        assert invocation.result(10)["pid"] != process
+        assert invocation.result(60)["pid"] != process
 
 
 def test_payloads_above_lambdas_limit_are_refused(pool: FunctionPool) -> None:
@@ -301,12 +301,12 @@ def test_people_find_a_process_by_the_functions_name(tmp_path: Path, open_pool: 
 def test_close_ends_everything(pool: FunctionPool) -> None:
     idle = invoke(pool)["pid"]
     with ThreadPoolExecutor() as threads:
-        running = threads.submit(failure, pool, sleep=15)
-        second = threads.submit(failure, pool, sleep=15)
+        running = threads.submit(failure, pool, sleep=300)
+        second = threads.submit(failure, pool, sleep=300)
         wait_until(lambda: len(pool.pids()) == 2)
         pool.close()
 
-        assert {running.result(5).kind, second.result(5).kind} <= {
+        assert {running.result(60).kind, second.result(60).kind} <= {
             FailureKind.EXIT,
             FailureKind.INIT,
         }

@@ -27,6 +27,9 @@ LONGEST_PAUSE_SECONDS: Final = 1.0
 The newer modes wait as long as an answer's header says, up to 6 seconds.
 """
 
+TWO_TRIES_SECONDS: Final = 3.9
+"""The least time for a call that is shared by two tries: that of a function with 8 seconds."""
+
 CONNECT_SHARE: Final = 0.25
 """Of a try, to reach an address. The TLS handshake, or a second address, may take as long again."""
 
@@ -142,9 +145,10 @@ def _session() -> boto3.session.Session:
 def _prompt() -> Config:
     """Time-outs such that all tries together end within the budget.
 
-    A short budget is spent on one try, because two would be too short for a busy processor.
+    A budget below `TWO_TRIES_SECONDS` is spent on one, because two would be too short for a busy
+    processor.
     """
-    tries = 2 if _Budget.seconds >= PROMPT_SECONDS else 1
+    tries = 2 if _Budget.seconds >= TWO_TRIES_SECONDS else 1
     each = (_Budget.seconds - LONGEST_PAUSE_SECONDS * (tries - 1)) / tries
     return _PATIENT.merge(
         Config(
