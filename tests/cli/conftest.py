@@ -22,8 +22,8 @@ from local.system import Options, System, run
 from tests.pipeline.driver import Driver, body
 
 SETTINGS = {
-    "submitter_timeout_seconds": "4",
-    "downloader_timeout_seconds": "4",
+    "submitter_timeout_seconds": "8",
+    "downloader_timeout_seconds": "8",
     "outcome_grace_seconds": "5",
     "check_delay_seconds": "3",
     "completion_deadline_seconds": "600",
