@@ -89,10 +89,11 @@ _KINDS: Final[Sequence[Kind]] = (
         "back to the release before",
         few=1,
     ),
-    # No PDF yet, nobody's file yet, another delivery at work, no slot, no time left; and keys.
+    # No PDF yet, nobody's file yet, another delivery at work, a long queue, no slot, no time left;
+    # and keys.
     Kind(
         r"HTTP_[24]\d\d|FILE_UNKNOWN|BEING_SUBMITTED|PAYLOAD_MISSING|PACED|OUT_OF_TIME"
-        r"|KEYS_MISSING|SECRET_MALFORMED"
+        r"|QUEUE_BEHIND|JOB_CHANGED|KEYS_MISSING|SECRET_MALFORMED"
     ),
     Kind(r".*", means="see docs/errors.md", remedy="look for the code in the {role}'s log"),
 )
@@ -120,6 +121,7 @@ USUAL: Final = (
     "HTTP_404",
     "BEING_SUBMITTED",
     "PACED",
+    "QUEUE_BEHIND",
     "OUT_OF_TIME",
 )
 """Reasons that are asked for even where CloudWatch does not list them yet."""

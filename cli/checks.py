@@ -342,7 +342,7 @@ def _missing_webhooks(target: Target, plan: Plan, counted: Counter[str]) -> Resu
         )
     elif lost:
         what = f"{several(lost, 'PDF')} found by the check and not by a webhook {span}"
-        yield Severity.WARNING, what, "compare the URL in ReportFlow's settings with `webhook-url`"
+        yield Severity.WARNING, what, "docs/operations.md, WebhooksLost, names the ways to lose one"
 
 
 def _submitted_long_ago(target: Target, plan: Plan) -> bool:

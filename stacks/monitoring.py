@@ -233,8 +233,8 @@ class MonitoringStack(Stack):
             self._own.of(DownloaderMetric.LOST_WEBHOOKS, minutes=LOSS_MINUTES),
             self._settings.lost_webhooks_alarm,
             "PDFs were found by the check: their webhooks never came, or late.",
-            "the webhook's URL in ReportFlow's settings, then WebhooksRefused, WebhooksNotStored "
-            "and the 4xx on the dashboard.",
+            "WebhooksRefused, WebhooksNotStored and the 4xx on the dashboard; if no webhook comes, "
+            "its URL in ReportFlow's settings.",
         )
         self._alarm_on_events(
             "WebhooksNotStored",

@@ -66,6 +66,10 @@ class Source:
         """See `reportflow.queues.Queue`."""
         self.scheduler.after(math.ceil(seconds), partial(self._show, record))
 
+    def waiting(self) -> int:
+        """See `reportflow.queues.Queue`."""
+        return len(self._visible)
+
     def dead_letter(self, record: Record, error: PipelineError, step: Step, job_id: str) -> None:
         """See `reportflow.queues.Queue`."""
         raise NotImplementedError

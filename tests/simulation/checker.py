@@ -35,7 +35,10 @@ _UNCOUNTED: Final = (
     Fault.AWS_THROTTLED,
     Fault.AWS_ANSWER_LOST,
 )
-"""After each of these a failed attempt may have left no trace on the job."""
+"""After each of these an attempt may have left no trace on the job."""
+
+LONG_LAG_SECONDS: Final = 10
+"""An index that lags so far behind hides a job from its webhook for minutes, with the backoff."""
 
 _ENDED: Final = frozenset({JobStatus.ARCHIVED, JobStatus.FAILED})
 
@@ -52,6 +55,7 @@ class Checker:
         self._objects: dict[str, list[str]] = defaultdict(list)
         self._bodies: set[str] = set()
         self._announced: set[str] = set()
+        self.lost_webhooks: list[str] = []
         self.writes = 0
 
     def accepted(self, message_id: str, sending: Sending) -> None:
@@ -96,6 +100,28 @@ class Checker:
     def announced(self, document: Document) -> None:
         """Our webhook answered 200 to a PDF that is there."""
         self._announced.add(document.file_id)
+
+    def logged(self, text: str, details: Mapping[str, Any]) -> None:
+        """A function has logged a line."""
+        if text == "webhook lost":
+            self._check_loss(details["job_id"])
+
+    def _check_loss(self, job_id: str) -> None:
+        """A webhook that is in the queue is not lost, however long it waits there.
+
+        One that came while the check was at work may count: it was late. So may one whose delivery
+        could not write that it came, because it died, or the index did not yet have the job.
+        """
+        world = self._world
+        unwritten = self._uncounted() or world.index_lag_seconds > LONG_LAG_SECONDS
+        self.lost_webhooks.append(job_id)
+        file_id = world.table.items[job_id]["fileId"]["S"]
+        at_work_since = world.scheduler.now - world.settings.downloader_timeout_seconds
+        for message in world.downloads.messages.values():
+            if message.sent_at > at_work_since or (message.receive_count and unwritten):
+                continue
+            if json.loads(message.body).get("fileId") == file_id:
+                self._violated(f"{job_id}'s webhook was counted as lost and is in the queue")
 
     def stored(self, key: str, before: StoredObject | None, after: StoredObject) -> None:
         """An object was put into the archive."""
@@ -227,7 +253,7 @@ class Checker:
         """Nobody is billed twice without a trace of it on the job, and no refusal is in vain."""
         allowed: Counter[str] = Counter()
         budget: Counter[str] = Counter()
-        uncounted = sum(self._world.chaos.counts[fault] for fault in _UNCOUNTED)
+        uncounted = self._uncounted()
         counted: set[tuple[str, str]] = set()
         for message_id, sending in self.sendings.items():
             job_id = sending.job_id or message_id
@@ -248,6 +274,9 @@ class Checker:
         for content, refused in self._world.service.refused.items():
             if refused > budget[content] + uncounted:
                 self._violated(f"{refused} times ReportFlow refused {content}")
+
+    def _uncounted(self) -> int:
+        return sum(self._world.chaos.counts[fault] for fault in _UNCOUNTED)
 
     def _check_events(self) -> None:
         """Each end is told, as the record has it, and the same end under the same id."""

@@ -11,6 +11,8 @@ class Narrator:
         self.listening = listening
         self.lines: list[str] = []
         self.clock: Callable[[], float] = float
+        self.heard: Callable[[str, Mapping[str, Any]], None] | None = None
+        """Gets each line that the functions log, and its details."""
 
     def tell(self, text: str) -> None:
         """Note one event."""
@@ -19,6 +21,8 @@ class Narrator:
 
     def info(self, text: str, **details: Any) -> None:
         """As a logger's."""
+        if self.heard is not None:
+            self.heard(text, details.get("extra") or {})
         if self.listening:
             self.tell(f"    log: {text} {_shown(details)}")
 

@@ -87,6 +87,9 @@ class ReportFlowService:
     made_of: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     on_announced: Callable[[Document], None] | None = None
+    downloads: int = 0
+    """Files that were fetched, or begun to be."""
+
     _window: tuple[int, int] = (0, 0)
 
     def throttles(self) -> bool:

@@ -13,6 +13,7 @@ from stacks.settings import DeploymentSettings
 from tests.simulation.faults import Chaos, Fault, swarm
 from tests.simulation.narrator import Narrator
 from tests.simulation.process import Fates, Moment
+from tests.simulation.sqs import Order
 from tests.simulation.upstream import Sending, sendings
 from tests.simulation.wire import in_place_of_sockets
 from tests.simulation.world import Surroundings, World, in_place_of_threads
@@ -89,6 +90,8 @@ def deliver_calmly(
     *,
     seed: int = 0,
     max_attempts: int = 24,
+    check_delay_seconds: int = 300,
+    order: Order = Order.VISIBLE,
     change: Change = unchanged,
 ) -> World:
     """Run messages through a world in which nothing goes wrong but what `fates` and `change` say.
@@ -99,9 +102,13 @@ def deliver_calmly(
     narrator = Narrator()
     surroundings = Surroundings(
         settings=DeploymentSettings(
-            workspace_id="acme", reportflow_url="", max_attempts=max_attempts
+            workspace_id="acme",
+            reportflow_url="",
+            max_attempts=max_attempts,
+            check_delay_seconds=check_delay_seconds,
         ),
         limit=RateLimit(100, 5),
+        order=order,
     )
     with in_place_of_threads(narrator):
         world = World(rng, Chaos(rng, {}), fates, surroundings, narrator)
@@ -135,6 +142,7 @@ def _surroundings(rng: random.Random) -> Surroundings:
         limit=RateLimit(60, 6) if max_attempts == 24 else None,
         urls_work=rng.random() < 0.7,
         index_lag_seconds=rng.choice((0.05, 2.0, 60.0)),
+        order=rng.choice(tuple(Order)),
     )
 
 

@@ -4,6 +4,7 @@ import heapq
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import StrEnum
 from typing import Any, Final
 
 from botocore.exceptions import ClientError
@@ -15,6 +16,14 @@ from tests.simulation.scheduler import EPOCH, Scheduler
 
 DISORDER_SECONDS: Final = 0.5
 """By so much a message may be late, and so overtake no one."""
+
+
+class Order(StrEnum):
+    """In which order a queue hands its visible messages over; SQS promises none."""
+
+    VISIBLE = "as they became visible"
+    SENT = "as they were sent: a delayed message overtakes those that were sent during its delay"
+    ANY = "by chance"
 
 
 @dataclass(eq=False)
@@ -47,8 +56,10 @@ class Queue:
         visibility_timeout: float = 30.0,
         max_receives: int = 0,
         dead_letters: "Queue | None" = None,
+        order: Order = Order.VISIBLE,
     ) -> None:
         self.name = name
+        self.order = order
         self.messages: dict[str, Message] = {}
         self.on_visible: Callable[[float], None] | None = None
         self.sent: int = 0
@@ -76,10 +87,9 @@ class Queue:
         """Up to `limit` visible messages, hidden from now on for the visibility timeout."""
         now = self._scheduler.now
         batch: list[Message] = []
-        while self._waiting and self._waiting[0][0] <= now and len(batch) < limit:
-            visible_at, _, message = heapq.heappop(self._waiting)
-            if message.deleted or message.visible_at != visible_at or message in batch:
-                continue
+        visible = self._visible()
+        while visible and len(batch) < limit:
+            message = self._take(visible)
             if 0 < self._max_receives <= message.receive_count and self._dead_letters is not None:
                 self._dead_letters.send(message.body, message.attributes)
                 self._drop(message)
@@ -94,7 +104,34 @@ class Queue:
             else:
                 self._show(message, now + self._visibility_timeout)
             batch.append(message)
+        for message in visible:
+            self._wait(message)
         return batch
+
+    def visible(self) -> int:
+        """How many messages could be received now."""
+        visible = self._visible()
+        for message in visible:
+            self._wait(message)
+        return len(visible)
+
+    def _visible(self) -> list[Message]:
+        """Take the visible messages out of the heap, in the order in which they became so."""
+        visible: dict[str, Message] = {}
+        while self._waiting and self._waiting[0][0] <= self._scheduler.now:
+            visible_at, _, message = heapq.heappop(self._waiting)
+            if not message.deleted and message.visible_at == visible_at:
+                visible[message.message_id] = message
+        return list(visible.values())
+
+    def _take(self, visible: list[Message]) -> Message:
+        if self.order is Order.VISIBLE:
+            return visible.pop(0)
+        if self.order is Order.ANY:
+            return visible.pop(self._chaos.rng.randrange(len(visible)))
+        first = min(visible, key=lambda message: message.sent_at)
+        visible.remove(first)
+        return first
 
     def delete(self, receipt: str) -> None:
         """Delete a message; with a receipt that is not the newest, perhaps."""
@@ -132,10 +169,13 @@ class Queue:
     def _show(self, message: Message, when: float) -> None:
         when += self._chaos.rng.random() * DISORDER_SECONDS
         message.visible_at = when
-        self._entries += 1
-        heapq.heappush(self._waiting, (when, self._entries, message))
+        self._wait(message)
         if self.on_visible is not None:
             self.on_visible(when)
+
+    def _wait(self, message: Message) -> None:
+        self._entries += 1
+        heapq.heappush(self._waiting, (message.visible_at, self._entries, message))
 
     def _drop(self, message: Message) -> None:
         message.deleted = True
@@ -182,6 +222,15 @@ class SqsClient:
         self._process.aws(
             f"ChangeMessageVisibility of {call['ReceiptHandle']}",
             lambda: queue.change_visibility(call["ReceiptHandle"], call["VisibilityTimeout"]),
+        )
+
+    def get_queue_attributes(self, **call: Any) -> dict[str, Any]:
+        """GetQueueAttributes, of which the functions ask for one."""
+        assert call["AttributeNames"] == ["ApproximateNumberOfMessages"]
+        queue = self._queues[call["QueueUrl"]]
+        return self._process.aws(
+            f"GetQueueAttributes of {queue.name}",
+            lambda: {"Attributes": {"ApproximateNumberOfMessages": str(queue.visible())}},
         )
 
 

@@ -254,6 +254,7 @@ class _Server:
             self._die()
         if chaos.strikes(Fault.ANSWER_LATE):
             return [READ_SECONDS + 1.0, _CLOSED]
+        self._service.downloads += 1
         if chaos.strikes(Fault.BODY_HTML):
             return _whole(200, b"<html>", "text/html")
         content = document.pdf()

@@ -42,7 +42,7 @@ from tests.simulation.reportflow_service import (
     foreign,
 )
 from tests.simulation.scheduler import Lock, Scheduler
-from tests.simulation.sqs import EventSource, Message, Queue, SqsClient
+from tests.simulation.sqs import EventSource, Message, Order, Queue, SqsClient
 from tests.simulation.storage import (
     Bucket,
     DynamoDBClient,
@@ -67,6 +67,7 @@ class Surroundings:
     limit: RateLimit | None = None
     index_lag_seconds: float = 0.1
     urls_work: bool = True
+    order: Order = Order.VISIBLE
 
 
 class World:
@@ -89,6 +90,8 @@ class World:
         narrator.clock = self.scheduler.monotonic
         self._fates = fates
         self._limit = surroundings.limit
+        self._order = surroundings.order
+        self.index_lag_seconds = surroundings.index_lag_seconds
         self.table = DynamoDB(
             monotonic=self.scheduler.monotonic,
             lag=lambda: rng.random() * surroundings.index_lag_seconds,
@@ -123,6 +126,7 @@ class World:
             self.deliver,
         )
         self.checker = Checker(self)
+        narrator.heard = self.checker.logged
         self.service.on_announced = self.checker.announced
         self.table.written = self.checker.written
         self.bucket.on_put = self.checker.stored
@@ -193,6 +197,7 @@ class World:
             visibility_timeout=VISIBILITY_PER_TIMEOUT * timeout,
             max_receives=self.settings.max_receive_count + SPARE_RECEIVES,
             dead_letters=dead_letters,
+            order=self._order,
         )
 
     def _function(self, name: str, timeout: int, compose: Callable[[Process], Handler]) -> Function:

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from reportflow.archiving import Archiving
+from reportflow.archiving import FEW_WAITING, TURN, Archiving
 from reportflow.consumer import Invocation, Outcome
 from reportflow.errors import Held, Permanent, Retryable
 from reportflow.events import Announcer
@@ -81,6 +81,91 @@ def test_a_webhook_that_only_waits_is_not_lost(
     assert archiving(check, invocation) is Outcome.ARCHIVED
 
     assert capsys.readouterr().out.count('"LostWebhooks": [1') == lost
+
+
+def fill(queues: QueuePair, messages: int) -> None:
+    for _ in range(messages):
+        queues.send("{}")
+
+
+@pytest.mark.usefixtures("job")
+def test_while_the_queue_is_behind_a_check_waits_its_turn(
+    archiving: Archiving,
+    peer: Peer,
+    queues: QueuePair,
+    check: Record,
+    item: Items,
+    clock: Clock,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = item(JOB_ID)
+    fill(queues, FEW_WAITING + 1)
+
+    with pytest.raises(Held, match="QUEUE_BEHIND") as held:
+        archiving(check, next_invocation(clock))
+
+    assert held.value.job_id == JOB_ID
+    assert held.value.delay_seconds == INTERVAL + (FEW_WAITING + 1) * TURN.total_seconds()
+    assert peer.received == []
+    assert item(JOB_ID) == before
+
+    queues.client.purge_queue(QueueUrl=queues.url)
+    fill(queues, FEW_WAITING)
+    assert archiving(redelivered(check), next_invocation(clock)) is Outcome.ARCHIVED
+    assert capsys.readouterr().out.count('"LostWebhooks": [1') == 1
+
+
+@pytest.mark.parametrize("last", ["deadline", "delivery", "redriven"])
+def test_a_check_that_cannot_come_again_looks_though_the_queue_is_behind(
+    *,
+    archiving: Archiving,
+    jobs: JobsTable,
+    peer: Peer,
+    queues: QueuePair,
+    job: Job,
+    check: Record,
+    item: Items,
+    clock: Clock,
+    last: str,
+) -> None:
+    if last == "deadline":
+        clock.advance(DEADLINE)
+    if last == "delivery":
+        check = replace(check, receive_count=MAX_RECEIVES)
+    if last == "redriven":
+        jobs.failed(job, Permanent("NO_COMPLETION", "late"), Step.ARCHIVE, clock())
+        reason = {"dataType": "String", "stringValue": "NO_COMPLETION"}
+        check = replace(check, attributes={"errorCode": reason})
+    fill(queues, FEW_WAITING + 1)
+
+    archiving(check, next_invocation(clock))
+
+    ended = "FAILED" if last == "delivery" else "ARCHIVED"
+    assert item(JOB_ID)["status"] == ended
+    assert len(peer.received) == (ended == "ARCHIVED")
+
+
+def test_a_file_is_not_fetched_again_that_was_archived_while_its_check_waited_for_a_slot(
+    archiving: Archiving,
+    peer: Peer,
+    job: Job,
+    record: Record,
+    check: Record,
+    item: Items,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def overtaken(_: object) -> None:
+        monkeypatch.undo()
+        assert archiving(record, next_invocation(clock)) is Outcome.ARCHIVED
+
+    monkeypatch.setattr(archiving._files, "await_slot", overtaken)
+
+    with pytest.raises(Held, match="JOB_CHANGED"):
+        archiving(check, next_invocation(clock))
+    assert len(peer.received) == 1
+    assert item(job.job_id)["status"] == "ARCHIVED"
+    assert archiving(redelivered(check), next_invocation(clock)) is Outcome.DUPLICATE
 
 
 @pytest.mark.parametrize(

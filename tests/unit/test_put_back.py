@@ -26,6 +26,9 @@ class Waits:
     def return_after(self, _record: Record, seconds: float) -> None:
         self.seconds.append(seconds)
 
+    def waiting(self) -> int:
+        raise NotImplementedError
+
     def dead_letter(self, record: Record, error: PipelineError, step: Step, job_id: str) -> None:
         raise NotImplementedError
 

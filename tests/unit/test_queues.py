@@ -192,6 +192,17 @@ def test_a_batch_that_the_queue_takes_in_part_is_sent_again(
         Downloads(client_at("sqs", peer.url), f"{peer.url}/1/downloads").send(files)
 
 
+def test_what_waits_is_counted_without_what_is_in_flight(queues: QueuePair) -> None:
+    assert queues.queue.waiting() == 0
+    for _ in range(3):
+        queues.send("{}")
+    assert queues.queue.waiting() == 3
+
+    queues.receive()
+
+    assert queues.queue.waiting() == 0
+
+
 @pytest.mark.parametrize("seconds", [0, 900])
 def test_a_check_comes_when_its_time_has(queues: QueuePair, seconds: int) -> None:
     downloads = Downloads(queues.client, queues.url, check_delay_seconds=seconds)

@@ -38,6 +38,12 @@ ADOPTION_AGE: Final = timedelta(seconds=2)
 RAREST_LOOK: Final = timedelta(minutes=30)
 """However old a job is, its file is looked for this often."""
 
+FEW_WAITING: Final = 10
+"""While more messages than these wait in the queue, the webhook of a job may be among them."""
+
+TURN: Final = timedelta(seconds=1)
+"""A check that waits its turn waits this long for each message in front of it."""
+
 DOWNLOAD_SHARE: Final = 0.75
 """Of the time an invocation has; the rest is kept for the archive and the record."""
 
@@ -207,9 +213,15 @@ class Archiving:
         ):
             return self._finished(record, job)
         submitted_at = record.sent_at if redriven else job.submitted_at or record.sent_at
+        if not redriven:
+            self._wait_its_turn(record, job, submitted_at)
         try:
-            outcome = self._archive_file(record, job, self._download(job), invocation)
-            count(LostWebhooks=int(outcome is Outcome.ARCHIVED and not job.webhook_came))
+            outcome = self._archive_file(record, job, partial(self._look, job), invocation)
+            lost = outcome is Outcome.ARCHIVED and not job.webhook_came
+            if lost:
+                about = {"job_id": job.job_id, "file_id": job.file_id}
+                logger().warning("webhook lost", extra=about)
+            count(LostWebhooks=int(lost))
         except (Unavailable, Throttled, OutOfTime) as error:
             outcome = self._try_again(record, job, error)
         except Retryable as error:
@@ -219,6 +231,29 @@ class Archiving:
                 raise held from error
             outcome = self._too_late(record, job, error)
         return self._announced(record, job, outcome)
+
+    def _wait_its_turn(self, record: Record, job: Job, submitted_at: datetime) -> None:
+        """Let the messages in front go first: one of them may be the webhook of the job.
+
+        SQS keeps no order. Without this, a check overtakes a webhook that waits in a long queue,
+        counts it as lost, and takes its slot of the rate limit. The place in the queue decides how
+        long each check waits, so that a crowd of checks does not come back as a crowd.
+
+        Raises:
+            Held: the check comes again; never after the job's deadline.
+        """
+        wait = self._next_look(submitted_at)
+        over = self._policy.patience.ends(record, self._clock()) is not None
+        if wait is None or over:
+            return
+        if (waiting := self._queue.waiting()) > FEW_WAITING:
+            held = Held(
+                "QUEUE_BEHIND",
+                "the job's webhook may be among the messages that wait in the queue",
+                delay_seconds=(wait + waiting * TURN).total_seconds(),
+            )
+            held.job_id = job.job_id
+            raise held
 
     def _too_late(self, record: Record, job: Job, error: Retryable) -> Outcome:
         """The job's time is over; whether it has a PDF is for ReportFlow to say, not its outage."""
@@ -242,11 +277,17 @@ class Archiving:
             return None
         return min(max(self._policy.check_interval, min(age, RAREST_LOOK)), remaining)
 
-    def _download(self, job: Job) -> Download:
-        """The job's file by what its record says of it."""
+    def _look(self, job: Job, deadline: datetime) -> Opened:
+        """Open the job's file by what its record says, if the job still waits for it.
+
+        Called once the check has its slot. The job's webhook may have done the work by then.
+        """
+        standing = self._jobs.get(job.job_id)
+        if standing is None or (standing.status, standing.file_id) != (job.status, job.file_id):
+            raise Held("JOB_CHANGED", "the job went on while its check waited for a slot")
         if job.uuid and job.file_id:
-            return partial(self._files.download, job.uuid, job.file_id)
-        return partial(self._files.fetch, job.url)
+            return self._files.download(job.uuid, job.file_id, deadline)
+        return self._files.fetch(job.url, deadline)
 
     def _try_again(self, record: Record, job: Job, error: Retryable) -> Outcome:
         """Count the failure and let the message come again, or fail the job at its last retry."""

@@ -55,6 +55,9 @@ class Queue(Protocol):
     def return_after(self, record: Record, seconds: float) -> None:
         """Let the message come back after so many seconds."""
 
+    def waiting(self) -> int:
+        """About how many messages could be received now; those in flight do not count."""
+
     def dead_letter(self, record: Record, error: PipelineError, step: Step, job_id: str) -> None:
         """Copy the message to the dead-letter queue: body unchanged, the reason as attributes."""
 
@@ -90,6 +93,14 @@ class SqsQueue:
                 ReceiptHandle=record.receipt_handle,
                 VisibilityTimeout=min(max(ceil(seconds), 0), MAX_VISIBILITY_SECONDS),
             )
+
+    def waiting(self) -> int:
+        """See `Queue.waiting`."""
+        with aws.translated("sqs:GetQueueAttributes"):
+            answer = self._client.get_queue_attributes(
+                QueueUrl=self._queue_url, AttributeNames=["ApproximateNumberOfMessages"]
+            )
+        return int(answer["Attributes"]["ApproximateNumberOfMessages"])
 
     def dead_letter(self, record: Record, error: PipelineError, step: Step, job_id: str) -> None:
         """See `Queue.dead_letter`.

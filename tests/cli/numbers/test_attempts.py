@@ -38,7 +38,16 @@ def test_what_is_tried_in_vain_is_told_with_its_reason_and_remedy(
 
 
 @pytest.mark.parametrize(
-    "code", ["FILE_UNKNOWN", "BEING_SUBMITTED", "OUT_OF_TIME", "HTTP_404", "HTTP_202", "HTTP_403"]
+    "code",
+    [
+        "FILE_UNKNOWN",
+        "BEING_SUBMITTED",
+        "QUEUE_BEHIND",
+        "OUT_OF_TIME",
+        "HTTP_404",
+        "HTTP_202",
+        "HTTP_403",
+    ],
 )
 def test_what_waits_as_it_should_is_not_told(target: Target, code: str) -> None:
     """A 403 that was not counted as refused keys is how some servers say that no file is there."""
