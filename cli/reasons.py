@@ -29,8 +29,10 @@ RETRYABLES: Final = frozenset(
         "SERVICE_UNREACHABLE",
         "SIGNING_SECRET_MISSING",
         "TRUNCATED",
+        "TWO_ANSWERS",
         "UNEXPECTED_CONTENT_TYPE",
         "UNREADABLE_ANSWER",
+        "UNREADABLE_CODING",
         "URL_ELSEWHERE",
     }
 )

@@ -220,14 +220,14 @@ class Checker:
                     f"{job_id} failed with {item['errorCode']['S']} and was not dead-lettered"
                 )
             # Where the webhook's own message was given up before, its letter tells of that.
-            elif codes == {"NO_COMPLETION"} and self._was_announced(item):
+            elif codes == {"NO_COMPLETION"} and self._was_announced(item, asked):
                 self._violated(f"{job_id} was given up although its webhook was accepted")
         elif status is JobStatus.ARCHIVED:
-            self._check_archived(job_id, item, asked)
+            self._check_archived(job_id, item, asked, codes)
         elif job_id not in self._unread:
             self._violated(f"{job_id} is {status} for ever")
 
-    def _was_announced(self, item: Written) -> bool:
+    def _was_announced(self, item: Written, asked: set[str]) -> bool:
         """Whether a webhook for the job's PDF was accepted, and no other job has that file.
 
         A lost answer may be settled with the file of a job that asked for the very same.
@@ -235,10 +235,15 @@ class Checker:
         file_id = item["fileId"]
         if item["designId"]["S"] == Design.NO_PDF:
             return False
+        document = self._world.service.by_file_id(file_id["S"])
+        if document is None or document.content_key not in asked:
+            return False
         owners = sum(other.get("fileId") == file_id for other in self._world.table.items.values())
         return file_id["S"] in self._announced and owners == 1
 
-    def _check_archived(self, job_id: str, item: Written, asked: set[str]) -> None:
+    def _check_archived(
+        self, job_id: str, item: Written, asked: set[str], codes: set[str | None]
+    ) -> None:
         stored = self._world.bucket.objects.get(item["archiveKey"]["S"])
         if stored is None:
             self._violated(f"{job_id} is archived and has no object")
@@ -246,8 +251,12 @@ class Checker:
         document = self._world.service.by_file_id(item["fileId"]["S"])
         if document is None or stored.content != document.pdf():
             self._violated(f"{job_id} has other bytes than ReportFlow made for its file")
-        elif document.content_key not in asked:
+        elif document.content_key not in asked and not self._is_unseen(document, codes):
             self._violated(f"{job_id} has another job's document")
+
+    def _is_unseen(self, document: Document, codes: set[str | None]) -> bool:
+        """Whether a wrong document in the archive is reported, or no webhook said what it is."""
+        return "FILE_MISMATCH" in codes or document.file_id not in self._announced
 
     def _check_bills(self) -> None:
         """Nobody is billed twice without a trace of it on the job, and no refusal is in vain."""

@@ -29,6 +29,7 @@ class Fault(StrEnum):
     ANSWER_CUT = "answer cut off"
     ANSWER_HTML = "HTML in place of an answer"
     INTERIM_ANSWER = "interim answer before the final one"
+    ANSWER_CROSSED = "answer went to another request"
     LEFT_OVER = "more bytes behind an answer"
     SERVER_ERROR = "ReportFlow answered 5xx"
     GATEWAY_TIME_OUT = "ReportFlow's gateway timed out"
@@ -69,6 +70,7 @@ _RATES: Final[Mapping[Fault, float]] = {
     Fault.ANSWER_CUT: 0.02,
     Fault.ANSWER_HTML: 0.02,
     Fault.INTERIM_ANSWER: 0.05,
+    Fault.ANSWER_CROSSED: 0.02,
     Fault.LEFT_OVER: 0.03,
     Fault.SERVER_ERROR: 0.05,
     Fault.GATEWAY_TIME_OUT: 0.02,

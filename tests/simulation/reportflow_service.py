@@ -43,6 +43,7 @@ class Document:
     file_name: str
     params: dict[str, Any]
     made: bool = False
+    taken_at: float = 0.0
 
     @property
     def file_id(self) -> str:
@@ -87,6 +88,9 @@ class ReportFlowService:
     made_of: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     on_announced: Callable[[Document], None] | None = None
+    unanswered: Document | None = None
+    """Its answer goes to another request."""
+
     downloads: int = 0
     """Files that were fetched, or begun to be."""
 
@@ -113,6 +117,7 @@ class ReportFlowService:
             content["fileName"],
             content["params"],
         )
+        document.taken_at = self.scheduler.now
         self.documents.append(document)
         self.made_of[document.content_key] += 1
         rng = self.chaos.rng

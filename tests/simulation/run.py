@@ -4,7 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -89,24 +89,18 @@ def deliver_calmly(
     fates: Fates,
     *,
     seed: int = 0,
-    max_attempts: int = 24,
-    check_delay_seconds: int = 300,
     order: Order = Order.VISIBLE,
     change: Change = unchanged,
+    **settings: int,
 ) -> World:
     """Run messages through a world in which nothing goes wrong but what `fates` and `change` say.
 
-    The invariants are checked; the world is at rest.
+    The invariants are checked; the world is at rest. `settings` are those of the deployment.
     """
     rng = random.Random(seed)
     narrator = Narrator()
     surroundings = Surroundings(
-        settings=DeploymentSettings(
-            workspace_id="acme",
-            reportflow_url="",
-            max_attempts=max_attempts,
-            check_delay_seconds=check_delay_seconds,
-        ),
+        settings=replace(DeploymentSettings(workspace_id="acme", reportflow_url=""), **settings),
         limit=RateLimit(100, 5),
         order=order,
     )

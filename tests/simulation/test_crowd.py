@@ -36,7 +36,13 @@ def crowd(order: Order, *, lost: float = 0.0) -> World:
         return nullcontext()
 
     world = deliver_calmly(
-        CROWD, Nobody(), check_delay_seconds=CHECK_DELAY, order=order, change=lose
+        CROWD,
+        Nobody(),
+        order=order,
+        change=lose,
+        check_delay_seconds=CHECK_DELAY,
+        # A submission that waits longer for its slot takes it from a download.
+        submitter_timeout_seconds=60,
     )
     assert {item["status"]["S"] for item in world.table.items.values()} == {JobStatus.ARCHIVED}
     return world

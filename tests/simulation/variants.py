@@ -9,13 +9,14 @@ from http.client import HTTPResponse
 from typing import Any
 from unittest.mock import patch
 
-from reportflow import http_session, pdf, service, submission
+from reportflow import archiving, http_session, pdf, service, submission
 from reportflow.archiving import Archiving
 from reportflow.consumer import Outcome, Patience
 from reportflow.errors import Held, Permanent, PipelineError, Retryable
 from reportflow.events import EventBridgeBus
 from reportflow.jobs import Job, JobStatus, Step
 from reportflow.jobs_table import JobsTable
+from reportflow.messages import CompletedFile
 from reportflow.queues import Downloads, Record, SqsQueue
 from reportflow.submission import Submission
 from tests.simulation.storage import S3Client
@@ -178,7 +179,11 @@ def _kept_connection(original: Any) -> Any:
     return begin
 
 
-VARIANTS = (
+def _same_design(job: Job, file: CompletedFile) -> bool:
+    return (file.design_id, file.version) == (job.design_id, job.version)
+
+
+BROKEN_SESSIONS = (
     Variant(
         "a connection is used again",
         _wrapped(http_session._Answer, "begin", _kept_connection),
@@ -188,6 +193,20 @@ VARIANTS = (
         "an interim answer is taken for the answer",
         lambda: patch.object(http_session._Answer, "begin", HTTPResponse.begin),
         20,
+    ),
+)
+"""What they break is repaired by webhooks: `test_wire` counts the answers that are lost."""
+
+VARIANTS = (
+    Variant(
+        "a webhook's digest is not compared",
+        lambda: patch.object(archiving, "_is_document_of", _same_design),
+        300,
+    ),
+    Variant(
+        "a check takes a file that another job has",
+        lambda: patch.object(JobsTable, "shares_file", lambda *_: False),
+        100,
     ),
     Variant("the claim's write is unconditional", _rewritten(_unconditional_claim), 20),
     Variant(
@@ -246,7 +265,7 @@ VARIANTS = (
         _wrapped(EventBridgeBus, "send", _sent_anyway),
         50,
     ),
-    Variant("a message is never given up", lambda: patch.object(Patience, "ends", _patient), 50),
+    Variant("a message is never given up", lambda: patch.object(Patience, "ends", _patient), 150),
     Variant("retries are not counted", _wrapped(JobsTable, "give_back", _uncounted_retry), 50),
     Variant("a permanent refusal is tried again for ever", _refusal_as(Held, frozenset({404})), 50),
     Variant(

@@ -5,6 +5,7 @@ The functions' own HTTP session runs on them, so that its faults are seen here, 
 
 import io
 import json
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,11 +13,13 @@ from datetime import timedelta
 from email.utils import format_datetime
 from http import HTTPStatus
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
+import greenlet
 from urllib3 import connection
 from urllib3.util import timeout
+from urllib3.util.wait import wait_for_read
 
 from reportflow import http_session
 from reportflow.http_session import CONNECT_SECONDS, READ_SECONDS
@@ -28,12 +31,19 @@ from tests.simulation.reportflow_service import (
     Document,
     ReportFlowService,
 )
+from tests.simulation.scheduler import Task
+
+if TYPE_CHECKING:
+    import socket
 
 RETRY_DATE: Final = timedelta(seconds=30)
 """From a 429 to the date of its `Retry-After`, where that is one."""
 
 FORGOTTEN_AFTER: Final = 350.0
 """Seconds without traffic after which a NAT gateway drops a connection, as AWS's does."""
+
+LONGEST_BEHIND: Final = 20.0
+"""Seconds for which a proxy keeps an answer that nobody waits for."""
 
 _INTERIM: Final = (
     b"HTTP/1.1 100 Continue\r\n\r\n",
@@ -64,13 +74,21 @@ def in_place_of_sockets(service: ReportFlowService) -> Iterator[None]:
         patch.object(http_session._Connection, "_new_conn", connect),
         patch.object(http_session, "monotonic", _now),
         patch.object(timeout, "time", SimpleNamespace(monotonic=_now)),
-        patch.object(connection, "wait_for_read", lambda wire, timeout: wire.has_arrived),  # noqa: ARG005
+        patch.object(connection, "wait_for_read", _has_arrived),
     ):
         yield
 
 
 def _now() -> float:
-    return current().scheduler.now
+    """Virtual time in the simulation's tasks; other threads of the program go on as they do."""
+    task = greenlet.getcurrent()
+    return current().scheduler.now if isinstance(task, Task) else time.monotonic()
+
+
+def _has_arrived(wire: "Socket | socket.socket", timeout: float) -> bool:
+    if isinstance(wire, Socket):
+        return wire.has_arrived
+    return wait_for_read(wire, timeout)
 
 
 class Socket:
@@ -170,7 +188,10 @@ class _Stream(io.RawIOBase):
 
 
 class _Server:
-    """What ReportFlow, and what stands before it, sends on one connection."""
+    """What ReportFlow, and what stands before it, sends on one connection.
+
+    It keeps the connection after a whole answer, although the client asks it to close.
+    """
 
     def __init__(self, process: Process, host: str, service: ReportFlowService) -> None:
         self._process = process
@@ -216,12 +237,8 @@ class _Server:
 
     def _submit(self, body: bytes) -> Arrivals:
         process, chaos, service = self._process, self._chaos, self._service
-        design = json.loads(body)["designId"].lower()
-        if design in (Design.MISSING, Design.BROKEN):
-            service.refuse(body)
-            return _error(404 if design == Design.MISSING else 500)
-        if design == Design.POISON:
-            self._die()
+        if refusal := self._refused_design(body):
+            return refusal
         if chaos.strikes(Fault.ANSWER_LATE):
             # The service takes its time, and whether the client still waits is none of its.
             process.scheduler.after(chaos.rng.random() * 20, lambda: _ignore(service.take(body)))
@@ -236,12 +253,35 @@ class _Server:
         wait = chaos.rng.random() * chaos.rng.choice((0.2, 2.0, 9.0))
         if chaos.strikes(Fault.LOST_AFTER):
             return [wait, ConnectionResetError()]
-        answer = _accepted(document)
+        named = self._crossed(document)
+        if named is None:
+            return [wait, ConnectionResetError()]
+        answer = _accepted(named)
         if chaos.strikes(Fault.ANSWER_CUT):
             return [wait, answer[: chaos.rng.randrange(len(answer))], _CLOSED]
         if chaos.strikes(Fault.LEFT_OVER):
             return [wait, *self._with_more(answer)]
-        return [wait, answer, _CLOSED]
+        return [wait, answer]
+
+    def _refused_design(self, body: bytes) -> Arrivals | None:
+        design = json.loads(body)["designId"].lower()
+        if design in (Design.MISSING, Design.BROKEN):
+            self._service.refuse(body)
+            return _error(404 if design == Design.MISSING else 500)
+        if design == Design.POISON:
+            self._die()
+        return None
+
+    def _crossed(self, document: Document) -> Document | None:
+        """Whose answer the request gets: a proxy may be one answer behind for a while."""
+        service, now = self._service, self._process.scheduler.now
+        behind = service.unanswered
+        if behind is not None and now - behind.taken_at > LONGEST_BEHIND:
+            behind = service.unanswered = None
+        if behind is None and not self._chaos.strikes(Fault.ANSWER_CROSSED):
+            return document
+        service.unanswered = document if self._chaos.rng.random() < 0.5 else None
+        return behind
 
     def _download(self, path: str) -> Arrivals:
         chaos = self._chaos
@@ -259,7 +299,9 @@ class _Server:
             return _whole(200, b"<html>", "text/html")
         content = document.pdf()
         length = len(content) if chaos.rng.random() < 0.7 else None
-        parts: Arrivals = [content[:20], content[20:], _CLOSED]
+        parts: Arrivals = [content[:20], content[20:]]
+        if length is None:
+            parts.append(_CLOSED)
         if chaos.strikes(Fault.BODY_CUT):
             parts[1:] = [ConnectionResetError()]
         elif chaos.strikes(Fault.BODY_SHORT):
@@ -287,7 +329,7 @@ def _head(status: int, length: int | None, kind: str = "application/json", **mor
 
 
 def _whole(status: int, body: bytes, kind: str = "application/json", **more: str) -> Arrivals:
-    return [_head(status, len(body), kind, **more) + body, _CLOSED]
+    return [_head(status, len(body), kind, **more) + body]
 
 
 def _accepted(document: Document) -> bytes:

@@ -13,7 +13,7 @@ from reportflow.errors import CredentialsRefused, Held, Retryable, Throttled
 from reportflow.jobs import Job
 from reportflow.pdf import ReceivedPdf
 from reportflow.queues import Record
-from tests.unit.clock import Clock
+from tests.unit.clock import START, Clock
 from tests.unit.deliveries import (
     MAX_ATTEMPTS,
     MAX_RECEIVES,
@@ -209,12 +209,14 @@ def test_a_file_of_another_document_is_not_fetched_and_the_job_goes_on(
     invocation: Invocation,
     changes: dict[str, object],
 ) -> None:
-    before = item(job.job_id)
-    other = queues.deliver(completed_body(**changes))
+    young = queues.deliver(completed_body(**changes))
+    with pytest.raises(Held, match="FILE_UNKNOWN"):
+        archiving(young, invocation)
+    other = replace(young, sent_at=START - ORPHAN_GRACE)
 
     assert archiving(other, invocation) is Outcome.FAILED
     assert peer.received == []
-    assert item(job.job_id) == before
+    assert item(job.job_id)["status"] == "SUBMITTED"
     (letter,) = queues.dead_letters()
     assert letter["Body"] == other.body
     assert letter["MessageAttributes"]["errorCode"]["StringValue"] == "FILE_MISMATCH"

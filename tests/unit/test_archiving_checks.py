@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from reportflow.archiving import FEW_WAITING, TURN, Archiving
+from reportflow.archiving import TURN, Archiving
 from reportflow.consumer import Invocation, Outcome
 from reportflow.errors import Held, Permanent, Retryable
 from reportflow.events import Announcer
@@ -99,18 +99,17 @@ def test_while_the_queue_is_behind_a_check_waits_its_turn(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     before = item(JOB_ID)
-    fill(queues, FEW_WAITING + 1)
+    fill(queues, 3)
 
     with pytest.raises(Held, match="QUEUE_BEHIND") as held:
         archiving(check, next_invocation(clock))
 
     assert held.value.job_id == JOB_ID
-    assert held.value.delay_seconds == INTERVAL + (FEW_WAITING + 1) * TURN.total_seconds()
+    assert held.value.delay_seconds == INTERVAL + 3 * TURN.total_seconds()
     assert peer.received == []
     assert item(JOB_ID) == before
 
     queues.client.purge_queue(QueueUrl=queues.url)
-    fill(queues, FEW_WAITING)
     assert archiving(redelivered(check), next_invocation(clock)) is Outcome.ARCHIVED
     assert capsys.readouterr().out.count('"LostWebhooks": [1') == 1
 
@@ -136,7 +135,7 @@ def test_a_check_that_cannot_come_again_looks_though_the_queue_is_behind(
         jobs.failed(job, Permanent("NO_COMPLETION", "late"), Step.ARCHIVE, clock())
         reason = {"dataType": "String", "stringValue": "NO_COMPLETION"}
         check = replace(check, attributes={"errorCode": reason})
-    fill(queues, FEW_WAITING + 1)
+    fill(queues, 1)
 
     archiving(check, next_invocation(clock))
 

@@ -232,7 +232,8 @@ def test_an_answer_later_than_the_invocation_can_store_is_given_up_in_time(
         return answer(202, ACCEPTED)
 
     peer.respond = answer_late
-    short = replace(next_invocation(clock), deadline=clock() + timedelta(seconds=3.2))
+    invocation = next_invocation(clock)
+    short = replace(invocation, deadline=clock() + invocation.store_time + timedelta(seconds=1.2))
 
     with pytest.raises(Held, match="ANSWER_LOST"):
         submission(queues.deliver(message_body()), short)

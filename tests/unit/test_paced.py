@@ -27,7 +27,7 @@ from tests.unit.samples import JOB_ID, check_body, message_body, request
 
 type Items = Callable[[str], dict[str, str]]
 
-LIMIT = RateLimit(requests_per_minute=10, burst=2)
+LIMIT = RateLimit(requests_per_minute=20, burst=2)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def use_up(pace: SharedPace, clock: Clock) -> None:
 
 @pytest.fixture
 def used_up(pace: SharedPace, clock: Clock) -> None:
-    """Others have every slot of the next half minute."""
+    """Others have every slot of the next quarter of a minute."""
     use_up(pace, clock)
 
 

@@ -65,6 +65,8 @@ class S3Archive:
         checksum = found.get("ChecksumSHA256", "")
         if not checksum or metadata.get("request-digest") != job.request_digest:
             return None
+        if job.doubtful_file_id and metadata.get("file-id") == job.doubtful_file_id:
+            return None
         return ArchivedFile(
             metadata.get("file-id", ""),
             self._bucket,

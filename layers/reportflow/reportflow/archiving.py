@@ -24,7 +24,7 @@ from reportflow.errors import (
     Unavailable,
 )
 from reportflow.jobs import Announce, ArchivedFile, Job, Jobs, JobStatus, Step
-from reportflow.messages import Check, CompletedFile, parse_download
+from reportflow.messages import Check, CompletedFile, parse_download, same_design
 from reportflow.observability import count, logger, measure
 from reportflow.queues import Queue, Record
 
@@ -37,9 +37,6 @@ ADOPTION_AGE: Final = timedelta(seconds=2)
 
 RAREST_LOOK: Final = timedelta(minutes=30)
 """However old a job is, its file is looked for this often."""
-
-FEW_WAITING: Final = 10
-"""While more messages than these wait in the queue, the webhook of a job may be among them."""
 
 TURN: Final = timedelta(seconds=1)
 """A check that waits its turn waits this long for each message in front of it."""
@@ -128,17 +125,39 @@ class Archiving:
 
     def _complete(self, record: Record, file: CompletedFile, invocation: Invocation) -> Outcome:
         """ReportFlow says that a file is done."""
-        job = self._jobs.find_by_file_id(file.file_id) or self._adopt(record, file)
+        job = self._jobs.find_by_file_id(file.file_id, file.request_digest)
+        if job is not None and not _is_document_of(job, file):
+            return self._contradict(record, file, job, invocation)
+        job = job or self._adopt(record, file)
         if job is None:
             return self._orphan(record, file)
+        return self._deliver(record, file, job, invocation)
+
+    def _contradict(
+        self, record: Record, file: CompletedFile, job: Job, invocation: Invocation
+    ) -> Outcome:
+        """The webhook says that the job's file holds another document.
+
+        ReportFlow's answer to another request went to the job, or the webhook is forged. It ends no
+        job, but from now on only a webhook that names the job's own document brings this file into
+        the archive. The document may be that of a job whose answer was lost.
+        """
+        if job.status is JobStatus.ARCHIVED:
+            return self._dead_letter(record, job.job_id, _mismatch())
+        self._jobs.doubt_file(job, self._clock())
+        owner = self._adopt(record, file)
+        if owner is not None:
+            return self._deliver(record, file, owner, invocation)
+        if self._is_young(record):
+            raise Held("FILE_UNKNOWN", "no job has asked for this document yet")
+        return self._dead_letter(record, job.job_id, _mismatch())
+
+    def _deliver(
+        self, record: Record, file: CompletedFile, job: Job, invocation: Invocation
+    ) -> Outcome:
+        """Archive the file that the webhook names, which holds the job's document."""
         if job.status is JobStatus.ARCHIVED:
             return self._finished(record, job)
-        if (file.design_id.lower(), file.version) != (job.design_id.lower(), job.version):
-            mismatch = Permanent(
-                "FILE_MISMATCH", "the webhook names another design or version than the job has"
-            )
-            # The job goes on: its own file may still come.
-            return self._dead_letter(record, job.job_id, mismatch)
         try:
             download = partial(self._files.download, file.uuid, file.file_id)
             outcome = self._archive_file(record, job, download, invocation)
@@ -164,7 +183,7 @@ class Archiving:
         So a lost answer costs no second PDF. Where two such jobs ask for the same document, either
         may have it.
         """
-        if self._clock() - record.sent_at < ADOPTION_AGE:
+        if not file.request_digest or self._clock() - record.sent_at < ADOPTION_AGE:
             return None
         job = self._jobs.find_unanswered(file.request_digest, self._clock())
         if job is None or not self._jobs.adopt(job, file.file_id, file.uuid, self._clock()):
@@ -179,11 +198,14 @@ class Archiving:
 
     def _orphan(self, record: Record, file: CompletedFile) -> Outcome:
         """A file that no job has, or not there: either may come, or nobody here asked for it."""
-        age = self._clock() - record.sent_at
-        if age < self._policy.orphan_grace:
+        if self._is_young(record):
             raise Held("FILE_UNKNOWN", "no job has this file yet, or ReportFlow has not")
         logger().info("not ours", extra={"file_id": file.file_id})
         return Outcome.NOT_OURS
+
+    def _is_young(self, record: Record) -> bool:
+        """Whether the file's job may still come to be known."""
+        return self._clock() - record.sent_at < self._policy.orphan_grace
 
     def _missing(self, record: Record, file: CompletedFile, job: Job) -> Outcome:
         """ReportFlow has no such file under the webhook's uuid.
@@ -216,6 +238,7 @@ class Archiving:
         if not redriven:
             self._wait_its_turn(record, job, submitted_at)
         try:
+            _refuse_doubtful(job)
             outcome = self._archive_file(record, job, partial(self._look, job), invocation)
             lost = outcome is Outcome.ARCHIVED and not job.webhook_came
             if lost:
@@ -246,7 +269,7 @@ class Archiving:
         over = self._policy.patience.ends(record, self._clock()) is not None
         if wait is None or over:
             return
-        if (waiting := self._queue.waiting()) > FEW_WAITING:
+        if waiting := self._queue.waiting():
             held = Held(
                 "QUEUE_BEHIND",
                 "the job's webhook may be among the messages that wait in the queue",
@@ -259,6 +282,8 @@ class Archiving:
         """The job's time is over; whether it has a PDF is for ReportFlow to say, not its outage."""
         if not isinstance(error, (FileMissing, Held)):
             return self._try_again(record, job, error)
+        if error.code == "FILE_MISMATCH":
+            return self._fail(record, job, _mismatch())
         late = Permanent(
             "NO_COMPLETION",
             "ReportFlow never said that the PDF is done, and has none under the job's URL "
@@ -285,6 +310,11 @@ class Archiving:
         standing = self._jobs.get(job.job_id)
         if standing is None or (standing.status, standing.file_id) != (job.status, job.file_id):
             raise Held("JOB_CHANGED", "the job went on while its check waited for a slot")
+        if not standing.uuid and self._jobs.shares_file(standing):
+            # One of the two has the answer of the other. The job's own webhook can tell.
+            self._jobs.doubt_file(standing, self._clock())
+            raise _in_doubt()
+        _refuse_doubtful(standing)
         if job.uuid and job.file_id:
             return self._files.download(job.uuid, job.file_id, deadline)
         return self._files.fetch(job.url, deadline)
@@ -317,6 +347,9 @@ class Archiving:
 
     def _record(self, job: Job, archived: ArchivedFile) -> Outcome:
         if not self._jobs.archived(job, archived, self._clock()):
+            standing = self._jobs.get(job.job_id)
+            if standing is not None and standing.status is JobStatus.SUBMITTED:
+                _refuse_doubtful(standing)
             return _duplicate(job)
         logger().info(
             "archived",
@@ -365,7 +398,7 @@ class Archiving:
         standing = self._jobs.get(job.job_id) or job
         if standing.status is JobStatus.ARCHIVED or self._is_told(record, job, standing, error):
             return _duplicate(standing)
-        if archived := self._stored(record, job):
+        if archived := self._stored(record, standing):
             return self._record(job, archived)
         outcome = self._dead_letter(record, job.job_id, error)
         self._jobs.failed(job, error, Step.ARCHIVE, self._clock())
@@ -419,6 +452,33 @@ class Archiving:
         )
         count(error.code, Failed=1)
         return Outcome.FAILED
+
+
+def _refuse_doubtful(job: Job) -> None:
+    if job.file_is_in_doubt:
+        raise _in_doubt()
+
+
+def _in_doubt() -> Held:
+    return Held("FILE_MISMATCH", "the job's file seems to hold another document")
+
+
+def _mismatch() -> Permanent:
+    return Permanent(
+        "FILE_MISMATCH",
+        "the file that ReportFlow named for the job holds another document: look at it in "
+        "ReportFlow, and in the archive if the job is there, then have upstream send the message "
+        "again",
+    )
+
+
+def _is_document_of(job: Job, file: CompletedFile) -> bool:
+    """Whether the file holds the job's document, as far as the webhook says what it holds."""
+    return (
+        same_design(file.design_id, job.design_id)
+        and file.version == job.version
+        and file.request_digest in ("", job.request_digest)
+    )
 
 
 def _is_redriven(record: Record) -> bool:

@@ -57,7 +57,7 @@ class Job:
     is false while nobody outside has been told of its end. `failed_attempts` counts towards the
     retry budget of the state it is in. A file has the `url` of its 202 or, where that was lost, the
     `uuid` of its webhook. `webhook_came` is true where one came that could not be worked on at
-    once.
+    once. `doubtful_file_id` is a file of which a webhook said that it holds another document.
     """
 
     job_id: str
@@ -79,6 +79,12 @@ class Job:
     possible_duplicates: int = 0
     webhook_came: bool = False
     announced: bool = True
+    doubtful_file_id: str = ""
+
+    @property
+    def file_is_in_doubt(self) -> bool:
+        """Whether a webhook has said that the job's file holds another document."""
+        return bool(self.doubtful_file_id) and self.file_id == self.doubtful_file_id
 
     def archive_key(self) -> str:
         """`designId/yyyy/mm/dd/jobId/fileName`, by the UTC day of the job's first claim.
@@ -182,8 +188,17 @@ class Jobs(Protocol):
     def adopt(self, job: Job, file_id: str, uuid: str, now: datetime) -> bool:
         """Record that an unanswered submission has made this file. False: it was settled before."""
 
-    def find_by_file_id(self, file_id: str) -> Job | None:
-        """The job that ReportFlow's file belongs to, or None while no record says so."""
+    def find_by_file_id(self, file_id: str, request_digest: str = "") -> Job | None:
+        """The job that ReportFlow's file belongs to, or None while no record says so.
+
+        Of several, the one whose document has this digest: an answer may have gone to another job.
+        """
+
+    def shares_file(self, job: Job) -> bool:
+        """Whether the record of another document's job names the same file."""
+
+    def doubt_file(self, job: Job, now: datetime) -> None:
+        """Record that a webhook said that the job's file holds another document."""
 
     def count_retry(self, job: Job, now: datetime) -> None:
         """Count a failed attempt at archiving a job's file.

@@ -26,6 +26,8 @@ _EVER: Final = datetime(1, 1, 1, tzinfo=UTC)
 _LEASE: Final = "leaseOwner, leaseExpiresAt"
 _UNDER_LEASE: Final = "#status = :submitting AND leaseOwner = :owner AND leaseExpiresAt = :lease"
 _UNLEASED: Final = "#status = :submitting AND attribute_not_exists(leaseOwner)"
+_NOT_DOUBTFUL: Final = "(attribute_not_exists(doubtfulFileId) OR doubtfulFileId <> :file)"
+_AS_DOUBTFUL: Final = "doubtfulFileId = :file"
 _WITH_FILE: Final = "#status IN (:submitted, :failed) AND fileId = :file"
 
 
@@ -140,10 +142,20 @@ class JobsTable:
             names={"#url": "url"},
         )
 
-    def find_by_file_id(self, file_id: str) -> Job | None:
-        """See `Jobs.find_by_file_id`.
+    def find_by_file_id(self, file_id: str, request_digest: str = "") -> Job | None:
+        """See `Jobs.find_by_file_id`."""
+        named = self._with_file(file_id)
+        return max(named, key=lambda job: job.request_digest == request_digest, default=None)
 
-        The index lags behind the table; the record itself is read consistently.
+    def shares_file(self, job: Job) -> bool:
+        """See `Jobs.shares_file`."""
+        named = self._with_file(job.file_id or "")
+        return any(other.request_digest != job.request_digest for other in named)
+
+    def _with_file(self, file_id: str) -> list[Job]:
+        """The jobs with this file: one, unless an answer went to another job.
+
+        The index lags behind the table; the records themselves are read consistently.
         """
         with aws.translated("dynamodb:Query"):
             found = self._client.query(
@@ -151,10 +163,9 @@ class JobsTable:
                 IndexName=BY_FILE_ID,
                 KeyConditionExpression="fileId = :file",
                 ExpressionAttributeValues={":file": {"S": file_id}},
-                Limit=1,
             )["Items"]
-        job = self.get(found[0]["jobId"]["S"]) if found else None
-        return job if job is not None and job.file_id == file_id else None
+        jobs = [self.get(item["jobId"]["S"]) for item in found]
+        return [job for job in jobs if job is not None and job.file_id == file_id]
 
     def get(self, job_id: str) -> Job | None:
         """See `Jobs.get`."""
@@ -255,6 +266,10 @@ class JobsTable:
             },
         )
 
+    def doubt_file(self, job: Job, now: datetime) -> None:
+        """See `Jobs.doubt_file`."""
+        self._try_update(job.job_id, now, "SET doubtfulFileId = :file", _WITH_FILE, _with_file(job))
+
     def webhook_waits(self, job: Job, now: datetime) -> None:
         """See `Jobs.webhook_waits`."""
         self._try_update(
@@ -274,7 +289,7 @@ class JobsTable:
             " archiveVersionId = :version, #size = :size, sha256 = :sha256, archivedAt = :now,"
             " unannouncedAt = :now, expiresAt = :expires, fileId = :stored"
             " REMOVE failedAttempts, errorCode, errorMessage, failedStep, failedAt",
-            _WITH_FILE,
+            f"{_WITH_FILE} AND {_AS_DOUBTFUL if job.file_is_in_doubt else _NOT_DOUBTFUL}",
             {
                 **_with_file(job),
                 ":archived": JobStatus.ARCHIVED,
@@ -465,6 +480,7 @@ def _job(item: Item) -> Job:
         possible_duplicates=_number(item, "possibleDuplicates"),
         webhook_came="webhookAt" in item or "uuid" in item,
         announced="unannouncedAt" not in item,
+        doubtful_file_id=_string(item, "doubtfulFileId"),
     )
 
 
