@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from reportflow.pacing import RateLimit
 from stacks.settings import DeploymentSettings
@@ -91,7 +91,7 @@ def deliver_calmly(
     seed: int = 0,
     order: Order = Order.VISIBLE,
     change: Change = unchanged,
-    **settings: int,
+    **settings: Any,
 ) -> World:
     """Run messages through a world in which nothing goes wrong but what `fates` and `change` say.
 
