@@ -158,7 +158,7 @@ def test_the_three_functions_bring_a_message_to_the_archive(
     assert invoke("submitter", event) == {"batchItemFailures": []}
 
     file = made(emulator)
-    named = {"fileId": file.file_id, "uuid": file.uuid, "fileName": "x", "params": {"n": "秘密"}}
+    named = {"fileId": file.file_id, "uuid": file.uuid, **message["content"]}
     announced = webhook_body(designId=message["designId"], files=[named])
     answer = invoke("webhook", webhook_event(announced))
     assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"received": True})
