@@ -19,7 +19,7 @@ help:
 	@echo 'make benchmark    measure what must not be slow, or must not tell by its time'
 	@echo 'make lint    lint and type-check only'
 	@echo 'make format  format the code'
-	@echo 'make docs    write docs/settings.md anew'
+	@echo 'make docs    write docs/settings.md and the tables of error codes in docs/errors.md'
 	@echo 'make schemas write docs/schemas anew'
 	@echo 'make synth ENV=dev    write the CloudFormation templates and packages to cdk.out'
 	@echo 'make deploy ENV=dev   install or upgrade on AWS; and so bootstrap, diff, destroy and import'
@@ -86,6 +86,7 @@ format: .venv/installed
 .PHONY: docs
 docs: .venv/installed
 	@$(PYTHON) -m stacks.settings_page
+	@$(PYTHON) -m cli.errors_page
 
 .PHONY: schemas
 schemas: .venv/installed

@@ -13,12 +13,12 @@ from botocore.exceptions import ClientError
 from cli import rotation
 from cli.alarms import alarms
 from cli.attempts import RECENT, attempts
+from cli.error_codes import explain as explain_code
 from cli.findings import DEPLOY_AGAIN, Check, Plan, Result, Severity
 from cli.letters import Letter, dead_letters, depth, hidden_by_others
 from cli.metrics import Metrics, of_function, queue_age
 from cli.output import age, duration, several
 from cli.probe import probe
-from cli.reasons import explain as explain_reason
 from cli.records import Record, Records, moment
 from cli.target import Target
 from reportflow.jobs import JobStatus
@@ -243,7 +243,7 @@ def dead_letter_queues(target: Target, _plan: Plan) -> Result:
                 f"{code} in {least}{several(len(letters), 'dead letter')} of {queue.name}, the "
                 f"oldest for {age(oldest.sent_at)}, of job {oldest.job_id}"
             )
-            remedy = explain_reason(code).remedy
+            remedy = explain_code(code, in_dead_letters=True).remedy
             yield Severity.CRITICAL, what, f"{remedy} (python -m cli dlq explain {quote(code)})"
         if hidden := hidden_by_others([queue]):
             what = f"{several(hidden, 'dead letter')} of {queue.name} hidden: another command looks"

@@ -49,7 +49,7 @@ def test_a_dead_letter_is_told_with_its_remedy(still: Target, still_cli: Cli) ->
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     [letter] = [line for line in lines if line["check"] == "dead-letter-queues"]
     assert "NO_COMPLETION" in letter["what"]
-    assert "ask ReportFlow" in letter["remedy"]
+    assert "Ask ReportFlow" in letter["remedy"]
     assert "dlq explain NO_COMPLETION" in letter["remedy"]
 
 

@@ -18,7 +18,7 @@ def bucket_denies(drill: Drill) -> None:
         drill.until_shown("attempts", "AWS_AccessDenied")
         drill.wait(jobs, ends=("FAILED",))
         dead = drill.until_shown("dead-letter-queues", "AWS_AccessDenied")
-        assert "mend the cause" in dead.remedy
+        assert "Fix the cause" in dead.remedy
     drill.done("the policy is mended")
     drill.redrive("AWS_AccessDenied")
 

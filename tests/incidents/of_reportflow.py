@@ -64,7 +64,7 @@ def stuck_job(drill: Drill) -> None:
         assert f"python -m cli status {job_id}" in late.remedy
         assert job_id in drill.site.run("status", job_id).stdout
         dead = drill.until_shown("dead-letter-queues", "NO_COMPLETION")
-        assert "ask ReportFlow" in dead.remedy
+        assert "Ask ReportFlow" in dead.remedy
         until(_made(drill, job_id), MAKING_SECONDS, "ReportFlow has made the PDF")
     drill.redrive("NO_COMPLETION")
 

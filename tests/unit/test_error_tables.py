@@ -1,13 +1,15 @@
 """docs/errors.md, row by row: the page cannot say what the code does not do."""
 
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
+from cli import errors_page
+from cli.error_codes import ERROR_CODES, ErrorCode, find
 from reportflow import aws, errors
 from reportflow.errors import PipelineError
 from reportflow.service import ReportFlow, translate_status
@@ -15,16 +17,18 @@ from tests.unit.clock import LATER
 from tests.unit.peer import Peer, answer
 from tests.unit.samples import request
 
-REPOSITORY = Path(__file__).parents[2]
-PAGE = (REPOSITORY / "docs/errors.md").read_text()
+PAGE = errors_page.PAGE.read_text()
 
 KINDS: dict[str, type[PipelineError]] = {
     name: kind
     for name, kind in vars(errors).items()
     if isinstance(kind, type) and issubclass(kind, PipelineError) and kind is not PipelineError
 }
-ABSTRACT = {"any `Retryable`'s", "`HTTP_4xx`"}
-"""Rows of the last table that stand for many codes."""
+ANSWERS = (
+    "ReportFlow's answer to a submission",
+    "ReportFlow's answer to a download",
+    "ReportFlow's answer under the URL of a 202",
+)
 
 type Row = dict[str, str]
 
@@ -52,7 +56,13 @@ def refusals(call: Callable[[], object]) -> PipelineError:
     return refused.value
 
 
-@pytest.mark.parametrize(("status", "kind"), by_kind("ReportFlow's answer to a submission"))
+def entry_of(code: str) -> ErrorCode:
+    entry = find(code)
+    assert entry is not None, code
+    return entry
+
+
+@pytest.mark.parametrize(("status", "kind"), by_kind(ANSWERS[0]))
 def test_an_answer_to_a_submission(
     service: ReportFlow, peer: Peer, status: str, kind: type[PipelineError]
 ) -> None:
@@ -64,7 +74,7 @@ def test_an_answer_to_a_submission(
     assert error.code == f"HTTP_{status}"
 
 
-@pytest.mark.parametrize(("status", "kind"), by_kind("ReportFlow's answer to a download"))
+@pytest.mark.parametrize(("status", "kind"), by_kind(ANSWERS[1]))
 def test_an_answer_to_a_download(
     service: ReportFlow, peer: Peer, status: str, kind: type[PipelineError]
 ) -> None:
@@ -76,7 +86,7 @@ def test_an_answer_to_a_download(
     assert error.code == f"HTTP_{status}"
 
 
-@pytest.mark.parametrize(("status", "kind"), by_kind("ReportFlow's answer under the URL of a 202"))
+@pytest.mark.parametrize(("status", "kind"), by_kind(ANSWERS[2]))
 def test_an_answer_under_the_url_of_a_202(
     service: ReportFlow, peer: Peer, status: str, kind: type[PipelineError]
 ) -> None:
@@ -96,7 +106,7 @@ def test_an_answer_of_aws(code: str, kind: type[PipelineError]) -> None:
 
 
 def test_every_status_that_is_not_just_one_of_its_class_has_a_row() -> None:
-    told = {int(row["Status"]) for row in table("ReportFlow's answer to a submission")}
+    told = {int(row["Status"]) for row in table(ANSWERS[0])}
     usual = {4: translate_status(499, ""), 5: translate_status(599, "")}
     special = {
         status
@@ -117,14 +127,38 @@ def test_every_kind_has_a_row_and_what_it_costs() -> None:
             assert ("no retry is used up" in job) is not kind.costs_retry
 
 
-def raised(*kinds: str) -> Iterator[str]:
-    """The literal codes that the functions' code makes errors of these kinds with."""
-    for source in sorted(REPOSITORY.glob("layers/reportflow/reportflow/*.py")):
-        yield from re.findall(rf"\b(?:{'|'.join(kinds)})\(\s*\"([A-Z_]+)\"", source.read_text())
+def test_the_generated_tables_are_current() -> None:
+    assert errors_page.PAGE.read_text() == errors_page.page(), "run `make docs`"
 
 
-def test_every_reason_that_a_dead_letter_can_give_has_a_row() -> None:
-    rows = [row["errorCode"] for row in table("What a dead letter says, and what to do")]
-    told = {code for row in rows if row not in ABSTRACT for code in re.findall(r"`(\w+)`", row)}
-    assert set(rows) >= ABSTRACT
-    assert told == set(raised("Permanent", "PayloadMissing"))
+def test_every_error_code_has_one_row() -> None:
+    rows = [
+        row["errorCode"]
+        for heading in (
+            "What a dead letter says, and what to do",
+            "Codes that are in no dead letter",
+        )
+        for row in table(heading)
+    ]
+    assert sorted(rows) == sorted(f"`{entry.code}`" for entry in ERROR_CODES)
+
+
+def test_the_registry_has_the_kinds_of_each_status() -> None:
+    told: defaultdict[str, set[type[PipelineError]]] = defaultdict(set)
+    for heading in ANSWERS:
+        for row in table(heading):
+            told[entry_of(f"HTTP_{row['Status']}").code].add(KINDS[row["Kind"].strip("`")])
+
+    assert told == {
+        entry.code: set(entry.kinds) for entry in ERROR_CODES if entry.code.startswith("HTTP_")
+    }
+    for status in (*range(100, 200), *range(201, 600)):
+        assert type(translate_status(status, "")) in entry_of(f"HTTP_{status}").kinds, status
+
+
+def test_the_registry_has_the_kinds_of_aws() -> None:
+    for row in table("AWS"):
+        code, kind = (cell.strip("`") for cell in row.values())
+        assert KINDS[kind] in entry_of(f"AWS_{code}").kinds
+    unreachable = aws.translate("s3:PutObject", EndpointConnectionError(endpoint_url="x"))
+    assert (type(unreachable),) == entry_of(unreachable.code).kinds

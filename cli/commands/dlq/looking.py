@@ -1,7 +1,6 @@
 """`dlq list` and `dlq explain`: what there is, and what it means."""
 
 from collections import Counter
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -63,18 +62,18 @@ def explain(
     context: typer.Context,
     codes: Annotated[
         list[str] | None,
-        typer.Argument(metavar="CODE", help="Reasons; none: those of the letters there are."),
+        typer.Argument(metavar="CODE", help="Error codes. Default: those of all dead letters."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Tell what the reasons mean, what to do, and the command that does it.
+    """Explain error codes: what each means, what to do, and the commands for it.
 
-    Without a code it looks at the dead letters. Status 1: there are some.
+    Without a code it explains those of the dead letters. Status 1: there are some.
     """
-    from cli import output, reasons
+    from cli import error_codes, output
     from cli.letters import Selection
 
-    letters: dict[str, list[Letter]] = {reasons.code_of(code): [] for code in codes or ()}
+    letters: dict[str, list[Letter]] = {error_codes.code_of(code): [] for code in codes or ()}
     archived: Counter[str] = Counter()
     if not codes:
         target = target_of(context)
@@ -92,27 +91,24 @@ def explain(
 
 
 def _explain(code: str, letters: "list[Letter]", archived: int, *, as_json: bool) -> None:
-    from cli import output, reasons
-    from cli.letters import NO_REASON
+    from cli import output
+    from cli.error_codes import explain
 
-    reason = reasons.explain(code)
+    told = explain(code, in_dead_letters=bool(letters))
     oldest = min(letters, key=lambda letter: letter.sent_at, default=None)
     if as_json:
         about: dict[str, object] = {"letters": len(letters), "archived": archived}
-        said = {"errorCode": code, "meaning": reason.meaning, "remedy": reason.remedy}
+        said = {"errorCode": code, "meaning": told.meaning, "remedy": told.remedy}
         output.json_line(said | (about | {"oldest": oldest.summary()} if oldest else {}))
         return
     number = f" ({len(letters)})" if letters else ""
     output.out().print(code, style="bold", end="", markup=False)
-    output.say(f"{number}: {reason.meaning}.")
-    output.say(f"  What to do: {reason.remedy}.")
+    output.say(f"{number}: {told.meaning}")
+    output.say(f"  What to do: {told.remedy}")
     if oldest:
         when = output.age(oldest.sent_at)
         output.say(f"  The oldest, {when}: job {oldest.job_id}: {oldest.message}")
     if archived:
         output.say(f"  Archived since: the jobs of {archived}.")
-    if code == NO_REASON:
-        return
-    if reason.may_be_redriven:
-        output.say(f"  python -m cli dlq redrive --reason {quote(code)}")
-    output.say(f"  python -m cli dlq drop --reason {quote(code)}")
+    for command in told.commands:
+        output.say(f"  {command}")
