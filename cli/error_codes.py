@@ -466,9 +466,12 @@ _OF_DELIVERIES: Final = (
         NO_REASON,
         (),
         DeadLetter.REDRIVE,
-        "SQS itself moved the message after its last delivery, so it carries no code: the function "
-        "was cut off each time.",
-        _LOG,
+        "The dead letter carries no code. SQS itself moved it after its last delivery, because the "
+        "function was cut off each time. Or its body leaves no room for the code, which is then in "
+        "the job's record.",
+        "Read the job's record with `python -m cli status JOB`. If it has an `errorCode`, do what "
+        "`python -m cli dlq explain CODE` says. If not, find the cause in the function's log "
+        "(docs/operations.md shows the command). Fix it, then redrive.",
     ),
     ErrorCode(
         "OUT_OF_TIME",
