@@ -4,17 +4,18 @@
     ├── Retryable             the same work can succeed later
     │   ├── Unavailable       AWS refused or did not answer
     │   ├── Throttled         asked to slow down: costs no retry
-    │   │   └── Paced         by our own rate limit, which has no slot for it soon enough
-    │   ├── Held              waits for something that is not this job's doing: costs no retry
-    │   ├── FileMissing       ReportFlow has no such file, or not yet: costs no retry
-    │   ├── OutOfTime         the invocation ends before the work could: costs no retry
+    │   │   └── Paced         our own rate limiter has no slot soon enough
+    │   ├── Held              waits for another delivery or event: costs no retry
+    │   ├── FileMissing       ReportFlow does not have the file, or not yet: costs no retry
+    │   ├── OutOfTime         the invocation has too little time left: costs no retry
     │   └── CredentialsRefused  the keys are wrong or missing: an outage, costs no retry
-    ├── OutcomeUnknown        the request may have been taken: neither success nor failure
+    ├── OutcomeUnknown        ReportFlow may have accepted the request: no success, no failure
     └── Permanent             the same work can never succeed
-        └── PayloadMissing    what the message points to is not there
+        └── PayloadMissing    S3 does not have the object that the message points to
 
-Each outside system is translated to these in one function: `service.translate_status` and
-`service.translate_exception` for ReportFlow, `aws.translate` for AWS.
+`service.translate_status` and `service.translate_exception` translate ReportFlow's failures to
+these kinds, and `aws.translate` those of AWS. What each code means, and what to do about it, is in
+the registry `cli/error_codes.py`.
 """
 
 from datetime import timedelta
@@ -24,16 +25,16 @@ from typing import Self, override
 class PipelineError(Exception):
     """A failure with a stable code for programs and a message that says what to do.
 
-    `message` goes where the customer's data is: to the job's record, the dead letter and the event.
-    What it quotes of others may hold a value of `params`. `loggable` is the same in our own words
-    only, and all that a log or a traceback shows. Neither may hold a key or a token. `job_id` is
-    set where the job is known.
+    `code` is a literal that the registry of error codes has. `message` goes to the job's record,
+    the dead letter and the event. It may quote others, and with them a value of `params`.
+    `loggable` says the same in our own words only: logs and tracebacks show nothing else. Neither
+    may hold a key or a token. `job_id` is set when the job is known.
     """
 
     job_id: str | None = None
 
     def __init__(self, code: str, message: str, *, loggable: str | None = None) -> None:
-        """`loggable` is given where `message` quotes somebody."""
+        """Pass `loggable` if `message` quotes others."""
         self.code = code
         self.message = message
         self.loggable = message if loggable is None else loggable
@@ -45,9 +46,9 @@ class PipelineError(Exception):
 
 
 class Retryable(PipelineError):
-    """The same work can succeed later; `delay_seconds` is set where something says how much later.
+    """The same work can succeed later; `delay_seconds` says how much later, if that is known.
 
-    `costs_retry` tells whether the failure counts against the job's retry budget.
+    `costs_retry` says whether the failure counts against the job's retry budget.
     """
 
     costs_retry = True
@@ -76,13 +77,13 @@ class Unavailable(Retryable):
 
 
 class Throttled(Retryable):
-    """Asked to slow down, by the other side or by ourselves. That never uses up a job's retries."""
+    """ReportFlow, AWS or our own rate limiter asks to slow down. That costs no retry."""
 
     costs_retry = False
 
 
 class Paced(Throttled):
-    """The rate limit that we keep has no slot soon enough: nothing was sent."""
+    """Our own rate limiter has no slot soon enough: nothing was sent."""
 
     def __init__(self, delay: timedelta) -> None:
         super().__init__(
@@ -93,22 +94,22 @@ class Paced(Throttled):
 
 
 class Held(Retryable):
-    """Waits for another delivery or event, not for a repair: no retry is used up."""
+    """Waits for another delivery or event, not for a fix: no retry is used up."""
 
     costs_retry = False
 
 
 class FileMissing(Retryable):
-    """ReportFlow has no file under this path: not yet, not any more, or a webhook named it wrong.
+    """ReportFlow has no file under this path: not yet, no longer, or a webhook named a wrong one.
 
-    A webhook's word alone ends no job.
+    A webhook alone never fails a job: its ids can be forged.
     """
 
     costs_retry = False
 
 
 class OutOfTime(Retryable):
-    """The invocation has too little time left to begin: the next one takes it, at once."""
+    """The invocation has too little time left to begin: the next one takes the work at once."""
 
     costs_retry = False
 
@@ -117,18 +118,18 @@ class OutOfTime(Retryable):
 
 
 class CredentialsRefused(Retryable):
-    """ReportFlow refused the keys, or there are none yet: every job waits, none is to blame."""
+    """ReportFlow refused the keys, or there are none yet: all jobs wait."""
 
     costs_retry = False
 
 
 class OutcomeUnknown(PipelineError):
-    """The request left and no answer came: the PDF may be in the making, and billed."""
+    """The request left and no answer came: ReportFlow may make the PDF, and bill it."""
 
 
 class Permanent(PipelineError):
-    """The same work can never succeed: to the dead-letter queue at once."""
+    """The same work can never succeed: the message becomes a dead letter at once."""
 
 
 class PayloadMissing(Permanent):
-    """The payload that a message points to is not there: gone, or not there yet."""
+    """S3 does not have the payload that a message points to, or not yet."""
