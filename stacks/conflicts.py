@@ -1,6 +1,8 @@
-"""Values of settings that are allowed alone, but not together."""
+"""What must hold between settings. The values of each may be allowed alone, but not together."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from stacks.quotas import SQS_MAXIMUM_RETENTION_DAYS, STORAGE_CLASSES, TMP_MAXIMUM_MB
@@ -8,194 +10,216 @@ from stacks.quotas import SQS_MAXIMUM_RETENTION_DAYS, STORAGE_CLASSES, TMP_MAXIM
 if TYPE_CHECKING:
     from stacks.settings import DeploymentSettings
 
-type Conflict = tuple[set[str], str]
-"""The keys of the settings, and what is wrong."""
-
 IDLE_MB: Final = 100
-"""Memory of a function that has been given nothing yet, in MiB."""
+"""Memory of a function before it receives anything, in MiB."""
 
 READING_MB: Final = 600
-"""What reading the parameters of one message of 20 MB takes for a moment; one is read at a time."""
+"""Memory for reading the parameters of one message of 20 MB, in MiB. The submitter reads one
+message at a time."""
 
 PAYLOAD_MB: Final = 70
-"""What each message of 20 MB takes until ReportFlow has answered: as it came, as it is sent, and
-what lies unused between them."""
+"""Memory that a message of 20 MB takes until ReportFlow has answered, in MiB: the message as it
+came, as it is sent, and the gaps between them."""
 
 PACED_SECONDS: Final = 2.5
-"""The least wait of a message that found no slot of the rate limit, for each time that it came."""
+"""The shortest delay of a message that found no slot of the rate limiter, for each time it came."""
+
+LAST_HOURS: Final = 3
+"""The end of a message's retention, in which it is no longer retried: the longest delay between two
+deliveries is an hour, and the longest visibility timeout an hour and a half."""
+
+SPARE_TMP_MB: Final = 64
+"""Space in the downloader's /tmp beside the files of a batch, in MiB."""
 
 
-def conflicts(settings: "DeploymentSettings") -> Iterator[Conflict]:
-    """All that is wrong between the values of the settings."""
-    yield from _of_jobs(settings)
-    yield from _of_the_pace(settings)
-    yield from _of_payloads(settings)
-    yield from _of_the_archive(settings)
+@dataclass(frozen=True)
+class Condition:
+    """What must hold, as a sentence, and its check.
+
+    The sentence names each setting that the check reads, in backticks. It stands in the error
+    message, where `fix` follows it as the next step, and in docs/settings.md.
+    """
+
+    sentence: str
+    holds: Callable[["DeploymentSettings"], bool]
+    fix: Callable[["DeploymentSettings"], str]
+
+    @property
+    def settings(self) -> list[str]:
+        """The settings that the sentence names."""
+        return list(dict.fromkeys(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", self.sentence)))
 
 
-def _of_jobs(settings: "DeploymentSettings") -> Iterator[Conflict]:
-    if settings.downloader_tmp_mb > TMP_MAXIMUM_MB:
-        yield (
-            {"download_batch_size", "max_file_mb"},
-            (
-                f"download_batch_size = {settings.download_batch_size}, "
-                f"max_file_mb = {settings.max_file_mb}: such a batch needs "
-                f"{settings.downloader_tmp_mb} MiB of /tmp and Lambda gives at most "
-                f"{TMP_MAXIMUM_MB}; lower one of the two"
-            ),
-        )
-    longest_wait = settings.message_retention_days + SQS_MAXIMUM_RETENTION_DAYS
-    if settings.status_ttl_days < longest_wait:
-        yield (
-            {"status_ttl_days", "message_retention_days"},
-            (
-                f"status_ttl_days = {settings.status_ttl_days}: must be at least {longest_wait}, "
-                "since a message can come back from the dead-letter queue that late, and the "
-                "PDF of a job that is forgotten by then would be made again"
-            ),
-        )
-    if (
-        settings.completion_deadline_seconds
-        >= settings.check_delay_seconds * settings.max_receive_count
-    ):
-        yield (
-            {"completion_deadline_seconds", "check_delay_seconds", "max_receive_count"},
-            (
-                f"completion_deadline_seconds = {settings.completion_deadline_seconds}: must be "
-                "less than check_delay_seconds × max_receive_count = "
-                f"{settings.check_delay_seconds * settings.max_receive_count}, or the check's "
-                "receives are used up before the job is given up"
-            ),
-        )
-    if settings.completion_deadline_seconds >= settings.max_message_age_seconds:
-        yield (
-            {"completion_deadline_seconds", "message_retention_days"},
-            (
-                f"completion_deadline_seconds = {settings.completion_deadline_seconds}: must be "
-                f"less than {settings.max_message_age_seconds}, after which a check's message is "
-                f"given up at message_retention_days = {settings.message_retention_days}"
-            ),
-        )
-    settled = settings.submitter_timeout_seconds + settings.outcome_grace_seconds
-    if settings.orphan_grace_seconds <= settled:
-        yield (
-            {"orphan_grace_seconds", "submitter_timeout_seconds", "outcome_grace_seconds"},
-            (
-                f"orphan_grace_seconds = {settings.orphan_grace_seconds}: must be more than "
-                f"submitter_timeout_seconds + outcome_grace_seconds = {settled}, or the "
-                "webhook of an unanswered submission is given up before it can settle it"
-            ),
-        )
-    if settings.unfinished_alarm_seconds <= settings.orphan_grace_seconds:
-        yield (
-            {"unfinished_alarm_seconds", "orphan_grace_seconds"},
-            (
-                f"unfinished_alarm_seconds = {settings.unfinished_alarm_seconds}: must be more "
-                f"than orphan_grace_seconds = {settings.orphan_grace_seconds}, or each webhook "
-                "for somebody else's file raises the alarm"
-            ),
-        )
-    if settings.max_attempts >= settings.max_receive_count:
-        yield (
-            {"max_attempts", "max_receive_count"},
-            (
-                f"max_receive_count = {settings.max_receive_count}: must be more than "
-                f"max_attempts = {settings.max_attempts}, or messages are given up before their "
-                "job's attempts are used up"
-            ),
-        )
+def conflicts(settings: "DeploymentSettings") -> Iterator[tuple[set[str], str]]:
+    """Yield each conflict: the settings, and an error message."""
+    for condition in CONDITIONS:
+        if not condition.holds(settings):
+            names = condition.settings
+            values = ", ".join(f"{name} = {getattr(settings, name)!r}" for name in names)
+            sentence = condition.sentence.replace("`", "")
+            yield set(names), f"{values}: {sentence} {condition.fix(settings)}"
 
 
-def _of_the_pace(settings: "DeploymentSettings") -> Iterator[Conflict]:
-    limit, burst = settings.reportflow_requests_per_minute, settings.reportflow_burst
-    if limit and burst >= limit:
-        yield (
-            {"reportflow_requests_per_minute", "reportflow_burst"},
-            (
-                f"reportflow_burst = {burst}: must be less than reportflow_requests_per_minute = "
-                f"{limit}, or nothing is left of the minute after a burst"
-            ),
-        )
+def _paced_seconds(settings: "DeploymentSettings") -> int:
+    """Return the shortest time in which the rate limiter alone uses a message's deliveries up."""
     receives = settings.max_receive_count
-    lasting = int(PACED_SECONDS / 2 * receives * (receives - 1))
-    if limit and lasting < settings.max_message_age_seconds:
-        yield (
-            {"reportflow_requests_per_minute", "max_receive_count", "message_retention_days"},
-            (
-                f"max_receive_count = {receives}: a message that waits for the rate limit could "
-                f"use its receives up within {lasting} s, before its age ends it at "
-                f"message_retention_days = {settings.message_retention_days}; raise the first, "
-                "lower the last, or set reportflow_requests_per_minute = 0"
-            ),
-        )
+    return int(PACED_SECONDS / 2 * receives * (receives - 1))
 
 
-def _of_payloads(settings: "DeploymentSettings") -> Iterator[Conflict]:
-    batch, memory = settings.request_batch_size, settings.submitter_memory_mb
-    needed = IDLE_MB + READING_MB + batch * PAYLOAD_MB
-    if settings.payload_buckets and memory < needed:
-        fitting = (memory - IDLE_MB - READING_MB) // PAYLOAD_MB
-        smaller = f", or request_batch_size to {fitting} at most" if fitting > 0 else ""
-        yield (
-            {"payload_buckets", "request_batch_size", "submitter_memory_mb"},
-            (
-                f"request_batch_size = {batch}, submitter_memory_mb = {memory}: with "
-                f"payload_buckets, such a batch of 20 MB each needs {needed} MiB; set "
-                f"submitter_memory_mb to {needed} at least{smaller}"
-            ),
-        )
+def _batch_memory_mb(settings: "DeploymentSettings") -> int:
+    """Return the memory that the submitter needs for a batch of the largest payloads."""
+    return IDLE_MB + READING_MB + settings.request_batch_size * PAYLOAD_MB
 
 
-def _of_the_archive(settings: "DeploymentSettings") -> Iterator[Conflict]:
-    expiry = settings.archive_expiry_days
-    moved = settings.archive_transition_days
-    storage_class = STORAGE_CLASSES[settings.archive_transition_class]
-    if moved and moved < storage_class.earliest_days:
-        yield (
-            {"archive_transition_days", "archive_transition_class"},
-            (
-                f"archive_transition_days = {moved}: S3 moves nothing to "
-                f"{settings.archive_transition_class} before {storage_class.earliest_days} days"
-            ),
-        )
-    if moved and expiry and expiry < moved + storage_class.billed_days:
-        yield (
-            {"archive_expiry_days", "archive_transition_days", "archive_transition_class"},
-            (
-                f"archive_expiry_days = {expiry}: must be at least archive_transition_days + "
-                f"{storage_class.billed_days} = {moved + storage_class.billed_days}, since "
-                f"{settings.archive_transition_class} bills that many days of each object"
-            ),
-        )
-    if expiry and not settings.archive_noncurrent_days:
-        yield (
-            {"archive_expiry_days", "archive_noncurrent_days"},
-            (
-                f"archive_expiry_days = {expiry}: needs archive_noncurrent_days, or what expires "
-                "is only hidden, and stored and billed for ever"
-            ),
-        )
-    if (settings.archive_lock_mode == "off") != (settings.archive_lock_days == 0):
-        yield (
-            {"archive_lock_mode", "archive_lock_days"},
-            (
-                f"archive_lock_mode = {settings.archive_lock_mode!r}, archive_lock_days = "
-                f"{settings.archive_lock_days}: a lock has both a mode and days, or neither"
-            ),
-        )
-    if expiry and expiry < settings.archive_lock_days:
-        yield (
-            {"archive_expiry_days", "archive_lock_days"},
-            (
-                f"archive_expiry_days = {expiry}: must be at least archive_lock_days = "
-                f"{settings.archive_lock_days}, or PDFs are hidden that must be kept"
-            ),
-        )
-    if settings.archive_lock_mode == "compliance" and settings.removal_policy == "destroy":
-        yield (
-            {"archive_lock_mode", "removal_policy"},
-            (
-                "archive_lock_mode = 'compliance', removal_policy = 'destroy': nobody can empty "
-                "such a bucket before its locks end, so it cannot be destroyed; retain it"
-            ),
-        )
+def _fix_batch_memory(settings: "DeploymentSettings") -> str:
+    fitting = (settings.submitter_memory_mb - IDLE_MB - READING_MB) // PAYLOAD_MB
+    smaller = f", or request_batch_size to {fitting} or less" if fitting > 0 else ""
+    return f"Set submitter_memory_mb to {_batch_memory_mb(settings)} or more{smaller}."
+
+
+def _remembered_days(settings: "DeploymentSettings") -> int:
+    """Return the age at which a message can come back from the dead-letter queue."""
+    return settings.message_retention_days + SQS_MAXIMUM_RETENTION_DAYS
+
+
+def _kept_days(settings: "DeploymentSettings") -> int:
+    """Return the days after which the expiry of a PDF that moves saves money."""
+    billed = STORAGE_CLASSES[settings.archive_transition_class].billed_days
+    return settings.archive_transition_days + billed
+
+
+CONDITIONS: Final = (
+    Condition(
+        "Unless `reportflow_requests_per_minute` is 0, `reportflow_burst` must be less than it, or "
+        "nothing is left of the minute after a burst.",
+        holds=lambda s: (
+            s.reportflow_requests_per_minute == 0
+            or s.reportflow_burst < s.reportflow_requests_per_minute
+        ),
+        fix=lambda s: (
+            f"Set reportflow_burst to less than {s.reportflow_requests_per_minute}, or "
+            f"reportflow_requests_per_minute to more than {s.reportflow_burst}."
+        ),
+    ),
+    Condition(
+        "Unless `reportflow_requests_per_minute` is 0, `max_receive_count` must last for "
+        "`message_retention_days`, however often a message finds no slot of the rate limiter: 990 "
+        "for 14 days, 690 for 7.",
+        holds=lambda s: (
+            s.reportflow_requests_per_minute == 0 or _paced_seconds(s) >= s.max_message_age_seconds
+        ),
+        fix=lambda s: (
+            f"A message could use its deliveries up within {_paced_seconds(s)} s. Raise "
+            "max_receive_count, lower message_retention_days, or set "
+            "reportflow_requests_per_minute to 0."
+        ),
+    ),
+    Condition(
+        f"`download_batch_size` files of `max_file_mb`, and {SPARE_TMP_MB} MiB to spare, must fit "
+        f"into the {TMP_MAXIMUM_MB:,} MiB that Lambda gives /tmp at most.",
+        holds=lambda s: s.downloader_tmp_mb <= TMP_MAXIMUM_MB,
+        fix=lambda s: f"They need {s.downloader_tmp_mb} MiB. Lower one of the two.",
+    ),
+    Condition(
+        "With `payload_buckets`, `submitter_memory_mb` must be at least "
+        f"{IDLE_MB + READING_MB} + {PAYLOAD_MB} × `request_batch_size`, because each message can "
+        "bring 20 MB.",
+        holds=lambda s: not s.payload_buckets or s.submitter_memory_mb >= _batch_memory_mb(s),
+        fix=_fix_batch_memory,
+    ),
+    Condition(
+        "`status_ttl_days` must be at least `message_retention_days` + "
+        f"{SQS_MAXIMUM_RETENTION_DAYS}: a message can come back from the dead-letter queue that "
+        "late, and without its job's record its PDF would be made again.",
+        holds=lambda s: s.status_ttl_days >= _remembered_days(s),
+        fix=lambda s: f"Set status_ttl_days to {_remembered_days(s)} or more.",
+    ),
+    Condition(
+        "`completion_deadline_seconds` must be less than `check_delay_seconds` × "
+        "`max_receive_count`, or the deliveries of the completion check are used up before the job "
+        "is given up.",
+        holds=lambda s: s.completion_deadline_seconds < s.check_delay_seconds * s.max_receive_count,
+        fix=lambda s: (
+            "Set completion_deadline_seconds to less than "
+            f"{s.check_delay_seconds * s.max_receive_count}."
+        ),
+    ),
+    Condition(
+        "`completion_deadline_seconds` must be shorter than `message_retention_days` by more than "
+        f"{LAST_HOURS} hours, or the message of the completion check is given up before the job.",
+        holds=lambda s: s.completion_deadline_seconds < s.max_message_age_seconds,
+        fix=lambda s: f"Set completion_deadline_seconds to less than {s.max_message_age_seconds}.",
+    ),
+    Condition(
+        "`orphan_grace_seconds` must be more than `submitter_timeout_seconds` + "
+        "`outcome_grace_seconds`, or the webhook of an unanswered submission is given up before it "
+        "can reconcile the job.",
+        holds=lambda s: (
+            s.orphan_grace_seconds > s.submitter_timeout_seconds + s.outcome_grace_seconds
+        ),
+        fix=lambda s: (
+            "Set orphan_grace_seconds to more than "
+            f"{s.submitter_timeout_seconds + s.outcome_grace_seconds}."
+        ),
+    ),
+    Condition(
+        "`unfinished_alarm_seconds` must be more than `orphan_grace_seconds`, or each webhook for "
+        "another system's file raises the alarm.",
+        holds=lambda s: s.unfinished_alarm_seconds > s.orphan_grace_seconds,
+        fix=lambda s: f"Set unfinished_alarm_seconds to more than {s.orphan_grace_seconds}.",
+    ),
+    Condition(
+        "`max_receive_count` must be more than `max_attempts`, or a message is given up before "
+        "its job's attempts are used up.",
+        holds=lambda s: s.max_receive_count > s.max_attempts,
+        fix=lambda s: f"Set max_receive_count to more than {s.max_attempts}.",
+    ),
+    Condition(
+        "`archive_transition_days` must be 0, or at least the age at which S3 moves an object to "
+        "`archive_transition_class`: "
+        f"{STORAGE_CLASSES['STANDARD_IA'].earliest_days} days for STANDARD_IA.",
+        holds=lambda s: (
+            s.archive_transition_days == 0
+            or s.archive_transition_days
+            >= STORAGE_CLASSES[s.archive_transition_class].earliest_days
+        ),
+        fix=lambda s: (
+            "Set archive_transition_days to "
+            f"{STORAGE_CLASSES[s.archive_transition_class].earliest_days} or more."
+        ),
+    ),
+    Condition(
+        "If `archive_transition_days` is not 0, `archive_expiry_days` must be 0, or at least that "
+        "many days and those that `archive_transition_class` bills in any case: "
+        f"{', '.join(f'{each.billed_days} in {name}' for name, each in STORAGE_CLASSES.items())}.",
+        holds=lambda s: (
+            s.archive_transition_days == 0
+            or s.archive_expiry_days == 0
+            or s.archive_expiry_days >= _kept_days(s)
+        ),
+        fix=lambda s: f"Set archive_expiry_days to {_kept_days(s)} or more.",
+    ),
+    Condition(
+        "If `archive_expiry_days` is not 0, `archive_noncurrent_days` must not be 0: in a bucket "
+        "with versions, an expired PDF is only hidden, and S3 stores and bills it for ever.",
+        holds=lambda s: s.archive_expiry_days == 0 or s.archive_noncurrent_days > 0,
+        fix=lambda _: "Set archive_noncurrent_days to 1 or more.",
+    ),
+    Condition(
+        "`archive_lock_mode` must be off if `archive_lock_days` is 0, and only then.",
+        holds=lambda s: (s.archive_lock_mode == "off") == (s.archive_lock_days == 0),
+        fix=lambda _: "Set both a mode and days, or neither.",
+    ),
+    Condition(
+        "`archive_expiry_days` must be 0, or at least `archive_lock_days`, or the expiry hides "
+        "PDFs that are still locked.",
+        holds=lambda s: s.archive_expiry_days == 0 or s.archive_expiry_days >= s.archive_lock_days,
+        fix=lambda s: f"Set archive_expiry_days to {s.archive_lock_days} or more.",
+    ),
+    Condition(
+        "If `archive_lock_mode` is compliance, `removal_policy` must be retain: nobody can empty "
+        "such a bucket before its locks end, so the bucket cannot be destroyed.",
+        holds=lambda s: s.archive_lock_mode != "compliance" or s.removal_policy == "retain",
+        fix=lambda _: "Set removal_policy to retain, or archive_lock_mode to governance.",
+    ),
+)

@@ -1,10 +1,16 @@
-"""Reads settings from the CDK context by their rules, and tells all mistakes at once."""
+"""Reads cdk.json and explains mistakes in the settings, all at once."""
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
+
+from stacks.setting_types import allowed
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+    from pydantic_core import ErrorDetails
 
 
 class InvalidSettings(ValueError):
@@ -18,19 +24,8 @@ class InvalidSettings(ValueError):
         )
 
 
-class Rule(Protocol):
-    """What a setting's value may be."""
-
-    @property
-    def allowed(self) -> str:
-        """The allowed values, in words."""
-
-    def parse(self, raw: object, /) -> object:
-        """Return the value that the raw one stands for; ValueError if it is not allowed."""
-
-
 def context_of(file: Path) -> Mapping[str, Any]:
-    """What stands under "context" in a cdk.json; nothing if there is no context.
+    """Return the "context" of a cdk.json; nothing if it has none.
 
     Raises:
         InvalidSettings: it is not JSON; the message says where.
@@ -44,29 +39,34 @@ def context_of(file: Path) -> Mapping[str, Any]:
     return context
 
 
-def parse(
-    context: Mapping[str, object], rules: Mapping[str, Rule]
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """The values of the settings that are given, and the mistakes, both by key.
-
-    `-c` values come as text. What CDK itself keeps in the context is passed over.
-    """
-    own = {key: value for key, value in context.items() if not _is_cdks(key)}
-    mistakes = {
-        key: f"{key} = {own[key]!r}: no such setting{_suggestion(key, rules)}"
-        for key in own.keys() - rules.keys()
+def without_cdks_own(context: Mapping[str, object]) -> dict[str, object]:
+    """Return the context without the keys that CDK itself keeps there."""
+    return {
+        key: value
+        for key, value in context.items()
+        if not (":" in key or "@" in key or "aws-cdk" in key)
     }
-    values: dict[str, Any] = {}
-    for key in rules.keys() & own.keys():
-        try:
-            values[key] = rules[key].parse(own[key])
-        except ValueError:
-            mistakes[key] = f"{key} = {own[key]!r}: must be {rules[key].allowed}"
-    return values, mistakes
 
 
-def _is_cdks(key: str) -> bool:
-    return ":" in key or "@" in key or "aws-cdk" in key
+def explained(
+    errors: Iterable["ErrorDetails"],
+    given: Mapping[str, object],
+    settings: Mapping[str, "FieldInfo"],
+) -> dict[str, str]:
+    """Return pydantic's findings in the words of the settings, by setting."""
+    mistakes = {}
+    for error in errors:
+        key = str(error["loc"][0])
+        if key in given:
+            mistakes[key] = f"{key} = {given[key]!r}: " + (
+                f"must be {allowed(settings[key])}"
+                if key in settings
+                else f"no such setting{_suggestion(key, settings)}"
+            )
+        elif error["type"] == "missing":
+            mistakes[key] = f"{key} is missing: {allowed(settings[key])}"
+        # Otherwise it is a default that is made from a wrong value.
+    return mistakes
 
 
 def _suggestion(key: str, known: Mapping[str, object]) -> str:

@@ -101,4 +101,4 @@ def _taken_prefix(
 
 
 def _prefix(settings: Mapping[str, object]) -> object:
-    return settings.get("stack_prefix", DeploymentSettings.stack_prefix)
+    return settings.get("stack_prefix", DeploymentSettings.model_fields["stack_prefix"].default)

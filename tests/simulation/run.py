@@ -4,7 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -100,7 +100,7 @@ def deliver_calmly(
     rng = random.Random(seed)
     narrator = Narrator()
     surroundings = Surroundings(
-        settings=replace(DeploymentSettings(workspace_id="acme", reportflow_url=""), **settings),
+        settings=DeploymentSettings(workspace_id="acme", **settings),
         limit=RateLimit(100, 5),
         order=order,
     )
@@ -120,7 +120,6 @@ def _surroundings(rng: random.Random) -> Surroundings:
     return Surroundings(
         settings=DeploymentSettings(
             workspace_id="acme",
-            reportflow_url="",
             max_attempts=max_attempts,
             max_receive_count=rng.choice((100, 990)),
             orphan_grace_seconds=rng.choice((120, 900)),

@@ -1,7 +1,6 @@
 """Crowds that wait for hours: the limit is used, no minute has more, and nobody is given up."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from stacks.settings import DeploymentSettings
 from tests.simulation.backlog import Backlog
 
 # A tenth of the deliveries that messages have: who needs no more than these is far from the end.
-SETTINGS = DeploymentSettings(workspace_id="acme", reportflow_url="", max_receive_count=99)
+SETTINGS = DeploymentSettings(workspace_id="acme", max_receive_count=99)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +26,7 @@ SETTINGS = DeploymentSettings(workspace_id="acme", reportflow_url="", max_receiv
 def test_a_crowd_uses_the_limit_and_keeps_it_and_nobody_is_given_up(
     changes: Mapping[str, Any], requests: int, downloads: int
 ) -> None:
-    backlog = Backlog(replace(SETTINGS, **changes), requests=requests, downloads=downloads)
+    backlog = Backlog(SETTINGS.model_copy(update=changes), requests=requests, downloads=downloads)
 
     backlog.run()
 

@@ -1,5 +1,4 @@
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +119,8 @@ def found(assembly: Path, storage: Template, pipeline: Template) -> dict[str, An
 def test_every_setting_has_its_effect(
     changed_assembly: Path, changed_storage: Template, changed_pipeline: Template
 ) -> None:
-    default = asdict(DeploymentSettings.from_context(DEFAULTS))
-    changed = asdict(DeploymentSettings.from_context(CHANGED))
+    default = DeploymentSettings.from_context(DEFAULTS).model_dump()
+    changed = DeploymentSettings.from_context(CHANGED).model_dump()
     assert not [name for name in default if default[name] == changed[name]]
     assert found(changed_assembly, changed_storage, changed_pipeline) == changed
 

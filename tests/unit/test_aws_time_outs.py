@@ -15,6 +15,7 @@ from reportflow import aws
 from reportflow.consumer import Invocation
 from reportflow.errors import Unavailable
 from reportflow.service import SHORTEST_SECONDS
+from stacks.setting_types import bounds
 from stacks.settings import DeploymentSettings
 
 
@@ -116,9 +117,7 @@ def test_all_tries_of_a_call_fit_into_the_time_it_is_given(timeout_seconds: floa
 
 @pytest.mark.parametrize("name", ["submitter_timeout_seconds", "downloader_timeout_seconds"])
 def test_a_call_leaves_time_for_a_request_whatever_the_settings(name: str) -> None:
-    rule = DeploymentSettings.__dataclass_fields__[name].metadata["rule"]
-
-    for seconds in (rule.minimum, rule.maximum):
+    for seconds in bounds(DeploymentSettings.model_fields[name]):
         assert seconds - aws.call_seconds(seconds) > SHORTEST_SECONDS
 
 

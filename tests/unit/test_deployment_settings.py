@@ -1,11 +1,12 @@
 from collections.abc import Mapping
-from dataclasses import fields
+from typing import cast
 
 import pytest
 
 from reportflow import consumer
 from stacks import conflicts
 from stacks.context import InvalidSettings
+from stacks.setting_types import allowed
 from stacks.settings import DeploymentSettings
 
 MINIMAL: Mapping[str, object] = {"workspace_id": "acme"}
@@ -36,17 +37,16 @@ def test_every_default_would_be_accepted_as_a_setting() -> None:
     """A default is never parsed, so nothing else would notice one that its own rule refuses."""
     settings = DeploymentSettings.from_context(MINIMAL)
     given = {
-        field.name: ",".join(value) if isinstance(value, tuple) else str(value)
-        for field in fields(settings)
-        for value in [getattr(settings, field.name)]
+        name: ",".join(value) if isinstance(value, tuple) else str(value)
+        for name, value in settings
     }
     assert DeploymentSettings.from_context(given) == settings
 
 
 def test_every_setting_is_documented() -> None:
-    for field in fields(DeploymentSettings):
-        assert field.metadata["doc"]
-        assert field.metadata["rule"].allowed
+    for setting in DeploymentSettings.model_fields.values():
+        assert setting.description
+        assert allowed(setting)
 
 
 @pytest.mark.parametrize("given", [45, "45", 45.0])
@@ -188,11 +188,13 @@ def test_accepts(key: str, value: object) -> None:
         ("archive_lock_mode", "on"),
         ("log_retention_days", 8),
         ("log_retention_days", True),
+        ("archive_expiry_days", True),
+        ("archive_expiry_days", "36501"),
     ],
 )
 def test_refuses_with_key_value_and_what_is_allowed(key: str, value: object) -> None:
-    rule = next(field for field in fields(DeploymentSettings) if field.name == key).metadata["rule"]
-    assert f"{key} = {value!r}: must be {rule.allowed}" in "\n".join(mistakes(**{key: value}))
+    words = allowed(DeploymentSettings.model_fields[key])
+    assert f"{key} = {value!r}: must be {words}" in "\n".join(mistakes(**{key: value}))
 
 
 def test_a_slash_at_the_urls_end_is_dropped() -> None:
@@ -244,7 +246,7 @@ def test_a_batch_of_the_largest_files_must_fit_the_disk() -> None:
     largest = read(download_batch_size=5, max_file_mb=2035)
     assert largest.downloader_tmp_mb <= 10_240
     (mistake,) = mistakes(download_batch_size=5, max_file_mb=2036)
-    assert "lower one of the two" in mistake
+    assert "They need 10244 MiB. Lower one of the two." in mistake
 
 
 def test_a_batch_of_the_largest_payloads_must_fit_the_memory() -> None:
@@ -254,36 +256,36 @@ def test_a_batch_of_the_largest_payloads_must_fit_the_memory() -> None:
     (mistake,) = mistakes(
         payload_buckets="payloads", request_batch_size=10, submitter_memory_mb=1050
     )
-    assert "request_batch_size = 10, submitter_memory_mb = 1050" in mistake
-    assert "set submitter_memory_mb to 1400 at least, or request_batch_size to 5 at most" in mistake
+    assert "submitter_memory_mb = 1050, request_batch_size = 10" in mistake
+    assert "Set submitter_memory_mb to 1400 or more, or request_batch_size to 5 or less." in mistake
 
 
 def test_a_batch_that_cannot_be_small_enough_is_not_proposed() -> None:
     (mistake,) = mistakes(payload_buckets="payloads", request_batch_size=1, submitter_memory_mb=769)
-    assert mistake.endswith("needs 770 MiB; set submitter_memory_mb to 770 at least")
+    assert mistake.endswith("Set submitter_memory_mb to 770 or more.")
 
 
 def test_a_job_is_remembered_as_long_as_its_message_can_come_back() -> None:
     read(message_retention_days=14, status_ttl_days=28)
     (mistake,) = mistakes(message_retention_days=14, status_ttl_days=27)
-    assert "must be at least 28" in mistake
+    assert "Set status_ttl_days to 28 or more." in mistake
 
 
 def test_the_functions_give_up_before_sqs_does() -> None:
     soon = {"completion_deadline_seconds": 60, "reportflow_requests_per_minute": 0}
     read(max_attempts=5, max_receive_count=6, **soon)
     (mistake,) = mistakes(max_attempts=5, max_receive_count=5, **soon)
-    assert "must be more than max_attempts = 5" in mistake
+    assert "Set max_receive_count to more than 5." in mistake
 
 
 def test_waiting_for_the_rate_limit_uses_no_message_up() -> None:
     assert conflicts.PACED_SECONDS == consumer.PACED_SECONDS
     short = {"max_receive_count": 690, "message_retention_days": 7}
     read(**short)
-    (mistake,) = mistakes(**short | {"max_receive_count": 685})
-    assert "max_receive_count = 685" in mistake
-    assert "set reportflow_requests_per_minute = 0" in mistake
-    read(**short | {"max_receive_count": 685, "reportflow_requests_per_minute": 0})
+    (mistake,) = mistakes(**short | {"max_receive_count": 689})
+    assert "max_receive_count = 689" in mistake
+    assert "set reportflow_requests_per_minute to 0" in mistake
+    read(**short | {"max_receive_count": 689, "reportflow_requests_per_minute": 0})
 
 
 def test_a_job_is_given_up_before_its_check() -> None:
@@ -291,13 +293,13 @@ def test_a_job_is_given_up_before_its_check() -> None:
     (mistake,) = mistakes(
         completion_deadline_seconds=a_day_less_the_last_hours, message_retention_days=1
     )
-    assert f"must be less than {a_day_less_the_last_hours}" in mistake
+    assert f"Set completion_deadline_seconds to less than {a_day_less_the_last_hours}." in mistake
     read(completion_deadline_seconds=a_day_less_the_last_hours - 1, message_retention_days=1)
 
 
 def test_somebody_elses_webhook_raises_no_alarm() -> None:
     (mistake,) = mistakes(unfinished_alarm_seconds=1800, orphan_grace_seconds=1800)
-    assert "must be more than orphan_grace_seconds = 1800" in mistake
+    assert "Set unfinished_alarm_seconds to more than 1800." in mistake
     read(unfinished_alarm_seconds=1801, orphan_grace_seconds=1800)
 
 
@@ -308,12 +310,22 @@ def test_nothing_that_was_archived_goes_by_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("good", "bad", "told"),
+    ("good", "bad", "fix"),
     [
+        (
+            {"orphan_grace_seconds": 91},
+            {"orphan_grace_seconds": 90},
+            "Set orphan_grace_seconds to more than 90.",
+        ),
+        (
+            {"check_delay_seconds": 1, "completion_deadline_seconds": 989},
+            {"completion_deadline_seconds": 990},
+            "Set completion_deadline_seconds to less than 990.",
+        ),
         (
             {"archive_transition_class": "STANDARD_IA", "archive_transition_days": 30},
             {"archive_transition_days": 29},
-            "moves nothing to STANDARD_IA before 30 days",
+            "Set archive_transition_days to 30 or more.",
         ),
         (
             {
@@ -322,22 +334,22 @@ def test_nothing_that_was_archived_goes_by_itself() -> None:
                 "archive_noncurrent_days": 1,
             },
             {"archive_expiry_days": 99},
-            "must be at least archive_transition_days + 90 = 100",
+            "Set archive_expiry_days to 100 or more.",
         ),
         (
             {"archive_expiry_days": 9, "archive_noncurrent_days": 1},
             {"archive_noncurrent_days": 0},
-            "needs archive_noncurrent_days",
+            "Set archive_noncurrent_days to 1 or more.",
         ),
         (
             {"archive_lock_mode": "governance", "archive_lock_days": 1},
             {"archive_lock_days": 0},
-            "a lock has both a mode and days",
+            "Set both a mode and days, or neither.",
         ),
         (
             {"archive_lock_mode": "governance", "archive_lock_days": 1},
             {"archive_lock_mode": "off"},
-            "a lock has both a mode and days",
+            "Set both a mode and days, or neither.",
         ),
         (
             {
@@ -347,21 +359,21 @@ def test_nothing_that_was_archived_goes_by_itself() -> None:
                 "archive_noncurrent_days": 1,
             },
             {"archive_lock_days": 10},
-            "must be at least archive_lock_days = 10",
+            "Set archive_expiry_days to 10 or more.",
         ),
         (
             {"archive_lock_mode": "compliance", "archive_lock_days": 9},
             {"removal_policy": "destroy"},
-            "cannot be destroyed",
+            "Set removal_policy to retain",
         ),
     ],
 )
-def test_retention_does_not_contradict_itself(
-    good: Mapping[str, object], bad: Mapping[str, object], told: str
+def test_a_condition_is_broken_at_its_bound_and_the_error_says_what_to_set(
+    good: Mapping[str, object], bad: Mapping[str, object], fix: str
 ) -> None:
     read(**good)
     (mistake,) = mistakes(**{**good, **bad})
-    assert told in mistake
+    assert fix in mistake
 
 
 @pytest.mark.parametrize(("limit", "burst"), [(10, 10), (60, 61), (1, 1)])
@@ -369,7 +381,7 @@ def test_a_burst_leaves_something_of_the_minute(limit: int, burst: int) -> None:
     read(reportflow_requests_per_minute=0, reportflow_burst=burst)
     read(reportflow_requests_per_minute=burst + 1, reportflow_burst=burst)
     (mistake,) = mistakes(reportflow_requests_per_minute=limit, reportflow_burst=burst)
-    assert "must be less than reportflow_requests_per_minute" in mistake
+    assert f"Set reportflow_burst to less than {limit}," in mistake
 
 
 def test_a_conflict_with_a_value_that_is_wrong_anyway_is_not_told() -> None:
@@ -388,6 +400,42 @@ def test_a_webhook_for_each_request_is_let_in_twice(limit: int) -> None:
 def test_webhooks_are_limited_where_requests_are_not() -> None:
     rate = read(reportflow_requests_per_minute=0).webhook_requests_per_second
     assert read().webhook_requests_per_second < rate < 1000
+
+
+class Recorder:
+    """The default settings; notes which of them a check reads."""
+
+    def __init__(self, changed: Mapping[str, object]) -> None:
+        self.read: set[str] = set()
+        self._settings = read(**changed)
+
+    def __getattr__(self, name: str) -> object:
+        if name in DeploymentSettings.model_fields:
+            self.read.add(name)
+            return getattr(self._settings, name)
+        computed: property = getattr(DeploymentSettings, name)
+        return computed.__get__(self)
+
+
+@pytest.mark.parametrize("condition", conflicts.CONDITIONS, ids=lambda each: each.settings[0])
+def test_a_condition_names_each_setting_that_its_check_reads(
+    condition: conflicts.Condition,
+) -> None:
+    """An error that names too few would send its reader to the wrong setting."""
+    lasting = {
+        "payload_buckets": "payloads",
+        "submitter_memory_mb": 1400,
+        "archive_transition_days": 30,
+        "archive_expiry_days": 4000,
+        "archive_noncurrent_days": 1,
+        "archive_lock_mode": "compliance",
+        "archive_lock_days": 4000,
+    }
+    recorder = Recorder(lasting)
+    assert condition.holds(cast("DeploymentSettings", recorder))
+    assert recorder.read == set(condition.settings)
+    condition.fix(cast("DeploymentSettings", recorder))
+    assert recorder.read == set(condition.settings)
 
 
 @pytest.mark.parametrize(("size", "files"), [(1, 1), (5, 50), (10, 300)])

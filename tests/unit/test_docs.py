@@ -3,7 +3,6 @@
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from stacks.settings import DeploymentSettings
 REPOSITORY = Path(__file__).parents[2]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 HEADINGS = re.compile(r"^#+ (.+)$", re.MULTILINE)
-DEFAULTS = {setting.name: setting.default for setting in fields(DeploymentSettings)}
+DEFAULTS = {name: each.default for name, each in DeploymentSettings.model_fields.items()}
 
 
 def _found(pattern: str) -> list[Any]:

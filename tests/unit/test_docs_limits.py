@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ from stacks.settings import DeploymentSettings
 PAGE = (Path(__file__).parents[2] / "docs/limits.md").read_text()
 REGIONS = ("us-east-1", "ap-northeast-1")
 NUMBERS: dict[str, Any] = {
-    setting.name: setting.default
-    for setting in fields(DeploymentSettings)
+    name: setting.default
+    for name, setting in DeploymentSettings.model_fields.items()
     if type(setting.default) is int
 }
 

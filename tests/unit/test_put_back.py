@@ -60,7 +60,7 @@ def test_without_a_slot_a_message_stays_away_as_told_and_longer_each_time(
 
 
 def test_a_message_that_never_finds_a_slot_is_given_up_by_its_age_and_not_by_its_receives() -> None:
-    defaults = DeploymentSettings(workspace_id="acme", reportflow_url="")
+    defaults = DeploymentSettings(workspace_id="acme")
     patience = Patience(
         defaults.max_receive_count, timedelta(seconds=defaults.max_message_age_seconds)
     )
