@@ -10,6 +10,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sqs as sqs
 
+from reportflow.settings import FunctionSettings
 from stacks.nag import acknowledge
 from stacks.packaging import function_package, shared_layer, vendor_layer
 from stacks.quotas import TMP_MINIMUM_MB
@@ -35,9 +36,13 @@ class DeployedFunction:
 class FunctionFactory:
     """Makes the functions of one stack, which have their layers in common."""
 
-    def __init__(self, stack: Stack, settings: DeploymentSettings) -> None:
+    def __init__(
+        self, stack: Stack, settings: DeploymentSettings, resources: Mapping[str, str]
+    ) -> None:
+        """`resources` are those that the functions read about, by the names of their fields."""
         self._stack = stack
         self._settings = settings
+        self._resources = resources
         self._layers = _layers(stack)
 
     def function(
@@ -45,7 +50,7 @@ class FunctionFactory:
         name: str,
         statements: Sequence[iam.PolicyStatement],
         *,
-        environment: Mapping[str, str],
+        reads: type[FunctionSettings],
         timeout_seconds: int,
         memory_mb: int,
         tmp_mb: int = TMP_MINIMUM_MB,
@@ -83,7 +88,7 @@ class FunctionFactory:
                 "POWERTOOLS_SERVICE_NAME": name,
                 "POWERTOOLS_METRICS_NAMESPACE": self._settings.stack_prefix,
                 "POWERTOOLS_LOG_LEVEL": self._settings.log_level,
-                **environment,
+                **self._settings.variables(reads, self._resources),
             },
             timeout=Duration.seconds(timeout_seconds),
             memory_size=memory_mb,

@@ -1,19 +1,22 @@
 """What works: queues, layers, functions and the HTTP API."""
 
-from collections.abc import Mapping
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from aws_cdk import CfnOutput, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from reportflow.settings import DownloaderSettings, SubmitterSettings, WebhookSettings
 from stacks.functions import DeployedFunction, FunctionFactory, allow, feed, log_group
 from stacks.http_api import http_api
 from stacks.nag import acknowledge
 from stacks.queues import QueuePair, let_in, queue_pair
 from stacks.settings import DeploymentSettings
 from stacks.storage import StorageStack
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _CONSUME = (
     "sqs:ReceiveMessage",
@@ -37,7 +40,6 @@ class PipelineStack(Stack):
         super().__init__(scope, construct_id, description="ReportFlow pipeline: what works")
         self._settings = settings
         self._storage = storage
-        self._factory = FunctionFactory(self, settings)
         requests = queue_pair(
             self,
             "Request",
@@ -51,6 +53,18 @@ class PipelineStack(Stack):
             consumer_timeout_seconds=settings.downloader_timeout_seconds,
         )
         let_in(requests.queue, settings.request_senders)
+        # The names by which `reportflow.settings` has them.
+        resources = {
+            "jobs_table": storage.jobs_table.table_name,
+            "archive_bucket": storage.archive_bucket.bucket_name,
+            "event_bus": storage.event_bus.event_bus_name,
+            "secret_arn": storage.secret.secret_arn,
+            "request_queue_url": requests.queue.queue_url,
+            "request_dlq_url": requests.dead_letters.queue_url,
+            "download_queue_url": downloads.queue.queue_url,
+            "download_dlq_url": downloads.dead_letters.queue_url,
+        }
+        self._factory = FunctionFactory(self, settings, resources)
         submitter = self._submitter(requests, downloads)
         webhook = self._webhook(downloads)
         downloader = self._downloader(downloads)
@@ -97,15 +111,7 @@ class PipelineStack(Stack):
         deployed = self._factory.function(
             "submitter",
             statements,
-            environment={
-                "JOBS_TABLE": table.table_name,
-                "REQUEST_QUEUE_URL": requests.queue.queue_url,
-                "REQUEST_DLQ_URL": requests.dead_letters.queue_url,
-                "DOWNLOAD_QUEUE_URL": downloads.queue.queue_url,
-                "PAYLOAD_BUCKETS": ",".join(settings.payload_buckets),
-                "OUTCOME_GRACE_SECONDS": str(settings.outcome_grace_seconds),
-                **self._of_both_consumers(),
-            },
+            reads=SubmitterSettings,
             timeout_seconds=settings.submitter_timeout_seconds,
             memory_mb=settings.submitter_memory_mb,
         )
@@ -139,12 +145,7 @@ class PipelineStack(Stack):
                 allow(["sqs:SendMessage"], downloads.queue.queue_arn),
                 allow(["secretsmanager:GetSecretValue"], self._storage.secret.secret_arn),
             ],
-            environment={
-                "DOWNLOAD_QUEUE_URL": downloads.queue.queue_url,
-                "SECRET_ARN": self._storage.secret.secret_arn,
-                "WORKSPACE_ID": settings.workspace_id,
-                "WEBHOOK_SIGNATURE": settings.webhook_signature,
-            },
+            reads=WebhookSettings,
             timeout_seconds=settings.webhook_timeout_seconds,
             memory_mb=settings.webhook_memory_mb,
         )
@@ -171,16 +172,7 @@ class PipelineStack(Stack):
                 allow(["events:PutEvents"], self._storage.event_bus.event_bus_arn),
                 allow(["secretsmanager:GetSecretValue"], self._storage.secret.secret_arn),
             ],
-            environment={
-                "JOBS_TABLE": table.table_name,
-                "DOWNLOAD_QUEUE_URL": downloads.queue.queue_url,
-                "DOWNLOAD_DLQ_URL": downloads.dead_letters.queue_url,
-                "ARCHIVE_BUCKET": bucket.bucket_name,
-                "MAX_FILE_BYTES": str(settings.max_file_mb * 1024 * 1024),
-                "ORPHAN_GRACE_SECONDS": str(settings.orphan_grace_seconds),
-                "COMPLETION_DEADLINE_SECONDS": str(settings.completion_deadline_seconds),
-                **self._of_both_consumers(),
-            },
+            reads=DownloaderSettings,
             timeout_seconds=settings.downloader_timeout_seconds,
             memory_mb=settings.downloader_memory_mb,
             tmp_mb=settings.downloader_tmp_mb,
@@ -199,20 +191,3 @@ class PipelineStack(Stack):
             maximum_concurrency=settings.download_maximum_concurrency,
         )
         return deployed
-
-    def _of_both_consumers(self) -> Mapping[str, str]:
-        """The environment that submitter and downloader have in common."""
-        settings = self._settings
-        return {
-            "EVENT_BUS": self._storage.event_bus.event_bus_name,
-            "SECRET_ARN": self._storage.secret.secret_arn,
-            "REPORTFLOW_URL": settings.reportflow_url,
-            "REPORTFLOW_FILES_URL": settings.reportflow_files_url,
-            "REPORTFLOW_REQUESTS_PER_MINUTE": str(settings.reportflow_requests_per_minute),
-            "REPORTFLOW_BURST": str(settings.reportflow_burst),
-            "STATUS_TTL_DAYS": str(settings.status_ttl_days),
-            "MAX_ATTEMPTS": str(settings.max_attempts),
-            "MAX_RECEIVE_COUNT": str(settings.max_receive_count),
-            "MAX_MESSAGE_AGE_SECONDS": str(settings.max_message_age_seconds),
-            "CHECK_DELAY_SECONDS": str(settings.check_delay_seconds),
-        }

@@ -1,11 +1,13 @@
 """The settings of one deployment: read from the CDK context, typed, and checked all at once."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from math import ceil
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from reportflow.settings import FunctionSettings
 from stacks.conflicts import LAST_HOURS, SPARE_TMP_MB, conflicts
 from stacks.context import InvalidSettings, explained, without_cdks_own
 from stacks.quotas import (
@@ -53,7 +55,8 @@ class DeploymentSettings(BaseModel):
     """The settings of a deployment; `from_context` checks all that this class does not.
 
     A setting is declared here and nowhere else: its type and bounds, its default, and its meaning
-    with the unit, which is the text below it.
+    with the unit, which is the text below it. A function receives it if its class in
+    `reportflow.settings` has a field of the same name.
     """
 
     model_config = ConfigDict(
@@ -253,10 +256,29 @@ class DeploymentSettings(BaseModel):
             raise ValueError
         return raw
 
+    def variables(
+        self, read: type[FunctionSettings], resources: Mapping[str, str]
+    ) -> dict[str, str]:
+        """Return the environment variables of a function: a resource or a setting for each field.
+
+        `reportflow.settings.load` reads them.
+        """
+        return {
+            each.name.upper(): resources[each.name]
+            if each.name in resources
+            else _as_text(getattr(self, each.name))
+            for each in fields(read)
+        }
+
     @property
     def downloader_tmp_mb(self) -> int:
         """Size of the downloader's /tmp, in MiB: a batch of the largest files, spooled at once."""
         return max(TMP_MINIMUM_MB, self.download_batch_size * self.max_file_mb + SPARE_TMP_MB)
+
+    @property
+    def max_file_bytes(self) -> int:
+        """Largest PDF that is archived, in bytes."""
+        return self.max_file_mb * 1024 * 1024
 
     @property
     def webhook_requests_per_second(self) -> int:
@@ -278,3 +300,7 @@ class DeploymentSettings(BaseModel):
     def max_message_age_seconds(self) -> int:
         """Age at which a waiting message is given up: soon enough before its queue drops it."""
         return (24 * self.message_retention_days - LAST_HOURS) * 3600
+
+
+def _as_text(value: str | int | tuple[str, ...]) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)

@@ -22,6 +22,22 @@ Write settings into `cdk.json` under `context`, or give them as `-c KEY=VALUE` t
 deployed. [limits.md](limits.md) says which throughput, sizes, times and cost the values lead to.
 """
 
+_ADDING: Final = """\
+## How to add a setting
+
+1. Declare it once, as a field of `DeploymentSettings` in `stacks/settings.py`: type and bounds,
+   default, and its meaning as the text below it. A type that no other setting has goes into
+   `stacks/setting_types.py`.
+2. If a function reads it, add a field of the same name to the function's class in
+   `layers/reportflow/reportflow/settings.py`. The template then sets the environment variable and
+   the function loads it. A field may also name a property of `DeploymentSettings`, such as
+   `max_file_bytes`. If a stack reads the setting, use `settings.NAME` there.
+3. If it must fit other settings, add a `Condition` to `stacks/conflicts.py`: a sentence and its
+   check.
+4. Run `make docs`, and give the setting another value in `tests/stacks/synthesis.py`.
+   `tests/stacks/test_settings_reach_template.py` fails until the setting has an effect.
+"""
+
 
 def page() -> str:
     """Return the whole page."""
@@ -36,6 +52,7 @@ def page() -> str:
             "",
             *(f"- {condition.sentence}" for condition in CONDITIONS),
             "",
+            _ADDING,
         ]
     )
 

@@ -1,7 +1,10 @@
 import json
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from reportflow.settings import DownloaderSettings, SubmitterSettings, WebhookSettings, load
 from stacks.settings import DeploymentSettings
 from tests.stacks.synthesis import CHANGED, DEFAULTS
 from tests.stacks.template import Properties, Template, called, reference, senders, statements
@@ -20,6 +23,20 @@ def tags_of(assembly: Path) -> dict[str, str]:
     ]
     assert all(each == tags[0] for each in tags)
     return tags[0]
+
+
+def loaded(environment: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The settings of the deployment as the functions load them."""
+    read: dict[str, Any] = {}
+    for name, kind in {
+        "submitter": SubmitterSettings,
+        "webhook": WebhookSettings,
+        "downloader": DownloaderSettings,
+    }.items():
+        variables = {key: str(value) for key, value in environment[name].items()}
+        settings: object = load(kind, variables)
+        read |= {each.name: getattr(settings, each.name) for each in fields(kind)}
+    return {name: read[name] for name in DeploymentSettings.model_fields.keys() & read.keys()}
 
 
 def found(assembly: Path, storage: Template, pipeline: Template) -> dict[str, Any]:
@@ -66,17 +83,9 @@ def found(assembly: Path, storage: Template, pipeline: Template) -> dict[str, An
         ],
         "archive_lock_mode": lock["Mode"].lower(),
         "archive_lock_days": lock["Days"],
-        "workspace_id": environment["webhook"]["WORKSPACE_ID"],
-        "reportflow_url": environment["submitter"]["REPORTFLOW_URL"],
-        "reportflow_files_url": environment["downloader"]["REPORTFLOW_FILES_URL"],
-        "reportflow_requests_per_minute": int(
-            environment["submitter"]["REPORTFLOW_REQUESTS_PER_MINUTE"]
-        ),
-        "reportflow_burst": int(environment["downloader"]["REPORTFLOW_BURST"]),
-        "webhook_signature": environment["webhook"]["WEBHOOK_SIGNATURE"],
+        **loaded(environment),
         "stack_prefix": prefix,
         "removal_policy": {"Delete": "destroy", "Retain": "retain"}[table["DeletionPolicy"]],
-        "payload_buckets": tuple(environment["submitter"]["PAYLOAD_BUCKETS"].split(",")),
         "payload_key_arns": tuple(
             statement["Resource"]
             for role in pipeline.of_type("AWS::IAM::Role").values()
@@ -96,17 +105,8 @@ def found(assembly: Path, storage: Template, pipeline: Template) -> dict[str, An
         "download_maximum_concurrency": sources["downloader"]["ScalingConfig"][
             "MaximumConcurrency"
         ],
-        "max_attempts": int(environment["submitter"]["MAX_ATTEMPTS"]),
-        "max_receive_count": int(environment["submitter"]["MAX_RECEIVE_COUNT"]),
         "message_retention_days": requests["MessageRetentionPeriod"] // DAY,
         "max_file_mb": int(environment["downloader"]["MAX_FILE_BYTES"]) // MIB,
-        "orphan_grace_seconds": int(environment["downloader"]["ORPHAN_GRACE_SECONDS"]),
-        "outcome_grace_seconds": int(environment["submitter"]["OUTCOME_GRACE_SECONDS"]),
-        "check_delay_seconds": int(environment["submitter"]["CHECK_DELAY_SECONDS"]),
-        "completion_deadline_seconds": int(
-            environment["downloader"]["COMPLETION_DEADLINE_SECONDS"]
-        ),
-        "status_ttl_days": int(environment["submitter"]["STATUS_TTL_DAYS"]),
         "alarm_email": monitoring.one("AWS::SNS::Subscription")["Endpoint"],
         "unfinished_alarm_seconds": thresholds["RequestsUnfinished"],
         "refused_webhooks_alarm": thresholds["WebhooksRefused"],

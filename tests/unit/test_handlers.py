@@ -2,8 +2,8 @@ import importlib
 import importlib.util
 import json
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,22 +13,23 @@ import pytest
 from local.backend import Backend
 from local.emulator import Emulator
 from reportflow import aws as clients
-from reportflow.settings import InvalidEnvironment
+from reportflow.settings import (
+    DownloaderSettings,
+    FunctionSettings,
+    InvalidEnvironment,
+    SubmitterSettings,
+    WebhookSettings,
+)
+from stacks.settings import DeploymentSettings
 from tests.unit.emulator_client import body, made
 from tests.unit.queue_pair import QueuePair
 from tests.unit.samples import APP_KEY, SECRET_KEY, TOKEN, webhook_body
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
-BOTH = (
-    "JOBS_TABLE EVENT_BUS DOWNLOAD_QUEUE_URL SECRET_ARN REPORTFLOW_URL REPORTFLOW_FILES_URL "
-    "REPORTFLOW_REQUESTS_PER_MINUTE REPORTFLOW_BURST "
-    "STATUS_TTL_DAYS MAX_ATTEMPTS MAX_RECEIVE_COUNT MAX_MESSAGE_AGE_SECONDS CHECK_DELAY_SECONDS"
-)
-NEEDS = {
-    "submitter": f"{BOTH} REQUEST_QUEUE_URL REQUEST_DLQ_URL PAYLOAD_BUCKETS OUTCOME_GRACE_SECONDS",
-    "webhook": "DOWNLOAD_QUEUE_URL SECRET_ARN WORKSPACE_ID WEBHOOK_SIGNATURE",
-    "downloader": f"{BOTH} DOWNLOAD_DLQ_URL ARCHIVE_BUCKET MAX_FILE_BYTES ORPHAN_GRACE_SECONDS "
-    "COMPLETION_DEADLINE_SECONDS",
+READ: Mapping[str, type[FunctionSettings]] = {
+    "submitter": SubmitterSettings,
+    "webhook": WebhookSettings,
+    "downloader": DownloaderSettings,
 }
 
 type Items = Callable[[str], dict[str, str]]
@@ -80,33 +81,26 @@ def _environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What the template gives the functions; one pair of queues serves both."""
-    values = {
-        **aws.environment,
-        "JOBS_TABLE": table_name,
-        "EVENT_BUS": event_bus,
-        "REQUEST_QUEUE_URL": queues.url,
-        "REQUEST_DLQ_URL": queues.dlq_url,
-        "DOWNLOAD_QUEUE_URL": queues.url,
-        "DOWNLOAD_DLQ_URL": queues.dlq_url,
-        "SECRET_ARN": secret_arn,
-        "REPORTFLOW_URL": emulator.url,
-        "REPORTFLOW_FILES_URL": emulator.url.removesuffix("/v1"),
-        "REPORTFLOW_REQUESTS_PER_MINUTE": "100",
-        "REPORTFLOW_BURST": "10",
-        "PAYLOAD_BUCKETS": "",
-        "STATUS_TTL_DAYS": "30",
-        "MAX_ATTEMPTS": "3",
-        "MAX_RECEIVE_COUNT": "100",
-        "MAX_MESSAGE_AGE_SECONDS": "1000000",
-        "OUTCOME_GRACE_SECONDS": "60",
-        "CHECK_DELAY_SECONDS": "300",
-        "COMPLETION_DEADLINE_SECONDS": "3600",
-        "WORKSPACE_ID": "acme",
-        "WEBHOOK_SIGNATURE": "off",
-        "ARCHIVE_BUCKET": bucket,
-        "MAX_FILE_BYTES": "10000000",
-        "ORPHAN_GRACE_SECONDS": "900",
+    settings = DeploymentSettings(
+        workspace_id="acme",
+        reportflow_url=emulator.url,
+        reportflow_files_url=emulator.url.removesuffix("/v1"),
+        max_attempts=3,
+        max_file_mb=10,
+    )
+    resources = {
+        "jobs_table": table_name,
+        "event_bus": event_bus,
+        "request_queue_url": queues.url,
+        "request_dlq_url": queues.dlq_url,
+        "download_queue_url": queues.url,
+        "download_dlq_url": queues.dlq_url,
+        "secret_arn": secret_arn,
+        "archive_bucket": bucket,
     }
+    values = dict(aws.environment)
+    for read in READ.values():
+        values |= settings.variables(read, resources)
     for name, value in values.items():
         monkeypatch.setenv(name, value)
 
@@ -120,17 +114,17 @@ def webhook_event(content: object, token: str = TOKEN) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("name", NEEDS)
+@pytest.mark.parametrize("name", READ)
 def test_a_cold_start_makes_nothing_and_needs_no_environment(name: str) -> None:
     # A client could not be made here: no variable names a region.
     assert callable(load(name).handler)
 
 
-@pytest.mark.parametrize("name", NEEDS)
+@pytest.mark.parametrize("name", READ)
 def test_an_environment_that_lacks_anything_is_told_at_once(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    needs = NEEDS[name].split()
+    needs = [field.name.upper() for field in fields(READ[name])]
     for variable in needs:
         monkeypatch.delenv(variable, raising=False)
     event = webhook_event({}) if name == "webhook" else {"Records": []}

@@ -11,6 +11,7 @@ from reportflow.settings import (
     WebhookSettings,
     load,
 )
+from stacks.settings import DeploymentSettings
 
 KINDS = [SubmitterSettings, WebhookSettings, DownloaderSettings]
 
@@ -74,3 +75,17 @@ def test_settings_do_not_change() -> None:
 
     with pytest.raises(FrozenInstanceError):
         settings.workspace_id = "other"  # type: ignore[misc]  # that it is refused is the test
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_function_loads_what_its_deployment_chose(kind: type[Any]) -> None:
+    """The variables of the template come from the same fields as the loader's."""
+    deployment = DeploymentSettings(workspace_id="acme", payload_buckets=("one", "two"))
+    names = {field.name for field in fields(kind)}
+    resources = {name: f"the {name}" for name in names if not hasattr(deployment, name)}
+
+    settings = load(kind, deployment.variables(kind, resources))
+
+    for name in names:
+        wanted = resources.get(name) or getattr(deployment, name)
+        assert getattr(settings, name) == wanted

@@ -1,4 +1,4 @@
-"""What submitter and downloader are made of alike, by their settings."""
+"""Builds from the settings what submitter and downloader both need."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -9,13 +9,11 @@ from reportflow.consumer import Patience
 from reportflow.pacing import pace
 from reportflow.secret import SecretStore
 from reportflow.service import ReportFlow
-from reportflow.settings import DownloaderSettings, SubmitterSettings
+from reportflow.settings import ConsumerSettings
 
 
-def service(
-    settings: SubmitterSettings | DownloaderSettings, clock: Callable[[], datetime]
-) -> ReportFlow:
-    """ReportFlow with the account's keys, at the pace of the workspace."""
+def service(settings: ConsumerSettings, clock: Callable[[], datetime]) -> ReportFlow:
+    """Return the ReportFlow client with the account's keys and the workspace's rate limiter."""
     return ReportFlow(
         settings.reportflow_url,
         settings.reportflow_files_url,
@@ -32,6 +30,6 @@ def service(
     )
 
 
-def patience(settings: SubmitterSettings | DownloaderSettings) -> Patience:
-    """When the function gives a message up."""
+def patience(settings: ConsumerSettings) -> Patience:
+    """Return the function's give-up limits."""
     return Patience(settings.max_receive_count, timedelta(seconds=settings.max_message_age_seconds))

@@ -1,4 +1,9 @@
-"""What each function is told by its environment: frozen, typed, checked all at once."""
+"""The settings that each function reads from its environment: frozen, typed, checked all at once.
+
+A field names a setting of the deployment, or a resource of its stacks. The variables in the
+template and `load` both follow these classes. Bounds, defaults and meanings stand in
+`stacks/settings.py`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -7,35 +12,41 @@ import msgspec
 
 
 class InvalidEnvironment(Exception):
-    """The function's environment lacks variables or holds wrong ones; names all of them."""
+    """Variables are missing from the function's environment, or wrong; names all of them."""
 
 
-@dataclass(frozen=True)
-class SubmitterSettings:
-    """Environment of the submitter."""
+@dataclass(frozen=True, kw_only=True)
+class ConsumerSettings:
+    """What submitter and downloader both read."""
 
     jobs_table: str
     event_bus: str
-    request_queue_url: str
-    request_dlq_url: str
     download_queue_url: str
     secret_arn: str
     reportflow_url: str
     reportflow_files_url: str
     reportflow_requests_per_minute: int
     reportflow_burst: int
-    payload_buckets: tuple[str, ...]
     status_ttl_days: int
     max_attempts: int
     max_receive_count: int
     max_message_age_seconds: int
-    outcome_grace_seconds: int
     check_delay_seconds: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class SubmitterSettings(ConsumerSettings):
+    """What the submitter reads."""
+
+    request_queue_url: str
+    request_dlq_url: str
+    payload_buckets: tuple[str, ...]
+    outcome_grace_seconds: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class WebhookSettings:
-    """Environment of the webhook. It takes unsigned requests if `webhook_signature` is `off`."""
+    """What the webhook reads. It accepts unsigned requests if `webhook_signature` is `off`."""
 
     download_queue_url: str
     secret_arn: str
@@ -43,37 +54,27 @@ class WebhookSettings:
     webhook_signature: str
 
 
-@dataclass(frozen=True)
-class DownloaderSettings:
-    """Environment of the downloader."""
+@dataclass(frozen=True, kw_only=True)
+class DownloaderSettings(ConsumerSettings):
+    """What the downloader reads."""
 
-    jobs_table: str
-    event_bus: str
-    download_queue_url: str
     download_dlq_url: str
-    secret_arn: str
-    reportflow_url: str
-    reportflow_files_url: str
-    reportflow_requests_per_minute: int
-    reportflow_burst: int
     archive_bucket: str
     max_file_bytes: int
-    status_ttl_days: int
-    max_attempts: int
-    max_receive_count: int
-    max_message_age_seconds: int
     orphan_grace_seconds: int
-    check_delay_seconds: int
     completion_deadline_seconds: int
+
+
+type FunctionSettings = SubmitterSettings | WebhookSettings | DownloaderSettings
 
 
 def load[S: (SubmitterSettings, WebhookSettings, DownloaderSettings)](
     kind: type[S], environment: Mapping[str, str]
 ) -> S:
-    """Read the settings from the variables named like the fields in upper case.
+    """Read each field from the variable of the same name in upper case.
 
     Raises:
-        InvalidEnvironment: naming every variable that is missing or malformed.
+        InvalidEnvironment: variables are missing or malformed; the message names all of them.
     """
     values: dict[str, str | int | tuple[str, ...]] = {}
     mistakes: list[str] = []
