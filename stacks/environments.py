@@ -13,15 +13,15 @@ _ENVIRONMENTS = "environments"
 def with_environment(
     context: Mapping[str, object], *, shared: Mapping[str, object]
 ) -> dict[str, object]:
-    """Lay the context over the settings of the environment that it chooses.
+    """Merge the context over the settings of the environment that it chooses.
 
-    `context` is all that the app was given, `shared` the context that stands in cdk.json. What
-    stands there beside the environments holds for all of them; what else the context has comes
-    from `-c`, and counts.
+    `context` is all that the app received, `shared` is the context in cdk.json. Settings beside
+    the environments in cdk.json apply to all environments. All others in `context` come from `-c`
+    and override the environment's.
 
     Raises:
         InvalidSettings: there is no such environment, cdk.json contradicts itself, or the stacks
-            are those of another environment.
+            belong to another environment.
     """
     environments = shared.get(_ENVIRONMENTS, {})
     if not isinstance(environments, Mapping) or not all(
@@ -88,7 +88,7 @@ def _taken_prefix(
 ) -> Iterator[str]:
     """Yield the mistake of a `-c stack_prefix` that belongs to another environment.
 
-    Its stacks would get the settings of the chosen environment, the removal policy among them.
+    That environment's stacks would get the settings of the chosen one, even its removal policy.
     """
     for name, settings in environments.items():
         if name != chosen and _prefix(merged) == _prefix({**shared, **settings}):

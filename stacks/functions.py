@@ -1,4 +1,4 @@
-"""A function as AWS gets it: its package, layers, role, log group and event source."""
+"""Creates the functions, each with its package, layers, role, log group and event source."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ ALIAS: Final = "live"
 class DeployedFunction:
     """A function, and the alias by which event sources and API call it.
 
-    An update of a function takes several calls. Between them, the new code can meet the old layers
-    or the old environment. A version is published after the last of them and never changes; only
-    then the alias moves on to it.
+    An update of a function takes several calls. Between them, the new code can run with the old
+    layers or the old environment. CloudFormation publishes a version after the last call and only
+    then moves the alias to it. A version never changes.
     """
 
     function: lambda_.Function
@@ -34,12 +34,12 @@ class DeployedFunction:
 
 
 class FunctionFactory:
-    """Makes the functions of one stack, which have their layers in common."""
+    """Makes the functions of one stack, which share their layers."""
 
     def __init__(
         self, stack: Stack, settings: DeploymentSettings, resources: Mapping[str, str]
     ) -> None:
-        """`resources` are those that the functions read about, by the names of their fields."""
+        """`resources` holds names of resources by the fields of `reportflow.settings`."""
         self._stack = stack
         self._settings = settings
         self._resources = resources
@@ -57,8 +57,9 @@ class FunctionFactory:
     ) -> DeployedFunction:
         """Make the function of `functions/{name}` with its own log group and role.
 
-        The role is written out: the grants of the constructs, and the managed policy that CDK
-        would give, allow more than a function needs.
+        `reads` is the class in `reportflow.settings` that the function loads. The role is written
+        out, because the grants of the constructs, and CDK's managed policy, allow more than a
+        function needs.
         """
         logged = log_group(self._stack, f"{name.capitalize()}Logs", settings=self._settings)
         role = iam.Role(
@@ -93,10 +94,10 @@ class FunctionFactory:
             timeout=Duration.seconds(timeout_seconds),
             memory_size=memory_mb,
             ephemeral_storage_size=Size.mebibytes(tmp_mb),
-            # Lambda still sends calls to the version before for a moment after the alias has moved,
-            # and answers "Function not found" if it is gone. A version is a few kilobytes, and goes
-            # with its function. After a failed upgrade the new version has to go: Lambda publishes
-            # the same code and configuration only once.
+            # After the alias has moved, Lambda sends calls to the previous version for a moment,
+            # and answers "Function not found" if it was deleted. A version takes a few kilobytes
+            # and is deleted with its function. After a failed upgrade the new version must be
+            # deleted, because Lambda publishes the same code and configuration only once.
             current_version_options=lambda_.VersionOptions(
                 removal_policy=RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
             ),
@@ -104,7 +105,7 @@ class FunctionFactory:
         acknowledge(
             function,
             "L1",
-            "The layers are compiled for this Python, and it is the one that every test runs on.",
+            "The layers are compiled for this Python version, and every test runs on it.",
         )
         return DeployedFunction(function, _alias(function))
 
@@ -112,7 +113,7 @@ class FunctionFactory:
 def feed(
     deployed: DeployedFunction, queue: sqs.Queue, *, batch_size: int, maximum_concurrency: int
 ) -> None:
-    """Let the queue call the function; it names the messages that must come again.
+    """Let the queue invoke the function, which returns the messages to retry.
 
     Reserved concurrency would throttle instead, and throttled messages use up their receives.
     """
@@ -125,7 +126,7 @@ def feed(
         max_concurrency=maximum_concurrency,
         report_batch_item_failures=True,
     )
-    # The construct takes the alias's ARN apart and puts name and alias together again.
+    # The construct splits the alias's ARN and names the alias by its parts instead.
     resource = cast("lambda_.CfnEventSourceMapping", source.node.default_child)
     resource.function_name = deployed.alias.alias_ref.alias_arn
 
@@ -133,19 +134,19 @@ def feed(
 def log_group(stack: Stack, construct_id: str, *, settings: DeploymentSettings) -> logs.LogGroup:
     """Make a log group that keeps its entries as long as the settings say."""
     group = logs.LogGroup(stack, construct_id, removal_policy=removal_policy(settings))
-    # The construct knows retentions by name only, the resource in days.
+    # The construct takes retentions by name only, the resource takes days.
     resource = cast("logs.CfnLogGroup", group.node.default_child)
     resource.retention_in_days = settings.log_retention_days
     return group
 
 
 def allow(actions: Sequence[str], *resources: str) -> iam.PolicyStatement:
-    """One statement of a function's role."""
+    """Return one statement of a function's role."""
     return iam.PolicyStatement(actions=list(actions), resources=list(resources))
 
 
 def _alias(function: lambda_.Function) -> lambda_.Alias:
-    """Publish what is deployed, and let the alias name it."""
+    """Publish a version of the function, and point the alias at it."""
     return lambda_.Alias(
         Stack.of(function),
         f"{function.node.id}Alias",
@@ -155,7 +156,7 @@ def _alias(function: lambda_.Function) -> lambda_.Alias:
 
 
 def _layers(stack: Stack) -> list[lambda_.ILayerVersion]:
-    """The layers of all functions; where two hold the same file, the later one's counts."""
+    """Return the layers of all functions; a later layer overrides the files of an earlier one."""
     return [
         lambda_.LayerVersion(
             stack,

@@ -1,4 +1,4 @@
-"""What works: queues, layers, functions and the HTTP API."""
+"""The pipeline stack: queues, layers, functions and the HTTP API."""
 
 from typing import TYPE_CHECKING, cast
 
@@ -53,7 +53,7 @@ class PipelineStack(Stack):
             consumer_timeout_seconds=settings.downloader_timeout_seconds,
         )
         let_in(requests.queue, settings.request_senders)
-        # The names by which `reportflow.settings` has them.
+        # The keys are fields of the classes in `reportflow.settings`.
         resources = {
             "jobs_table": storage.jobs_table.table_name,
             "archive_bucket": storage.archive_bucket.bucket_name,
@@ -84,7 +84,7 @@ class PipelineStack(Stack):
             "DownloadDeadLetterQueueUrl": downloads.dead_letters.queue_url,
             "WebhookBaseUrl": f"{self.api.api_endpoint}/webhooks",
             "SubmitterFunctionName": submitter.function.function_name,
-            # Policies of keys and buckets elsewhere name it.
+            # The policies of keys and buckets in other stacks name it.
             "SubmitterRoleArn": cast("iam.Role", submitter.function.role).role_arn,
             "WebhookFunctionName": webhook.function.function_name,
             "DownloaderFunctionName": downloader.function.function_name,
@@ -105,7 +105,7 @@ class PipelineStack(Stack):
         if settings.payload_buckets:
             buckets = [f"arn:{self.partition}:s3:::{name}" for name in settings.payload_buckets]
             statements.append(allow(["s3:GetObject"], *(f"{bucket}/*" for bucket in buckets)))
-            # Without it, S3 answers for an object that is not there as for one that is forbidden.
+            # Without this permission, S3 answers 403 instead of 404 for a missing object.
             statements.append(allow(["s3:ListBucket"], *buckets))
             statements += [self._decrypt_by_s3(key) for key in settings.payload_key_arns]
         deployed = self._factory.function(
@@ -119,7 +119,7 @@ class PipelineStack(Stack):
             acknowledge(
                 cast("iam.Role", deployed.function.role),
                 f"IAM5[Resource::arn:<AWS::Partition>:s3:::{name}/*]",
-                "The sender's library names a payload as it likes.",
+                "The sender's library chooses the key of a payload.",
             )
         feed(
             deployed,
@@ -165,9 +165,9 @@ class PipelineStack(Stack):
                     f"{table.table_arn}/index/byFileId",
                     f"{table.table_arn}/index/byStatus",
                 ),
-                # Reading is for the checksum of an object that an attempt which died has written.
+                # GetObject reads the checksum of an object that a crashed attempt has written.
                 allow(["s3:GetObject", "s3:PutObject"], bucket.arn_for_objects("*")),
-                # Without it S3 says 403 of an object that is not there.
+                # Without this permission, S3 answers 403 instead of 404 for a missing object.
                 allow(["s3:ListBucket"], bucket.bucket_arn),
                 allow(["events:PutEvents"], self._storage.event_bus.event_bus_arn),
                 allow(["secretsmanager:GetSecretValue"], self._storage.secret.secret_arn),
@@ -177,7 +177,7 @@ class PipelineStack(Stack):
             memory_mb=settings.downloader_memory_mb,
             tmp_mb=settings.downloader_tmp_mb,
         )
-        # The name under which the other stack exports the bucket stands in the rule's finding.
+        # The finding contains the name under which the storage stack exports the bucket.
         exported = self.resolve(self._storage.export_value(bucket.bucket_arn))["Fn::ImportValue"]
         acknowledge(
             cast("iam.Role", deployed.function.role),
