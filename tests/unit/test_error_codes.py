@@ -5,7 +5,6 @@ import inspect
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -159,5 +158,5 @@ def test_what_a_text_names_is_there() -> None:
     commands = {command.name for command in app.registered_commands}
     commands |= {group.name for group in app.registered_groups}
     assert set(re.findall(r"`python -m cli ([\w-]+)", text)) <= commands
-    settings = {field.name for field in fields(DeploymentSettings)}
+    settings = set(DeploymentSettings.model_fields)
     assert set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", text)) <= settings
