@@ -1,4 +1,4 @@
-# Verbs: setup, demo, test, drill, simulate, fuzz, benchmark, lint, format, docs, schemas, synth, deploy, lock, clean. Each sets up what it needs.
+# Verbs: setup, demo, test, test-all, drill, simulate, fuzz, benchmark, lint, format, docs, schemas, synth, deploy, lock, clean. Each sets up what it needs.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -12,7 +12,8 @@ SOURCES := app.py stacks functions layers/reportflow local cli tests benchmarks
 help:
 	@echo 'make setup   install what all of this needs into .venv; the others do so by themselves'
 	@echo 'make demo    run the main job on this machine'
-	@echo 'make test    lint, type-check and test'
+	@echo 'make test    lint, type-check and test, within minutes'
+	@echo 'make test-all   the same with the slow tests, for a release'
 	@echo 'make drill   stage ten incidents, find and end each as documented, and count what was lost'
 	@echo 'make simulate SEEDS=10000 JOBS=50    search for lost and doubled jobs'
 	@echo 'make fuzz MINUTES=10    search for requests that the webhook treats wrong'
@@ -40,9 +41,14 @@ setup: .venv/installed
 demo: .venv/installed
 	@$(PYTHON) -m local demo
 
-.PHONY: test
+PYTEST := $(PYTHON) -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder
+
+.PHONY: test test-all
 test: lint
-	@$(PYTHON) -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder
+	@$(PYTEST) -m 'not slow'
+
+test-all: lint
+	@$(PYTEST)
 
 INCIDENTS ?=
 OUTAGE_SECONDS ?= 60

@@ -12,6 +12,8 @@ from local.backend import Backend
 from tests.deployment.account import Account
 from tests.deployment.cdk import UNATTENDED, WORKSPACE, Cdk
 
+pytestmark = pytest.mark.slow
+
 PREFIX = "ReportFlow-prod"
 STORAGE = f"{PREFIX}-Storage"
 

@@ -3,6 +3,8 @@
 One story: the last release is there, with data in it; the account is bootstrapped; production is
 upgraded and changed, beside it a second environment is refused, comes and goes; then production is
 destroyed, and its archive taken back.
+
+`make test` ends after the upgrade. `make test-all` plays the whole story.
 """
 
 import json
@@ -29,8 +31,21 @@ type Ids = Mapping[str, str]
 
 
 @dataclass
+class Upgrade:
+    """The last release with data in it, and the deployment of today's app over it."""
+
+    table: str
+    bucket: str
+    secret: str
+    queue: str
+    stored: Mapping[str, Any] = field(repr=False)
+    released: Ids
+    upgraded: Ids
+
+
+@dataclass
 class Story:
-    """What is there after each of its chapters."""
+    """What is there after each chapter that follows the upgrade."""
 
     released: Ids
     upgraded: Ids
@@ -66,7 +81,7 @@ def empty(bucket: str, backend: Backend) -> None:
 
 
 @pytest.fixture(scope="module")
-def story(backend: Backend, cdk: Cdk) -> Story:
+def upgrade(backend: Backend, cdk: Cdk) -> Upgrade:
     account = Account(backend)
     account.release()
     first = account.ids(PREFIX)
@@ -85,7 +100,14 @@ def story(backend: Backend, cdk: Cdk) -> Story:
 
     cdk("bootstrap", NO_ENVIRONMENT, WORKSPACE)
     cdk("deploy", NO_ENVIRONMENT, UNATTENDED, WORKSPACE)
-    upgraded = account.ids(PREFIX)
+    return Upgrade(table, bucket, secret, queue, stored, first, account.ids(PREFIX))
+
+
+@pytest.fixture(scope="module")
+def story(backend: Backend, cdk: Cdk, upgrade: Upgrade) -> Story:
+    account = Account(backend)
+    keys, tables = backend.client("secretsmanager"), backend.client("dynamodb")
+    table, bucket, secret = upgrade.table, upgrade.bucket, upgrade.secret
     differences = cdk("diff", NO_ENVIRONMENT, "--fail", WORKSPACE)
     cdk(
         "deploy",
@@ -115,9 +137,9 @@ def story(backend: Backend, cdk: Cdk) -> Story:
     # MiniStack gives the next deployment's resources the names of the last one's.
     left_secret = keys.get_secret_value(SecretId=secret)["SecretString"]
     left_job = tables.get_item(TableName=table, Key={"jobId": {"S": "a-job"}})["Item"]
-    left_messages = backend.client("sqs").receive_message(QueueUrl=queue)["Messages"]
+    left_messages = backend.client("sqs").receive_message(QueueUrl=upgrade.queue)["Messages"]
 
-    [archive_id] = (name for name, of in upgraded.items() if of == bucket)
+    [archive_id] = (name for name, of in upgrade.upgraded.items() if of == bucket)
     mapping = cdk.folder / "mapping.json"
     mapping.write_text(json.dumps({archive_id: {"BucketName": bucket}}))
     cdk(
@@ -133,8 +155,8 @@ def story(backend: Backend, cdk: Cdk) -> Story:
     }
     cdk("deploy", NO_ENVIRONMENT, UNATTENDED, WORKSPACE)
     return Story(
-        released=first,
-        upgraded=upgraded,
+        released=upgrade.released,
+        upgraded=upgrade.upgraded,
         changed=changed,
         differences_after_upgrade=differences,
         log_retention_days={
@@ -146,7 +168,7 @@ def story(backend: Backend, cdk: Cdk) -> Story:
         left_in_emptied={"Versions", "DeleteMarkers"} & left_in_archive.keys(),
         remaining_beside=account.stacks("ReportFlow-dev"),
         refusal=refusal.stdout,
-        secret=json.loads(left_secret) | {"was": stored},
+        secret=json.loads(left_secret) | {"was": upgrade.stored},
         pdf=backend.client("s3").get_object(Bucket=bucket, Key="a-job")["Body"].read(),
         job=left_job,
         messages=[message["Body"] for message in left_messages],
@@ -157,42 +179,49 @@ def story(backend: Backend, cdk: Cdk) -> Story:
     )
 
 
-def test_an_upgrade_from_the_last_release_replaces_nothing(story: Story) -> None:
-    assert story.released
-    assert story.upgraded.items() >= story.released.items()
-    assert len(story.upgraded) > len(story.released)
+def test_an_upgrade_from_the_last_release_replaces_nothing(upgrade: Upgrade) -> None:
+    assert upgrade.released
+    assert upgrade.upgraded.items() >= upgrade.released.items()
+    assert len(upgrade.upgraded) > len(upgrade.released)
 
 
+@pytest.mark.slow
 def test_after_a_deployment_there_are_no_differences(story: Story) -> None:
     assert "Number of stacks with differences: 0" in story.differences_after_upgrade
 
 
+@pytest.mark.slow
 def test_a_changed_setting_arrives_and_replaces_nothing(story: Story) -> None:
     assert story.changed == story.upgraded
     assert story.log_retention_days == {14}
 
 
+@pytest.mark.slow
 def test_an_environment_whose_workspace_nobody_has_named_is_not_deployed(story: Story) -> None:
     assert story.nameless.returncode != 0
     assert "environments.dev.workspace_id" in story.nameless.stdout
     assert story.of_nameless == set()
 
 
+@pytest.mark.slow
 def test_a_second_environment_is_another(story: Story) -> None:
     assert story.beside.keys() >= story.released.keys()
     # A stage's id is its name, within its API.
     assert set(story.beside.values()) & set(story.changed.values()) <= {"$default"}
 
 
+@pytest.mark.slow
 def test_what_may_go_is_gone_once_its_archive_was_emptied(story: Story) -> None:
     assert story.left_in_emptied == set()
     assert story.remaining_beside == set()
 
 
+@pytest.mark.slow
 def test_what_is_retained_is_not_destroyed_by_mistake(story: Story) -> None:
     assert "TerminationProtection" in story.refusal
 
 
+@pytest.mark.slow
 def test_destroyed_stacks_leave_what_holds_data(story: Story) -> None:
     assert story.stacks_left == set()
     assert story.pdf == b"%PDF-1.7"
@@ -200,6 +229,7 @@ def test_destroyed_stacks_leave_what_holds_data(story: Story) -> None:
     assert story.messages == ["a message"]
 
 
+@pytest.mark.slow
 def test_an_archive_that_was_left_is_taken_back_into_a_new_deployment(story: Story) -> None:
     """MiniStack imports no secret, and so not the table that depends on it."""
     assert story.imported == story.archive
@@ -207,6 +237,7 @@ def test_an_archive_that_was_left_is_taken_back_into_a_new_deployment(story: Sto
     assert story.deployed_again.keys() >= story.upgraded.keys()
 
 
+@pytest.mark.slow
 def test_the_keys_that_were_filled_in_outlive_everything(story: Story) -> None:
     was = story.secret["was"]
     assert was["webhookToken"]

@@ -19,6 +19,7 @@ def _pdfs_made(system: System, file_name: str) -> list[str | None]:
     return [file.sha256 for file in system.emulator.files() if file.file_name == file_name]
 
 
+@pytest.mark.strict_backend  # S3 compares the checksum
 def test_message_becomes_archived_pdf(system: System, driver: Driver) -> None:
     job_id = new_id("main")
     file_name = f"{job_id}.pdf"
@@ -60,6 +61,7 @@ def test_japanese_name_and_text_survive(driver: Driver) -> None:
         assert "髙橋 一郎" in document[0].get_textpage().get_text_bounded()
 
 
+@pytest.mark.strict_backend  # DynamoDB checks a condition and writes in one step
 def test_same_job_sent_many_times_makes_one_pdf(system: System, driver: Driver) -> None:
     job_id = new_id("twice")
     content = {"fileName": f"{job_id}.pdf", "params": {"amount": 1}}

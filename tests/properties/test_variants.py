@@ -36,6 +36,7 @@ def _finds(judge: Judge, case: Case) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
 def test_defect_is_found(judge: Judge, variant: Variant) -> None:
     with variant.broken():

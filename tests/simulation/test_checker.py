@@ -8,6 +8,7 @@ from tests.simulation.variants import VARIANTS, Variant
 JOBS = 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
 def test_a_broken_variant_is_caught(variant: Variant, capsys: pytest.CaptureFixture[str]) -> None:
     for seed in range(variant.caught_within):
