@@ -2,13 +2,16 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from local import system
 from local.backend import Backend, BackendKind, run_backend
+from tests.assemblies import synthesize_shared
 
 _PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 
@@ -55,8 +58,36 @@ def _interruptible() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _shared_assemblies() -> Iterator[None]:
+    """Systems with the same settings run from one synthesis. Programs synthesize by themselves."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(system, "synthesize", synthesize_shared)
+        yield
+
+
+type Backends = Callable[[BackendKind], Backend]
+
+
 @pytest.fixture(scope="session")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
-    """An emulated AWS, shared: what a test makes there carries a name of its own."""
-    with run_backend(BackendKind.MOTO, tmp_path_factory.mktemp("aws")) as backend:
-        yield backend
+def backends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backends]:
+    """Both emulated AWS, each started at its first use.
+
+    All tests of a process share them: what a test makes there has a name that no other test uses.
+    """
+    running: dict[BackendKind, Backend] = {}
+    with ExitStack() as stack:
+
+        def get(kind: BackendKind) -> Backend:
+            if kind not in running:
+                started = run_backend(kind, tmp_path_factory.mktemp(kind))
+                running[kind] = stack.enter_context(started)
+            return running[kind]
+
+        yield get
+
+
+@pytest.fixture(scope="session")
+def aws(backends: Backends) -> Backend:
+    """An emulated AWS for tests to which it does not matter which one it is."""
+    return backends(BackendKind.MOTO)

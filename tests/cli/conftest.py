@@ -19,17 +19,8 @@ from cli.letters import DeadLetters, QueueName
 from cli.target import Choice, Target
 from local.backend import Backend
 from local.system import Options, System, run
+from tests.pipeline.conftest import SETTINGS
 from tests.pipeline.driver import Driver, body
-
-SETTINGS = {
-    "submitter_timeout_seconds": "8",
-    "downloader_timeout_seconds": "8",
-    "outcome_grace_seconds": "5",
-    "check_delay_seconds": "3",
-    "completion_deadline_seconds": "600",
-    "payload_buckets": "cli-payloads",
-    "submitter_memory_mb": "1400",
-}
 
 QUEUES = ("request_queue_url", "request_dlq_url", "download_queue_url", "download_dlq_url")
 

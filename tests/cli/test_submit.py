@@ -15,6 +15,7 @@ from cli.target import Target
 from reportflow.payloads import Payloads
 from reportflow.queues import MAX_BATCH, MAX_MESSAGE_BYTES
 from tests.cli.conftest import QUEUES, Cli, changed
+from tests.pipeline.conftest import PAYLOAD_BUCKET
 from tests.pipeline.driver import Driver, body, new_id
 
 
@@ -85,13 +86,13 @@ def test_a_large_body_goes_by_a_pointer_that_the_functions_follow(
 ) -> None:
     path = large(tmp_path / "large.json", "large")
 
-    for options in ([], ["--payload-bucket", "cli-payloads"]):
+    for options in ([], ["--payload-bucket", PAYLOAD_BUCKET]):
         sent = still_cli("submit", str(path), *options)
         assert sent.exit_code == 0, sent.output
 
     first, second = queued(still)
     assert first == second
-    payloads = Payloads(lambda: still.s3, ("cli-payloads",))
+    payloads = Payloads(lambda: still.s3, (PAYLOAD_BUCKET,))
     assert payloads.resolve(first) == path.read_bytes()
 
 

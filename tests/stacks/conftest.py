@@ -2,14 +2,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.stacks.synthesis import CHANGED, synthesize
+from tests.assemblies import shared_assembly
+from tests.stacks.synthesis import CHANGED, DEFAULTS, synthesize
 from tests.stacks.template import Template
 
 
 @pytest.fixture(scope="session")
-def cloud_assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cloud_assembly() -> Path:
     """What `python app.py` makes of the settings' defaults."""
-    return synthesize(tmp_path_factory.mktemp("synthesis") / "cdk.out")
+    return shared_assembly(DEFAULTS, synthesize)
 
 
 @pytest.fixture(scope="session")
@@ -23,9 +24,9 @@ def pipeline(cloud_assembly: Path) -> Template:
 
 
 @pytest.fixture(scope="session")
-def changed_assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def changed_assembly() -> Path:
     """The same app with every setting changed."""
-    return synthesize(tmp_path_factory.mktemp("changed") / "cdk.out", CHANGED)
+    return shared_assembly(CHANGED, lambda folder: synthesize(folder, CHANGED))
 
 
 @pytest.fixture(scope="session")

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from local.backend import Backend, BackendKind, run_backend
+from local.backend import Backend, BackendKind
 from local.deployment import EventSource
 from local.event_source import SqsEventSource
 from local.function_pool import FunctionPool
 from local.runtime_api import MAX_PAYLOAD_BYTES
 from local.sqs_event import batches, failed_messages
+from tests.conftest import Backends
 from tests.unit.small_functions import make_function, wait_until
 
 if TYPE_CHECKING:
@@ -111,11 +112,8 @@ class Queue:
 
 
 @pytest.fixture(scope="module", params=list(BackendKind))
-def backend(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Backend]:
-    with run_backend(request.param, tmp_path_factory.mktemp(request.param)) as running:
-        yield running
+def backend(request: pytest.FixtureRequest, backends: Backends) -> Backend:
+    return backends(request.param)
 
 
 numbers = count()

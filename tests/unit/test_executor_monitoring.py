@@ -1,13 +1,13 @@
 """What watches the pipeline, created on both backends as the template says."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from local.backend import Backend, BackendKind, run_backend
+from local.backend import Backend, BackendKind
 from local.executor import UnsupportedTemplateError
+from tests.conftest import Backends
 from tests.unit.small_templates import deploy_resources
 
 KEY_POLICY = {
@@ -24,11 +24,8 @@ KEY_POLICY = {
 
 
 @pytest.fixture(scope="module", params=list(BackendKind))
-def backend(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Backend]:
-    with run_backend(request.param, tmp_path_factory.mktemp("backend")) as running:
-        yield running
+def backend(request: pytest.FixtureRequest, backends: Backends) -> Backend:
+    return backends(request.param)
 
 
 def topic(**properties: object) -> dict[str, Any]:

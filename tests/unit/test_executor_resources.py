@@ -2,13 +2,13 @@ import base64
 import hashlib
 import json
 import string
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from local.backend import Backend, BackendKind, run_backend
+from local.backend import Backend, BackendKind
+from tests.conftest import Backends
 from tests.unit.small_templates import deploy_resources, queue
 
 DENY_WITHOUT_TLS: dict[str, Any] = {
@@ -31,11 +31,8 @@ ASSUME: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module", params=list(BackendKind))
-def backend(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Backend]:
-    with run_backend(request.param, tmp_path_factory.mktemp("backend")) as running:
-        yield running
+def backend(request: pytest.FixtureRequest, backends: Backends) -> Backend:
+    return backends(request.param)
 
 
 def policy(*statements: dict[str, Any]) -> dict[str, Any]:

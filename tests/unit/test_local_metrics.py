@@ -5,7 +5,6 @@ import io
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,10 +13,11 @@ from uuid import uuid4
 import pytest
 
 from local import metrics
-from local.backend import Backend, BackendKind, run_backend
+from local.backend import Backend, BackendKind
 from local.lambda_process import InvocationFailed
 from local.metrics import LogTail, MeasuredPool, MetricsPublisher, Told, embedded
 from reportflow import observability
+from tests.conftest import Backends
 from tests.unit.small_functions import make_function
 
 # Prints a metric and its newline as one, and something that only looks like a metric.
@@ -34,11 +34,8 @@ TALKER = """
 
 
 @pytest.fixture(scope="module", params=list(BackendKind))
-def backend(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Backend]:
-    with run_backend(request.param, tmp_path_factory.mktemp("backend")) as running:
-        yield running
+def backend(request: pytest.FixtureRequest, backends: Backends) -> Backend:
+    return backends(request.param)
 
 
 @pytest.fixture

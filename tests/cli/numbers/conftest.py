@@ -1,31 +1,20 @@
 """Deployments of which there are only numbers."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
-
 import pytest
 
 from cli.target import Target
-from local.backend import Backend, BackendKind, run_backend
+from local.backend import BackendKind
 from tests.cli.numbers.deployment import deployment
-
-
-@pytest.fixture(scope="session")
-def backends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[BackendKind, Backend]]:
-    with ExitStack() as stack:
-        yield {
-            kind: stack.enter_context(run_backend(kind, tmp_path_factory.mktemp(kind)))
-            for kind in BackendKind
-        }
+from tests.conftest import Backends
 
 
 @pytest.fixture
-def target(backends: Mapping[BackendKind, Backend]) -> Target:
+def target(backends: Backends) -> Target:
     """In MiniStack: moto's GetMetricData takes the numbers of all namespaces together."""
-    return deployment(backends[BackendKind.MINISTACK])
+    return deployment(backends(BackendKind.MINISTACK))
 
 
 @pytest.fixture(params=list(BackendKind))
-def either(request: pytest.FixtureRequest, backends: Mapping[BackendKind, Backend]) -> Target:
+def either(request: pytest.FixtureRequest, backends: Backends) -> Target:
     """In both, for metrics of names that no other test has."""
-    return deployment(backends[request.param])
+    return deployment(backends(request.param))
