@@ -1,4 +1,4 @@
-"""Four of the ten incidents, short: the others wait for long, and `make drill` has all of them.
+"""Four of the ten incidents, short. `make test` has two of them, and `make drill` all ten.
 
 Each is shown, is ended as documented, and loses nothing.
 """
@@ -12,7 +12,12 @@ from tests.incidents.site import Scale, Site, run_site
 
 SCALE = Scale(jobs=4, outage_seconds=8, letters=40, hurries=True)
 
-QUICK = ("redrive-of-thousands", "bucket-denies", "poison-messages", "leaked-url")
+QUICK = (
+    pytest.param("redrive-of-thousands", marks=pytest.mark.slow),
+    "bucket-denies",
+    "poison-messages",
+    pytest.param("leaked-url", marks=pytest.mark.slow),
+)
 
 
 @pytest.fixture(scope="module")

@@ -88,7 +88,9 @@ def _children(pid: int) -> set[int]:
     return found
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGINT]
+)
 def test_up_is_driven_by_its_state_file_and_leaves_nothing_running(
     program: tuple[subprocess.Popen[str], Path], number: signal.Signals
 ) -> None:
@@ -151,6 +153,7 @@ def test_a_second_up_with_the_same_state_file_names_the_first_and_leaves_it_alon
         assert state.read_text() == "the first's"
 
 
+@pytest.mark.slow
 def test_after_a_rotation_the_emulator_and_the_state_file_have_the_new_url(
     program: tuple[subprocess.Popen[str], Path],
 ) -> None:

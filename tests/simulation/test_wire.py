@@ -57,6 +57,7 @@ def test_after_two_answers_the_webhook_says_which_was_right(seed: int) -> None:
     assert lost_answers(world) <= world.chaos.counts[Fault.LEFT_OVER]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", BROKEN_SESSIONS, ids=lambda variant: variant.name)
 def test_a_session_that_is_broken_loses_answers(variant: Variant) -> None:
     odd = among(Fault.INTERIM_ANSWER)
