@@ -16,21 +16,48 @@ from tests.assemblies import synthesize_shared
 _PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 
 
+_FIRST = (
+    "cli",
+    "pipeline faults",
+    "tests/simulation/test_simulation.py",
+    "tests/incidents/test_incidents.py",
+    "tests/simulation/test_crowd.py",
+    f"pipeline {BackendKind.MOTO}",
+    "tests/properties/test_corpus.py",
+)
+"""The groups of tests that begin first: those that take longest, waiting and computing in turns.
+
+A processor is then seldom idle because all workers wait, and no long group is left for the end.
+"""
+
+
+def _group(nodeid: str) -> str:
+    """All tests of a system that takes long to start, or else of a file."""
+    path, _, test = nodeid.partition("::")
+    folder, _, name = path.removeprefix("tests/").partition("/")
+    # Deployments of one clone install the same node modules.
+    if folder in {"cli", "deployment"}:
+        return folder
+    if folder == "pipeline" and name.startswith("test_faults_") and "storm" not in name:
+        return "pipeline faults"
+    for backend in BackendKind:
+        if folder == "pipeline" and f"[{backend}" in test:
+            return f"pipeline {backend}"
+    return path
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the groups in front that take longest."""
+    ranks = {group: rank for rank, group in enumerate(_FIRST)}
+    items.sort(key=lambda item: ranks.get(_group(item.nodeid), len(ranks)))
+
+
 class BySystem(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Has one process run all tests of a system that takes long to start, or else of a file."""
+    """Has one process run all tests of a group."""
 
     def _split_scope(self, nodeid: str) -> str:
-        path, _, test = nodeid.partition("::")
-        folder, _, name = path.removeprefix("tests/").partition("/")
-        # Deployments of one clone install the same node modules.
-        if folder in {"cli", "deployment"}:
-            return folder
-        if folder == "pipeline" and name.startswith("test_faults_") and "storm" not in name:
-            return "pipeline faults"
-        for backend in BackendKind:
-            if folder == "pipeline" and f"[{backend}" in test:
-                return f"pipeline {backend}"
-        return path
+        return _group(nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> BySystem:
