@@ -117,11 +117,12 @@ def test_a_coded_file_that_is_not_whole_is_asked_for_again(
     assert contents() == []
 
 
+# `test_pdf` has the lengths in between; here each way to send a body meets the boundaries.
 # Nothing tells of a body without a length that only the end of its last line is missing.
 CUTS = [
     *product(
         ["of known length", "until the end of the connection", "chunked"],
-        [0, 1, 4, 5, 60, len(PDF) // 2, len(PDF) - 8],
+        [0, 60, len(PDF) - 8],
     ),
     ("of known length", len(PDF) - 1),
     ("chunked", len(PDF) - 1),

@@ -38,6 +38,7 @@ def test_a_backend_hears_on_loopback_only(kind: BackendKind, tmp_path: Path) -> 
         assert client.connect_ex(("127.0.0.2", port_of(backend))) != 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(BackendKind))
 def test_two_of_a_kind_share_nothing(kind: BackendKind, tmp_path: Path) -> None:
     with run_backend(kind, tmp_path / "1") as one, run_backend(kind, tmp_path / "2") as other:
