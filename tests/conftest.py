@@ -21,8 +21,9 @@ _FIRST = (
     "pipeline faults",
     "tests/simulation/test_simulation.py",
     "tests/incidents/test_incidents.py",
-    "tests/simulation/test_crowd.py",
     f"pipeline {BackendKind.MOTO}",
+    "tests/simulation/test_crowd.py",
+    "pipeline storm",
     "tests/properties/test_corpus.py",
 )
 """The groups of tests that begin first: those that take longest, waiting and computing in turns.
@@ -38,7 +39,9 @@ def _group(nodeid: str) -> str:
     # Deployments of one clone install the same node modules.
     if folder in {"cli", "deployment"}:
         return folder
-    if folder == "pipeline" and name.startswith("test_faults_") and "storm" not in name:
+    if folder == "pipeline" and name in {"test_faults_aws.py", "test_faults_storm.py"}:
+        return "pipeline storm"
+    if folder == "pipeline" and name.startswith("test_faults_"):
         return "pipeline faults"
     for backend in BackendKind:
         if folder == "pipeline" and f"[{backend}" in test:

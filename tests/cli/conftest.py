@@ -50,8 +50,9 @@ class Cli:
 
 @pytest.fixture(autouse=True)
 def _believing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """moto's counts are right at once."""
+    """moto's counts are right at once, and its empty answer means an empty queue."""
     monkeypatch.setattr(letters, "BELIEVED_SECONDS", 0.2)
+    monkeypatch.setattr(letters, "WAIT_SECONDS", 0)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,8 @@ from collections import Counter
 from contextlib import suppress
 from random import Random
 
+import pytest
+
 from local.emulator.fault_plan import Call
 from local.emulator.faults import (
     CutAfter,
@@ -65,6 +67,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 def test_every_job_ends_and_none_is_doubled_unseen(
     stormy: FaultySystem, aws_failures: RandomFailures, seed: int
 ) -> None:
