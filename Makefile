@@ -41,7 +41,7 @@ setup: .venv/installed
 demo: .venv/installed
 	@$(PYTHON) -m local demo
 
-PYTEST := $(PYTHON) -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder
+PYTEST := $(PYTHON) -m pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder
 
 .PHONY: test test-all
 test: lint
