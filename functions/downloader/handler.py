@@ -11,7 +11,7 @@ from reportflow import aws, composition, settings
 from reportflow.archive import S3Archive
 from reportflow.archiving import Archiving, ArchivingPolicy
 from reportflow.consumer import Context, Invocation, PartialBatchResponse, consume
-from reportflow.events import Announcer, EventBridgeBus
+from reportflow.events import Outbox
 from reportflow.jobs_table import JobsTable
 from reportflow.queues import SqsQueue, records
 
@@ -28,14 +28,13 @@ def _consumer() -> Callable[..., PartialBatchResponse]:
     clock = partial(datetime.now, UTC)
     environment = settings.load(settings.DownloaderSettings, os.environ)
     jobs = JobsTable(aws.dynamodb(), environment.jobs_table, ttl_days=environment.status_ttl_days)
-    bus = EventBridgeBus(aws.events, environment.event_bus)
     queue = SqsQueue(aws.sqs(), environment.download_queue_url, environment.download_dlq_url)
     archiving = Archiving(
         jobs,
         composition.service(environment, clock),
         S3Archive(aws.s3(), environment.archive_bucket),
         queue,
-        Announcer(jobs, bus, clock=clock).announce,
+        Outbox(jobs, aws.events, environment.event_bus, clock=clock),
         policy=ArchivingPolicy(
             max_file_bytes=environment.max_file_bytes,
             max_attempts=environment.max_attempts,

@@ -9,7 +9,7 @@ from typing import Any
 
 from reportflow import aws, composition, settings
 from reportflow.consumer import Context, Invocation, PartialBatchResponse, consume
-from reportflow.events import Announcer, EventBridgeBus
+from reportflow.events import Outbox
 from reportflow.jobs_table import JobsTable
 from reportflow.payloads import Payloads
 from reportflow.queues import Downloads, SqsQueue, records
@@ -28,7 +28,6 @@ def _consumer() -> Callable[..., PartialBatchResponse]:
     clock = partial(datetime.now, UTC)
     environment = settings.load(settings.SubmitterSettings, os.environ)
     jobs = JobsTable(aws.dynamodb(), environment.jobs_table, ttl_days=environment.status_ttl_days)
-    bus = EventBridgeBus(aws.events, environment.event_bus)
     queue = SqsQueue(aws.sqs(), environment.request_queue_url, environment.request_dlq_url)
     submission = Submission(
         jobs,
@@ -40,7 +39,7 @@ def _consumer() -> Callable[..., PartialBatchResponse]:
             environment.download_queue_url,
             check_delay_seconds=environment.check_delay_seconds,
         ),
-        Announcer(jobs, bus, clock=clock).announce,
+        Outbox(jobs, aws.events, environment.event_bus, clock=clock),
         policy=SubmissionPolicy(
             max_attempts=environment.max_attempts,
             patience=composition.patience(environment),

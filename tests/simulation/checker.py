@@ -323,7 +323,7 @@ class Checker:
         changes = {
             name: next(iter(after[name].values())) if name in after else None
             for name in sorted(before.keys() | after.keys())
-            if before.get(name) != after.get(name) and name != "updatedAt"
+            if before.get(name) != after.get(name) and name not in ("updatedAt", "writeId")
         }
         self._world.narrator.tell(f"    {job_id}: {old} -> {new} {changes}")
 
@@ -335,7 +335,8 @@ class Checker:
 def _is_announcement(before: Written, after: Written) -> bool:
     """Whether nothing was written but that the job's end has been announced."""
     kept = {name: value for name, value in before.items() if name != "unannouncedAt"}
-    return "unannouncedAt" in before and kept | {"updatedAt": after["updatedAt"]} == after
+    written = {name: after[name] for name in ("updatedAt", "writeId")}
+    return "unannouncedAt" in before and kept | written == after
 
 
 def _end_of(detail: Mapping[str, Any]) -> str:

@@ -1,21 +1,23 @@
 """The shipped code, each time broken in one small way that somebody could think harmless."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from http.client import HTTPResponse
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
+from uuid import uuid4
 
-from reportflow import archiving, http_session, pdf, service, submission
+from reportflow import archiving, http_session, jobs, jobs_table, pdf, service, submission
 from reportflow.archiving import Archiving
 from reportflow.consumer import Outcome, Patience
 from reportflow.errors import Held, Permanent, PipelineError, Retryable
-from reportflow.events import EventBridgeBus
-from reportflow.jobs import Job, JobStatus, Step
-from reportflow.jobs_table import JobsTable
+from reportflow.events import Outbox
+from reportflow.jobs import Job, JobStatus, Step, Verdict, failed, submitted
+from reportflow.jobs_table import JobsTable, Rule
 from reportflow.messages import CompletedFile
 from reportflow.queues import Downloads, Record, SqsQueue
 from reportflow.submission import Submission
@@ -43,63 +45,60 @@ def _wrapped(owner: object, name: str, make: Callable[[Any], Any]) -> Break:
     return lambda: patch.object(owner, name, make(getattr(owner, name)))
 
 
-def _rewritten(change: Callable[[str, str], tuple[str, str]]) -> Break:
-    """Patch the table's writes: update and condition expression."""
-
-    def make(original: Any) -> Any:
-        def write(
-            self: JobsTable,
-            job_id: str,
-            now: Any,
-            update: str,
-            condition: str,
-            values: Mapping[str, Any],
-            names: Any = None,
-        ) -> Any:
-            update, condition = change(update, condition)
-            text = f"{update} {condition}"
-            used = {name: value for name, value in values.items() if name in text}
-            return original(self, job_id, now, update, condition, used, names)
-
-        return write
-
-    return _wrapped(JobsTable, "_update", make)
+def _unconditional(_: object) -> Any:
+    return lambda _read: ("attribute_exists(jobId) OR attribute_not_exists(jobId)", {})
 
 
-_CLAIM = "messageId = :message, leaseOwner"
-_ANY = "attribute_not_exists(errorCode) OR attribute_exists(errorCode)"
+def _decided_once(_: object) -> Any:
+    """A conflict is not decided again: what the stale record led to is written over the new one."""
+
+    def change(
+        self: JobsTable, job_id: str, read: Job | None, rule: Rule, now: Any
+    ) -> tuple[Job | None, Verdict | None]:
+        wanted = rule(read)
+        if isinstance(wanted, Verdict):
+            return read, wanted
+        wanted = replace(wanted, write_id=uuid4().hex, updated_at=now)
+        while (current := self._write(job_id, read, wanted)) != wanted:
+            read = current
+        return wanted, None
+
+    return change
 
 
-def _unconditional_claim(update: str, condition: str) -> tuple[str, str]:
-    return update, f"({condition}) OR {_ANY}" if _CLAIM in update else condition
+def _as_if_given_back(original: Any) -> Any:
+    def begin(job: Job | None, *arguments: Any, **options: Any) -> Job | Verdict:
+        submitting = job is not None and job.status is JobStatus.SUBMITTING
+        free = replace(job, lease_owner="", lease_expires_at=None) if job and submitting else job
+        return cast("Job | Verdict", original(free, *arguments, **options))
+
+    return begin
 
 
-def _no_lease(update: str, condition: str) -> tuple[str, str]:
-    return update, f"{condition} OR #status = :submitting" if _CLAIM in update else condition
+def _uncounted_take_over(original: Any) -> Any:
+    def begin(job: Job | None, *arguments: Any, **options: Any) -> Job | Verdict:
+        begun = original(job, *arguments, **options)
+        if isinstance(begun, Job) and job is not None:
+            return replace(begun, possible_duplicates=job.possible_duplicates)
+        return cast("Job | Verdict", begun)
 
-
-def _uncounted_take_over(update: str, condition: str) -> tuple[str, str]:
-    return update.replace(" ADD possibleDuplicates :one", ""), condition
-
-
-def _archived_again(update: str, condition: str) -> tuple[str, str]:
-    if "archiveKey" not in update:
-        return update, condition
-    return update, "attribute_exists(jobId) AND fileId = :file OR #status IN (:submitted, :failed)"
-
-
-def _lease_kept(update: str, condition: str) -> tuple[str, str]:
-    return update.replace(", leaseOwner, leaseExpiresAt", ""), condition
+    return begin
 
 
 def _success_unless_refused(original: Any) -> Any:
-    def submitted(self: JobsTable, *arguments: Any) -> bool:
+    def change(self: JobsTable, job_id: str, read: Job | None, rule: Any, now: Any) -> Any:
         try:
-            return bool(original(self, *arguments))
+            return original(self, job_id, read, rule, now)
         except Retryable:
-            return True
+            if getattr(rule, "func", None) is not submitted:
+                raise
+            return read, None
 
-    return submitted
+    return change
+
+
+def _costs_nothing(original: Any) -> Any:
+    return lambda *arguments, **options: original(*arguments, **{**options, "costs_retry": False})
 
 
 def _overwriting(original: Any) -> Any:
@@ -125,15 +124,10 @@ def _without_reason(self: SqsQueue, record: Any, *_: Any) -> None:
 
 
 def _failed_first(self: Archiving, record: Record, job: Job, error: PipelineError) -> Outcome:
-    self._jobs.failed(job, error, Step.ARCHIVE, self._clock())
+    now = self.clock()
+    options: Any = {"now": now, "expires_at": self.jobs.expiry(now)}
+    self._change(job, partial(failed, read=job, error=error, step=Step.ARCHIVE, **options))
     return self._dead_letter(record, job.job_id, error)
-
-
-def _uncounted_retry(original: Any) -> Any:
-    def give_back(self: JobsTable, job: Any, now: Any, **_: Any) -> None:
-        original(self, job, now, costs_retry=False)
-
-    return give_back
 
 
 def _refusal_as(kind: type[PipelineError], statuses: frozenset[int]) -> Break:
@@ -149,16 +143,16 @@ def _refusal_as(kind: type[PipelineError], statuses: frozenset[int]) -> Break:
     return _wrapped(service, "translate_status", make)
 
 
-def _silent(self: Submission, job: Job) -> Outcome:
+def _silent(self: Submission, _: Record, job: Job) -> Outcome:
     if job.status is JobStatus.SUBMITTED:
-        self._checks.order(job.job_id)
+        self.checks.order(job.job_id)
     return Outcome.DUPLICATE
 
 
 def _sent_anyway(original: Any) -> Any:
-    def send(self: EventBridgeBus, ending: Any) -> None:
+    def send(self: Outbox, *event: Any) -> None:
         with suppress(Retryable):
-            original(self, ending)
+            original(self, *event)
 
     return send
 
@@ -208,21 +202,30 @@ VARIANTS = (
         lambda: patch.object(JobsTable, "shares_file", lambda *_: False),
         100,
     ),
-    Variant("the claim's write is unconditional", _rewritten(_unconditional_claim), 20),
+    Variant("a write is unconditional", _wrapped(jobs_table, "_as_read", _unconditional), 20),
+    Variant("a conflict is not decided again", _wrapped(JobsTable, "change", _decided_once), 50),
     Variant(
         "the 202 counts as stored when its write failed",
-        _wrapped(JobsTable, "submitted", _success_unless_refused),
+        _wrapped(JobsTable, "change", _success_unless_refused),
         300,
     ),
-    Variant("no lease: whoever comes submits", _rewritten(_no_lease), 50),
+    Variant(
+        "no lease: whoever comes submits", _wrapped(submission, "begin", _as_if_given_back), 50
+    ),
     Variant(
         "a lease never runs out",
         lambda: patch.object(submission, "LEASE_MARGIN", timedelta(days=3650)),
         20,
     ),
-    Variant("taking over is not counted", _rewritten(_uncounted_take_over), 20),
-    Variant("an ended job keeps its lease", _rewritten(_lease_kept), 20),
-    Variant("an archived file is archived again", _rewritten(_archived_again), 100),
+    Variant("taking over is not counted", _wrapped(submission, "begin", _uncounted_take_over), 20),
+    Variant(
+        "a final job keeps its lease", lambda: patch.object(jobs, "_unleased", lambda job: job), 20
+    ),
+    Variant(
+        "an archived file is archived again",
+        lambda: patch.object(jobs, "_WITH_FILE", frozenset(JobStatus)),
+        100,
+    ),
     Variant("the archive is written over", _wrapped(S3Client, "put_object", _overwriting), 50),
     Variant(
         "bytes are archived unverified",
@@ -252,21 +255,21 @@ VARIANTS = (
     ),
     Variant(
         "a file without a job is nobody's at once",
-        lambda: patch.object(Archiving, "_orphan", _nobodys),
+        lambda: patch.object(Archiving, "_unknown", _nobodys),
         20,
     ),
     Variant(
         "a repeated delivery announces nothing",
-        lambda: patch.object(Submission, "_duplicate", _silent),
+        lambda: patch.object(Submission, "_done", _silent),
         300,
     ),
     Variant(
         "a refused event counts as sent",
-        _wrapped(EventBridgeBus, "send", _sent_anyway),
+        _wrapped(Outbox, "_send", _sent_anyway),
         50,
     ),
     Variant("a message is never given up", lambda: patch.object(Patience, "ends", _patient), 150),
-    Variant("retries are not counted", _wrapped(JobsTable, "give_back", _uncounted_retry), 50),
+    Variant("retries are not counted", _wrapped(submission, "given_back", _costs_nothing), 50),
     Variant("a permanent refusal is tried again for ever", _refusal_as(Held, frozenset({404})), 50),
     Variant(
         "refused keys are the message's fault", _refusal_as(Permanent, frozenset({401, 403})), 50

@@ -16,9 +16,8 @@ from reportflow.archive import S3Archive
 from reportflow.archiving import Archiving, ArchivingPolicy
 from reportflow.consumer import Invocation, Patience, consume
 from reportflow.errors import Retryable
-from reportflow.events import Announcer, EventBridgeBus
+from reportflow.events import Outbox
 from reportflow.http_session import Session
-from reportflow.jobs import Announce
 from reportflow.jobs_table import JobsTable
 from reportflow.pacing import Pace, RateLimit, SharedPace, Unpaced
 from reportflow.payloads import Payloads
@@ -253,10 +252,9 @@ class World:
             sleep=process.sleep,
         )
 
-    def _announcer(self, process: Process) -> Announce:
+    def _outbox(self, process: Process) -> Outbox:
         client = cast("Any", EventsClient(process, self.events))
-        bus = EventBridgeBus(lambda: client, "bus")
-        return Announcer(self._jobs(process), bus, clock=self.scheduler.clock).announce
+        return Outbox(self._jobs(process), lambda: client, "bus", clock=self.scheduler.clock)
 
     def _submitter(self, process: Process) -> Handler:
         """As `functions/submitter/handler.py` does."""
@@ -270,7 +268,7 @@ class World:
             Payloads(lambda: s3, (PAYLOAD_BUCKET,)),
             queue,
             Downloads(sqs, "downloads", check_delay_seconds=settings.check_delay_seconds),
-            self._announcer(process),
+            self._outbox(process),
             policy=SubmissionPolicy(
                 max_attempts=settings.max_attempts,
                 patience=self._patience(),
@@ -291,7 +289,7 @@ class World:
             self._reportflow(process),
             S3Archive(s3, "archive"),
             queue,
-            self._announcer(process),
+            self._outbox(process),
             policy=ArchivingPolicy(
                 max_file_bytes=settings.max_file_mb * 1024 * 1024,
                 max_attempts=settings.max_attempts,

@@ -20,7 +20,7 @@ from reportflow import observability
 from reportflow.archive import S3Archive
 from reportflow.archiving import Archiving
 from reportflow.consumer import Invocation
-from reportflow.events import Announcer, EventBridgeBus
+from reportflow.events import Outbox
 from reportflow.jobs import Job, Lease
 from reportflow.jobs_table import JobsTable
 from reportflow.pacing import Unpaced
@@ -34,6 +34,7 @@ from tests.unit.deliveries import ARCHIVING_POLICY, INVOCATION_SECONDS, SUBMISSI
 from tests.unit.echo_gateway import echo_gateway, echo_pool
 from tests.unit.peer import Peer, Respond, answer, listening
 from tests.unit.queue_pair import QueuePair
+from tests.unit.recording import claim, submit
 from tests.unit.reportflow_answers import accepting
 from tests.unit.samples import (
     APP_KEY,
@@ -174,9 +175,8 @@ def event_bus(aws: Backend) -> str:
 
 
 @pytest.fixture
-def announcer(aws: Backend, jobs: JobsTable, event_bus: str, clock: Clock) -> Announcer:
-    bus = EventBridgeBus(lambda: aws.client("events"), event_bus)
-    return Announcer(jobs, bus, clock=clock)
+def outbox(aws: Backend, jobs: JobsTable, event_bus: str, clock: Clock) -> Outbox:
+    return Outbox(jobs, lambda: aws.client("events"), event_bus, clock=clock)
 
 
 @pytest.fixture
@@ -278,7 +278,7 @@ def submission_with(
     queues: QueuePair,
     ordered: QueuePair,
     bucket: str,
-    announcer: Announcer,
+    outbox: Outbox,
     clock: Clock,
 ) -> Callable[..., Submission]:
     """Makes submissions with another `service`, or other `bodies` or `checks`, than the real."""
@@ -288,7 +288,7 @@ def submission_with(
             "service": service,
             "bodies": Payloads(lambda: aws.client("s3"), (bucket,)),
             "checks": Downloads(ordered.client, ordered.url),
-            "announce": announcer.announce,
+            "outbox": outbox,
         }
         return Submission(
             jobs=jobs, queue=queues.queue, policy=SUBMISSION_POLICY, clock=clock, **usual | parts
@@ -317,7 +317,7 @@ def archiving(
     queues: QueuePair,
     peer: Peer,
     bucket: str,
-    announcer: Announcer,
+    outbox: Outbox,
     clock: Clock,
 ) -> Archiving:
     peer.respond = lambda _: answer(200, PDF, Content_Type="application/pdf")
@@ -326,7 +326,7 @@ def archiving(
         service,
         S3Archive(aws.client("s3"), bucket),
         queues.queue,
-        announcer.announce,
+        outbox,
         policy=ARCHIVING_POLICY,
         clock=clock,
     )
@@ -336,11 +336,8 @@ def archiving(
 def job(jobs: JobsTable, peer: Peer, clock: Clock) -> Job:
     """A job that ReportFlow has taken."""
     lease = Lease("submitter", clock() + timedelta(seconds=30))
-    claimed = jobs.claim(JOB_ID, request(), "message-1", lease, clock())
-    jobs.submitted(claimed, FILE_ID, f"{peer.url}/files/of-the-202", clock())
-    found = jobs.find_by_file_id(FILE_ID)
-    assert found is not None
-    return found
+    claimed = claim(jobs, JOB_ID, request(), "message-1", lease, clock())
+    return submit(jobs, claimed, FILE_ID, f"{peer.url}/files/of-the-202", clock())
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from tests.unit.clock import START
 from tests.unit.samples import DESIGN_ID, PDF
 
 JOB = Job(
-    "invoice-1",
-    JobStatus.SUBMITTED,
-    START,
+    job_id="invoice-1",
+    status=JobStatus.SUBMITTED,
+    created_at=START,
     design_id=DESIGN_ID,
     version=1,
     file_name="請求書_7.pdf",
@@ -107,9 +107,7 @@ def test_another_document_under_the_jobs_key_is_a_conflict_and_stays(
 def test_an_object_without_a_checksum_is_not_taken_for_ours(
     aws: Backend, bucket: str, archive: S3Archive
 ) -> None:
-    aws.client("s3").put_object(
-        Bucket=bucket, Key=JOB.archive_key(), Body=PDF, ChecksumAlgorithm="CRC32"
-    )
+    aws.client("s3").put_object(Bucket=bucket, Key=JOB.key(), Body=PDF, ChecksumAlgorithm="CRC32")
 
     with pytest.raises(Permanent, match="ARCHIVE_CONFLICT"):
         archive.store(JOB, described(PDF), io.BytesIO(PDF))

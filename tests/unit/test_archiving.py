@@ -132,7 +132,7 @@ def test_other_bytes_in_the_jobs_place_are_a_conflict(
 ) -> None:
     other = PDF + b"other"
     aws.client("s3").put_object(
-        Bucket=bucket, Key=job.archive_key(), Body=other, ChecksumAlgorithm="SHA256"
+        Bucket=bucket, Key=job.key(), Body=other, ChecksumAlgorithm="SHA256"
     )
 
     assert archiving(record, invocation) is Outcome.FAILED

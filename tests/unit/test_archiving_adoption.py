@@ -28,6 +28,7 @@ from tests.unit.deliveries import (
 )
 from tests.unit.peer import Peer, answer
 from tests.unit.queue_pair import QueuePair
+from tests.unit.recording import adopt, claim, give_back, submit
 from tests.unit.samples import DESIGN_ID, JOB_ID, PDF, message_body, webhook_body
 
 type Items = Callable[[str], dict[str, str]]
@@ -68,7 +69,7 @@ def unanswered(jobs: JobsTable, clock: Clock) -> Callable[..., None]:
 
     def leave(job_id: str = JOB_ID) -> None:
         lease = Lease(f"submitter of {job_id}", clock())
-        jobs.claim(job_id, parse_request(asked_for(job_id).encode()), "m", lease, clock())
+        claim(jobs, job_id, parse_request(asked_for(job_id).encode()), "m", lease, clock())
         clock.advance(1)
 
     return leave
@@ -218,11 +219,11 @@ def test_while_a_twin_is_being_submitted_the_file_may_be_its(
 ) -> None:
     unanswered("job-1")
     lease = Lease("submitter", clock() + timedelta(seconds=30))
-    twin = jobs.claim("job-2", parse_request(asked_for().encode()), "m", lease, clock())
+    twin = claim(jobs, "job-2", parse_request(asked_for().encode()), "m", lease, clock())
 
     with pytest.raises(Held, match="FILE_UNKNOWN"):
         archiving(announced(file_id="file_2"), next_invocation(clock))
-    assert jobs.submitted(twin, "file_2", "https://x", clock())
+    submit(jobs, twin, "file_2", "https://x", clock())
     archiving(announced(file_id="file_2"), next_invocation(clock))
 
     assert item("job-2")["status"] == "ARCHIVED"
@@ -241,11 +242,11 @@ def test_a_job_whose_outcome_is_known_is_left_alone(
     state: str,
 ) -> None:
     lease = Lease("submitter", clock())
-    job = jobs.claim(JOB_ID, parse_request(asked_for().encode()), "m", lease, clock())
+    job = claim(jobs, JOB_ID, parse_request(asked_for().encode()), "m", lease, clock())
     if state == "submitted":
-        assert jobs.submitted(job, "file_own", "https://x", clock())
+        submit(jobs, job, "file_own", "https://x", clock())
     else:
-        jobs.give_back(job, clock(), costs_retry=True)
+        give_back(jobs, job, clock(), costs_retry=True)
     before = item(JOB_ID)
     clock.advance(PAST_THE_LEASE)
 
@@ -272,7 +273,7 @@ def test_of_two_files_that_find_the_same_job_at_the_same_time_one_waits(
     def find_and_lose(request_digest: str, now: datetime) -> Job | None:
         job = find(request_digest, now)
         assert job is not None
-        assert jobs.adopt(job, "file_first", "u", now)
+        adopt(jobs, job, "file_first", "u", now)
         return job
 
     monkeypatch.setattr(jobs, "find_unanswered", find_and_lose)

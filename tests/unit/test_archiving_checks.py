@@ -6,7 +6,7 @@ import pytest
 from reportflow.archiving import TURN, Archiving
 from reportflow.consumer import Invocation, Outcome
 from reportflow.errors import Held, Permanent, Retryable
-from reportflow.events import Announcer
+from reportflow.events import Outbox
 from reportflow.jobs import Job, Lease, Step
 from reportflow.jobs_table import JobsTable
 from reportflow.queues import Record
@@ -21,6 +21,7 @@ from tests.unit.deliveries import (
 )
 from tests.unit.peer import Peer, Received, Respond, answer
 from tests.unit.queue_pair import QueuePair
+from tests.unit.recording import claim, fail, submit
 from tests.unit.reportflow_answers import OPEN_ENDED
 from tests.unit.samples import (
     APP_KEY,
@@ -53,7 +54,7 @@ def test_a_file_without_a_webhook_is_found_where_the_202_said(
     assert f"{peer.url}{asked.target}" == job.url
     assert contents() == [PDF]
     kept = item(JOB_ID)
-    assert (kept["status"], kept["archiveKey"]) == ("ARCHIVED", job.archive_key())
+    assert (kept["status"], kept["archiveKey"]) == ("ARCHIVED", job.key())
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ def test_a_check_that_cannot_come_again_looks_though_the_queue_is_behind(
     if last == "delivery":
         check = replace(check, receive_count=MAX_RECEIVES)
     if last == "redriven":
-        jobs.failed(job, Permanent("NO_COMPLETION", "late"), Step.ARCHIVE, clock())
+        fail(jobs, job, Permanent("NO_COMPLETION", "late"), Step.ARCHIVE, clock())
         reason = {"dataType": "String", "stringValue": "NO_COMPLETION"}
         check = replace(check, attributes={"errorCode": reason})
     fill(queues, 1)
@@ -158,7 +159,7 @@ def test_a_file_is_not_fetched_again_that_was_archived_while_its_check_waited_fo
         monkeypatch.undo()
         assert archiving(record, next_invocation(clock)) is Outcome.ARCHIVED
 
-    monkeypatch.setattr(archiving._files, "await_slot", overtaken)
+    monkeypatch.setattr(archiving.files, "await_slot", overtaken)
 
     with pytest.raises(Held, match="JOB_CHANGED"):
         archiving(check, next_invocation(clock))
@@ -217,8 +218,8 @@ def test_a_url_elsewhere_is_not_asked(
 ) -> None:
     elsewhere = listen(lambda _: answer(200, PDF))
     lease = Lease("submitter", clock())
-    claimed = jobs.claim(JOB_ID, request(), "message-1", lease, clock())
-    jobs.submitted(claimed, FILE_ID, f"{elsewhere.url}/files/x", clock())
+    claimed = claim(jobs, JOB_ID, request(), "message-1", lease, clock())
+    submit(jobs, claimed, FILE_ID, f"{elsewhere.url}/files/x", clock())
 
     with pytest.raises(Held, match="URL_ELSEWHERE"):
         archiving(check, next_invocation(clock))
@@ -245,7 +246,7 @@ def test_a_job_that_has_ended_is_not_checked(
     *,
     archiving: Archiving,
     jobs: JobsTable,
-    announcer: Announcer,
+    outbox: Outbox,
     queues: QueuePair,
     peer: Peer,
     job: Job,
@@ -257,10 +258,9 @@ def test_a_job_that_has_ended_is_not_checked(
     end: str,
 ) -> None:
     if end == "FAILED":
-        jobs.failed(job, Permanent("HTTP_404", "gone"), Step.ARCHIVE, clock())
+        outbox.publish(fail(jobs, job, Permanent("HTTP_404", "gone"), Step.ARCHIVE, clock()))
     else:
         archiving(record, invocation)
-    announcer.announce(JOB_ID)
     before, asked = item(JOB_ID), len(peer.received)
     assert before["status"] == end
     clock.advance(2 * DEADLINE)

@@ -22,6 +22,7 @@ from tests.unit.deliveries import (
 )
 from tests.unit.peer import Peer, Received, answer
 from tests.unit.queue_pair import QueuePair
+from tests.unit.recording import claim, submit
 from tests.unit.samples import PDF, check_body, completed_body, request
 
 type Items = Callable[[str], dict[str, str]]
@@ -55,11 +56,8 @@ def answered(jobs: JobsTable, peer: Peer, clock: Clock) -> Answered:
     def leave(job_id: str, file_id: str) -> Job:
         lease = Lease(f"submitter of {job_id}", clock())
         message_id = f"message of {job_id} for {file_id}"
-        job = jobs.claim(job_id, asked(job_id), message_id, lease, clock())
-        assert jobs.submitted(job, file_id, f"{peer.url}/files/{file_id}", clock())
-        found = jobs.get(job_id)
-        assert found is not None
-        return found
+        job = claim(jobs, job_id, asked(job_id), message_id, lease, clock())
+        return submit(jobs, job, file_id, f"{peer.url}/files/{file_id}", clock())
 
     return leave
 
@@ -127,7 +125,7 @@ def test_the_document_goes_to_the_job_that_asked_for_it(
 ) -> None:
     answered("a", "file-b")
     lease = Lease("submitter of b", clock())
-    jobs.claim("b", asked("b"), "message of b", lease, clock())
+    claim(jobs, "b", asked("b"), "message of b", lease, clock())
 
     assert archiving(told("b"), next_invocation(clock)) is Outcome.ARCHIVED
 
@@ -147,7 +145,7 @@ def test_a_check_does_not_take_the_file_of_another_job(
     clock: Clock,
 ) -> None:
     """Job `b` had its file by the webhook, before the answer went to job `a`."""
-    jobs.claim("b", asked("b"), "message of b", Lease("submitter of b", clock()), clock())
+    claim(jobs, "b", asked("b"), "message of b", Lease("submitter of b", clock()), clock())
     archiving(told("b"), next_invocation(clock))
     answered("a", "file-b")
 
@@ -268,7 +266,7 @@ def test_a_webhook_that_does_not_say_what_it_holds_is_believed(
 def test_a_webhook_that_does_not_say_what_it_holds_is_adopted_by_nobody(
     archiving: Archiving, jobs: JobsTable, told: Told, item: Items, clock: Clock
 ) -> None:
-    jobs.claim("b", asked("b"), "message of b", Lease("submitter of b", clock()), clock())
+    claim(jobs, "b", asked("b"), "message of b", Lease("submitter of b", clock()), clock())
 
     with pytest.raises(Held, match="FILE_UNKNOWN"):
         archiving(told("b", requestDigest=""), next_invocation(clock))

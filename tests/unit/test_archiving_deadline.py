@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from reportflow.archiving import RAREST_LOOK, Archiving
+from reportflow.archiving import LONGEST_CHECK_INTERVAL, Archiving
 from reportflow.consumer import Outcome
 from reportflow.errors import Held, Retryable, Throttled
 from reportflow.jobs import Job
@@ -60,7 +60,7 @@ def test_the_longer_it_takes_the_rarer_are_the_looks(
     waits = [later - age for age, later in pairwise(ages)]
     assert waits[0] == pytest.approx(INTERVAL)
     assert all(wait <= max(INTERVAL, age) + 0.1 for age, wait in zip(ages, waits, strict=False))
-    assert max(waits) == pytest.approx(RAREST_LOOK.total_seconds())
+    assert max(waits) == pytest.approx(LONGEST_CHECK_INTERVAL.total_seconds())
     assert len(ages) < DEADLINE / INTERVAL / 2
     assert ages[-1] == pytest.approx(DEADLINE, abs=0.1)
 

@@ -80,7 +80,7 @@ def test_a_finished_file_is_archived_byte_for_byte(
     kept = item(JOB_ID)
     assert contents() == [content]
     assert (kept["status"], int(kept["size"])) == ("ARCHIVED", len(content))
-    assert kept["archiveKey"] == job.archive_key()
+    assert kept["archiveKey"] == job.key()
 
 
 def test_the_file_is_asked_for_by_the_webhooks_uuid(

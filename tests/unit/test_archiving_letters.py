@@ -20,7 +20,6 @@ from tests.unit.deliveries import (
     MAX_RECEIVES,
     ORPHAN_GRACE,
     next_invocation,
-    redelivered,
 )
 from tests.unit.peer import Peer, Received, answer
 from tests.unit.queue_pair import QueuePair
@@ -34,7 +33,7 @@ NOT_A_PDF = b"PK\x03\x04 archive"
 @pytest.fixture
 def no_bucket(archiving: Archiving, aws: Backend) -> None:
     """The archive takes nothing."""
-    archiving._archive = S3Archive(aws.client("s3"), f"missing-{uuid4()}")
+    archiving.archive = S3Archive(aws.client("s3"), f"missing-{uuid4()}")
 
 
 def give_up(archiving: Archiving, record: Record, clock: Clock) -> None:
@@ -46,39 +45,6 @@ def give_up(archiving: Archiving, record: Record, clock: Clock) -> None:
 
 def codes(queues: QueuePair) -> list[str]:
     return [reason["errorCode"] for reason in queues.dead_letter_reasons()]
-
-
-@pytest.mark.parametrize("first", ["webhook", "check"])
-@pytest.mark.usefixtures("job", "no_bucket")
-def test_of_webhook_and_check_one_has_the_letter(
-    archiving: Archiving,
-    queues: QueuePair,
-    record: Record,
-    check: Record,
-    item: Items,
-    clock: Clock,
-    first: str,
-) -> None:
-    one, other = (record, check) if first == "webhook" else (check, record)
-    give_up(archiving, one, clock)
-    before = item(JOB_ID)
-
-    assert archiving(redelivered(other), next_invocation(clock)) is Outcome.DUPLICATE
-
-    assert item(JOB_ID) == before
-    assert codes(queues) == ["AWS_NoSuchBucket"]
-
-
-@pytest.mark.usefixtures("job")
-def test_a_webhook_that_comes_twice_has_one_letter(
-    archiving: Archiving, peer: Peer, queues: QueuePair, record: Record, clock: Clock
-) -> None:
-    peer.respond = lambda _: answer(200, NOT_A_PDF)
-
-    assert archiving(record, next_invocation(clock)) is Outcome.FAILED
-    assert archiving(redelivered(record), next_invocation(clock)) is Outcome.DUPLICATE
-
-    assert codes(queues) == ["NOT_A_PDF"]
 
 
 @pytest.mark.usefixtures("job")
@@ -180,7 +146,7 @@ def test_a_message_at_its_end_does_not_wait_for_the_archive(
 ) -> None:
     """S3 tells nobody what it holds: SQS's own redrive would tell no reason."""
     denied = listen(lambda _: answer(403))
-    archiving._archive = S3Archive(client_at("s3", denied.url), "archive")
+    archiving.archive = S3Archive(client_at("s3", denied.url), "archive")
     peer.respond = lambda _: answer(200, PDF)
     with pytest.raises(Retryable):
         archiving(replace(record, receive_count=MAX_RECEIVES - 1), next_invocation(clock))

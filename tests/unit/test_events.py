@@ -4,17 +4,17 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from botocore.stub import ANY, Stubber
 
 from local.backend import Backend
 from reportflow.archiving import Archiving
-from reportflow.consumer import TELLING_RECEIVES, Invocation, Outcome
+from reportflow.consumer import Invocation, Outcome
 from reportflow.errors import Permanent, Retryable, Unavailable
-from reportflow.events import Announcer, EventBridgeBus
-from reportflow.jobs import Job, JobStatus, Step
+from reportflow.events import Outbox
+from reportflow.jobs import Job, Step
 from reportflow.jobs_table import JobsTable
 from reportflow.queues import Record
 from reportflow.submission import Submission
@@ -22,6 +22,7 @@ from tests.unit.clock import Clock
 from tests.unit.deliveries import MAX_RECEIVES, next_invocation, redelivered
 from tests.unit.peer import Peer, answer
 from tests.unit.queue_pair import QueuePair
+from tests.unit.recording import fail
 from tests.unit.samples import PDF, message_body
 
 type Items = Callable[[str], dict[str, str]]
@@ -103,31 +104,23 @@ def test_a_message_that_never_was_a_job_is_announced_too(
     assert event["detail"]["metadata"] == {}
 
 
-class Unwell:
-    """A bus that does not answer the first times."""
-
-    def __init__(self, real: EventBridgeBus, failures: int) -> None:
-        self.real = real
-        self._failures = failures
-
-    def send(self, ending: Any) -> None:
-        self._failures -= 1
-        if self._failures >= 0:
-            raise Unavailable("AWS_InternalException", "events:PutEvents was refused")
-        self.real.send(ending)
-
-
 @pytest.fixture
-def unwell(announcer: Announcer) -> Announcer:
-    """The announcer's bus fails once."""
-    announcer._bus = Unwell(announcer._bus, failures=1)  # type: ignore[arg-type]
-    return announcer
+def unwell(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> Outbox:
+    """The event bus takes nothing the first time."""
+    send = outbox._send
+
+    def fail_once(*_: Any) -> None:
+        monkeypatch.setattr(outbox, "_send", send)
+        raise Unavailable("AWS_InternalException", "events:PutEvents was refused")
+
+    monkeypatch.setattr(outbox, "_send", fail_once)
+    return outbox
 
 
 def test_a_message_is_not_acknowledged_before_its_end_is_announced(
     *,
     archiving: Archiving,
-    unwell: Announcer,
+    unwell: Outbox,
     heard: Heard,
     job: Job,
     record: Record,
@@ -149,7 +142,7 @@ def test_a_message_is_not_acknowledged_before_its_end_is_announced(
 def test_a_failure_is_announced_by_the_next_delivery_if_not_by_the_first(
     *,
     submission: Submission,
-    unwell: Announcer,
+    unwell: Outbox,
     queues: QueuePair,
     peer: Peer,
     heard: Heard,
@@ -167,16 +160,20 @@ def test_a_failure_is_announced_by_the_next_delivery_if_not_by_the_first(
 
 
 @pytest.fixture
-def forbidden(announcer: Announcer) -> Announcer:
-    """The announcer's bus takes nothing."""
-    announcer._bus = Unwell(announcer._bus, failures=1000)  # type: ignore[arg-type]
-    return announcer
+def forbidden(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """The event bus takes nothing until this is undone."""
+
+    def refuse(*_: Any) -> None:
+        raise Unavailable("AWS_InternalException", "events:PutEvents was refused")
+
+    monkeypatch.setattr(outbox, "_send", refuse)
+    return monkeypatch
 
 
-def test_what_is_never_announced_ends_with_its_reason(
+def test_what_is_never_published_ends_with_its_reason(
     *,
     archiving: Archiving,
-    forbidden: Announcer,
+    forbidden: pytest.MonkeyPatch,
     heard: Heard,
     queues: QueuePair,
     job: Job,
@@ -184,15 +181,14 @@ def test_what_is_never_announced_ends_with_its_reason(
     item: Items,
     clock: Clock,
 ) -> None:
-    for count in range(1, MAX_RECEIVES + TELLING_RECEIVES):
+    for count in range(1, MAX_RECEIVES):
         with pytest.raises(Unavailable):
             archiving(replace(record, receive_count=count), next_invocation(clock))
-    last = replace(record, receive_count=MAX_RECEIVES + TELLING_RECEIVES)
-    assert archiving(last, next_invocation(clock)) is Outcome.FAILED
+    archiving(replace(record, receive_count=MAX_RECEIVES), next_invocation(clock))
     assert item(job.job_id)["status"] == "ARCHIVED"
     again = queues.redrive()
     assert again.attributes["errorCode"]["stringValue"] == "AWS_InternalException"
-    forbidden._bus = cast("Unwell", forbidden._bus).real
+    forbidden.undo()
 
     assert archiving(again, next_invocation(clock)) is Outcome.DUPLICATE
 
@@ -200,17 +196,16 @@ def test_what_is_never_announced_ends_with_its_reason(
 
 
 @pytest.mark.usefixtures("forbidden")
-def test_a_request_whose_end_is_never_announced_ends_with_its_reason(
+def test_a_request_whose_failure_is_never_published_ends_with_its_reason(
     submission: Submission, queues: QueuePair, peer: Peer, clock: Clock
 ) -> None:
     peer.respond = lambda _: answer(404)
     record = queues.deliver(message_body())
-    for count in range(1, MAX_RECEIVES + TELLING_RECEIVES):
+    for count in range(1, MAX_RECEIVES):
         with pytest.raises(Unavailable):
             submission(replace(record, receive_count=count), next_invocation(clock))
 
-    last = replace(record, receive_count=MAX_RECEIVES + TELLING_RECEIVES)
-    assert submission(last, next_invocation(clock)) is Outcome.FAILED
+    submission(replace(record, receive_count=MAX_RECEIVES), next_invocation(clock))
 
     reasons = [reason["errorCode"] for reason in queues.dead_letter_reasons()]
     assert reasons == ["HTTP_404", "AWS_InternalException"]
@@ -225,22 +220,15 @@ def test_an_end_is_announced_once_where_nothing_fails(
     assert [event["detail"]["jobId"] for event in heard()] == [job.job_id]
 
 
-def test_the_same_end_has_the_same_id_and_another_end_another(
-    jobs: JobsTable, announcer: Announcer, heard: Heard, job: Job, clock: Clock
+def test_the_same_state_has_the_same_id_and_another_state_another(
+    jobs: JobsTable, outbox: Outbox, heard: Heard, job: Job, clock: Clock
 ) -> None:
     error = Permanent("CODE", "message")
-    jobs.failed(job, error, Step.ARCHIVE, clock())
-    ending = jobs.unannounced(job.job_id)
-    assert ending is not None
-    for _ in range(2):  # As where the announcement's own record is lost.
-        announcer._bus.send(ending)
-    announcer.announce(job.job_id)
+    first = fail(jobs, job, error, Step.ARCHIVE, clock())
+    for _ in range(3):  # The record of the first publishing was lost.
+        outbox.publish(first)
     clock.advance(1)
-    failed = jobs.get(job.job_id)
-    assert failed is not None
-    assert failed.status is JobStatus.FAILED
-    jobs.failed(failed, error, Step.ARCHIVE, clock())
-    announcer.announce(job.job_id)
+    outbox.publish(fail(jobs, job, error, Step.ARCHIVE, clock()))
 
     ids = [event["detail"]["eventId"] for event in heard()]
     assert len(ids) == 4
@@ -248,30 +236,27 @@ def test_the_same_end_has_the_same_id_and_another_end_another(
     assert ids[3] != ids[0]
 
 
-def test_an_end_that_was_followed_by_another_is_still_to_be_announced(
-    jobs: JobsTable, job: Job, item: Items, clock: Clock
+def test_what_was_published_is_not_published_again(
+    jobs: JobsTable, outbox: Outbox, heard: Heard, job: Job, clock: Clock
 ) -> None:
-    error = Permanent("CODE", "message")
-    jobs.failed(job, error, Step.ARCHIVE, clock())
-    first = jobs.unannounced(job.job_id)
-    assert first is not None
-    clock.advance(1)
-    jobs.failed(first.job, error, Step.ARCHIVE, clock())
+    outbox.publish(fail(jobs, job, Permanent("CODE", "message"), Step.ARCHIVE, clock()))
+    kept = jobs.get(job.job_id)
+    assert kept is not None
 
-    jobs.announced(first, clock())
+    outbox.publish(kept)
 
-    assert "unannouncedAt" in item(job.job_id)
+    assert len(heard()) == 1
 
 
 def test_a_bus_that_takes_the_call_and_not_the_event_is_tried_again(
-    aws: Backend, jobs: JobsTable, job: Job, clock: Clock
+    aws: Backend, jobs: JobsTable, job: Job, clock: Clock, item: Items
 ) -> None:
-    jobs.failed(job, Permanent("CODE", "message"), Step.ARCHIVE, clock())
-    ending = jobs.unannounced(job.job_id)
-    assert ending is not None
+    failed = fail(jobs, job, Permanent("CODE", "message"), Step.ARCHIVE, clock())
     client = aws.client("events")
     refused = {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "ThrottlingException"}]}
+    outbox = Outbox(jobs, lambda: client, "bus", clock=clock)
     with Stubber(client) as stubbed:
         stubbed.add_response("put_events", refused, {"Entries": ANY})
         with pytest.raises(Retryable, match="AWS_ThrottlingException"):
-            EventBridgeBus(lambda: client, "bus").send(ending)
+            outbox.publish(failed)
+    assert "unannouncedAt" in item(job.job_id)

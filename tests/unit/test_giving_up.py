@@ -17,7 +17,6 @@ from reportflow.submission import PAYLOAD_RECEIVES, Submission
 from tests.unit.clock import START, Clock
 from tests.unit.deliveries import (
     MAX_RECEIVES,
-    OUTCOME_GRACE,
     PAST_THE_GRACE,
     PATIENCE,
     next_invocation,
@@ -25,6 +24,7 @@ from tests.unit.deliveries import (
 )
 from tests.unit.peer import Peer, Received, answer
 from tests.unit.queue_pair import QueuePair
+from tests.unit.recording import claim, give_back
 from tests.unit.reportflow_answers import ACCEPTED
 from tests.unit.samples import JOB_ID, message_body, pointer, request
 
@@ -90,8 +90,7 @@ def test_a_payload_that_never_comes_ends_its_message(
     assert queues.dead_letter_reasons()[0]["errorCode"] == "PAYLOAD_MISSING"
 
 
-@pytest.mark.parametrize("status", [429, 504])
-def test_a_payload_that_goes_after_the_claim_ends_the_job_that_stood_in_it(
+def test_a_payload_that_is_put_back_goes_on_with_its_job(
     *,
     submission: Submission,
     queues: QueuePair,
@@ -101,54 +100,26 @@ def test_a_payload_that_goes_after_the_claim_ends_the_job_that_stood_in_it(
     item: Items,
     clock: Clock,
     put_payload: Callable[[bytes], None],
-    status: int,
 ) -> None:
+    """The id of the job is in the payload: without it the message ends under its own."""
     put_payload(message_body().encode())
     record = queues.deliver(pointer(bucket))
-    peer.respond = lambda _: answer(status)
+    peer.respond = lambda _: answer(429)
     with pytest.raises(PipelineError):
         submission(record, next_invocation(clock))
     aws.client("s3").delete_object(Bucket=bucket, Key="payload")
     last = replace(redelivered(record), receive_count=PAYLOAD_RECEIVES)
 
-    if status == 504:
-        # ReportFlow may have taken it: the webhook has its time to say so.
-        with pytest.raises(Held, match="BEING_SUBMITTED"):
-            submission(last, next_invocation(clock))
-        clock.advance(OUTCOME_GRACE.total_seconds())
     assert submission(last, next_invocation(clock)) is Outcome.FAILED
+    dead = queues.redrive()
+    assert dead.attributes["errorCode"]["stringValue"] == "PAYLOAD_MISSING"
+    assert dead.attributes["jobId"]["stringValue"] == record.message_id
+    assert item(JOB_ID)["status"] == "SUBMITTING"
 
-    job = item(JOB_ID)
-    assert (job["status"], job["errorCode"]) == ("FAILED", "PAYLOAD_MISSING")
-    (letter,) = queues.dead_letter_reasons()
-    assert (letter["jobId"], letter["errorCode"]) == (JOB_ID, "PAYLOAD_MISSING")
-    assert item(record.message_id) == {}
-
-
-def test_a_payload_that_goes_after_the_202_leaves_the_job_its_check(
-    *,
-    submission: Submission,
-    queues: QueuePair,
-    ordered: QueuePair,
-    aws: Backend,
-    bucket: str,
-    item: Items,
-    clock: Clock,
-    put_payload: Callable[[bytes], None],
-) -> None:
-    """Whoever submitted it may have died before ordering the check."""
     put_payload(message_body().encode())
-    record = queues.deliver(pointer(bucket))
-    assert submission(record, next_invocation(clock)) is Outcome.SUBMITTED
-    ordered.receive()
-    aws.client("s3").delete_object(Bucket=bucket, Key="payload")
-    last = replace(redelivered(record), receive_count=PAYLOAD_RECEIVES)
-
-    assert submission(last, next_invocation(clock)) is Outcome.DUPLICATE
-
+    peer.respond = lambda _: answer(202, ACCEPTED)
+    assert submission(dead, next_invocation(clock)) is Outcome.SUBMITTED
     assert item(JOB_ID)["status"] == "SUBMITTED"
-    assert len(ordered.receive()) == 1
-    assert queues.dead_letters() == []
 
 
 @pytest.mark.parametrize("begun", ["not at all", "given back", "by a submitter that died"])
@@ -164,9 +135,9 @@ def test_at_its_age_a_message_ends_with_its_job_however_far_that_was(
     record = replace(queues.deliver(message_body()), sent_at=clock(), receive_count=3)
     if begun != "not at all":
         lease = Lease("another", clock() + timedelta(seconds=30))
-        job = jobs.claim(JOB_ID, request(), record.message_id, lease, clock())
+        job = claim(jobs, JOB_ID, request(), record.message_id, lease, clock())
         if begun == "given back":
-            jobs.give_back(job, clock(), costs_retry=True)
+            give_back(jobs, job, clock(), costs_retry=True)
     clock.advance(PATIENCE.max_age.total_seconds())
 
     assert submission(record, next_invocation(clock)) is Outcome.FAILED
@@ -181,7 +152,7 @@ def test_a_job_that_is_at_work_outlasts_the_end_of_its_messages_receives(
 ) -> None:
     record = replace(queues.deliver(message_body()), receive_count=MAX_RECEIVES)
     lease = Lease("another", clock() + timedelta(seconds=30))
-    jobs.claim(JOB_ID, request(), record.message_id, lease, clock())
+    claim(jobs, JOB_ID, request(), record.message_id, lease, clock())
 
     for _ in range(2):
         with pytest.raises(Held, match="BEING_SUBMITTED"):
@@ -196,7 +167,7 @@ def test_the_end_of_a_repeated_message_leaves_the_job_of_the_first_alone(
     submission: Submission, jobs: JobsTable, queues: QueuePair, item: Items, clock: Clock
 ) -> None:
     lease = Lease("another", clock() + timedelta(seconds=30))
-    jobs.claim(JOB_ID, request(), "the first message", lease, clock())
+    claim(jobs, JOB_ID, request(), "the first message", lease, clock())
     before = item(JOB_ID)
     repeated = replace(queues.deliver(message_body()), receive_count=MAX_RECEIVES)
 

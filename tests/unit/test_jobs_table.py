@@ -1,13 +1,20 @@
+"""The table keeps what the rules return, whoever writes beside."""
+
 from collections.abc import Callable
-from dataclasses import astuple, dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
 
 import pytest
 
-from reportflow.errors import Permanent
-from reportflow.jobs import TRANSITIONS, ArchivedFile, Job, JobStatus, Lease, Step
+from local.backend import Backend
+from reportflow import jobs as rules
+from reportflow.errors import Permanent, Throttled, Unavailable
+from reportflow.jobs import ArchivedFile, Job, JobStatus, Lease, Step, Verdict
 from reportflow.jobs_table import JobsTable
 from tests.unit.clock import START, Clock
+from tests.unit.recording import adopt, archive, claim, fail, give_back, reject, submit
 from tests.unit.samples import DESIGN_ID, request
 
 type Items = Callable[[str], dict[str, str]]
@@ -18,394 +25,252 @@ ERROR = Permanent("HTTP_404", "デザインがありません")
 ARCHIVED = ArchivedFile(FILE_ID, "archive", "d/2026/03/31/job-1/a.pdf", "v1", 123, "ab" * 32)
 
 
-@dataclass
-class Story:
-    """Leads one job from state to state, and keeps its record as each reader has seen it."""
-
-    jobs: JobsTable
-    clock: Clock
-    leases: int = 0
-
-    def lease(self) -> Lease:
-        self.leases += 1
-        return Lease(f"request-{self.leases}", self.clock() + timedelta(seconds=30))
-
-    def claim(self, message_id: str | None = None, **changes: object) -> Job:
-        """Claim for a message of its own, as a redriven one would be."""
-        self.clock.advance(1)
-        message = message_id or f"message at {self.clock()}"
-        return self.jobs.claim(JOB_ID, request(**changes), message, self.lease(), self.clock())
-
-    def submit(self, job: Job) -> Job:
-        self.clock.advance(1)
-        assert self.jobs.submitted(job, FILE_ID, "https://x/file", self.clock())
-        found = self.jobs.find_by_file_id(FILE_ID)
-        assert found is not None
-        return found
-
-    def leave_at(
-        self, state: JobStatus | None, *, given_back: bool = False, with_file: bool = False
-    ) -> list[Job]:
-        """Bring the job there; returns what was read on the way."""
-        if state is None:
-            return [Job(JOB_ID, JobStatus.SUBMITTING, START, lease=self.lease())]
-        seen = [self.claim()]
-        if state in {JobStatus.SUBMITTED, JobStatus.ARCHIVED}:
-            seen.append(self.submit(seen[0]))
-        if state is JobStatus.ARCHIVED:
-            assert self.jobs.archived(seen[-1], ARCHIVED, self.clock())
-            seen.append(replace(seen[-1], status=state))
-        if state is JobStatus.FAILED:
-            if with_file:
-                seen.append(self.submit(seen[0]))
-            assert self.jobs.failed(seen[-1], ERROR, Step.SUBMIT, self.clock())
-            failed = self.jobs.get(JOB_ID)
-            assert failed is not None
-            seen.append(failed)
-        if given_back:
-            self.jobs.give_back(seen[0], self.clock(), costs_retry=True)
-        return seen
+@pytest.fixture
+def begun(jobs: JobsTable, clock: Clock) -> Job:
+    lease = Lease("submitter", clock() + timedelta(seconds=30))
+    return claim(jobs, JOB_ID, request(metadata={"tenant": "株式会社"}), "m-1", lease, clock())
 
 
 @pytest.fixture
-def story(jobs: JobsTable, clock: Clock) -> Story:
-    return Story(jobs, clock)
+def submitted(jobs: JobsTable, begun: Job, clock: Clock) -> Job:
+    clock.advance(1)
+    return submit(jobs, begun, FILE_ID, "https://x/file", clock())
 
 
-type Method = Callable[[Story, Job], object]
-
-METHODS: dict[str, Method] = {
-    "claim": lambda story, _: story.claim(),
-    "claim, other content": lambda story, _: story.claim(version=9),
-    "take_over": lambda story, job: story.jobs.take_over(job, story.lease(), story.clock()),
-    "give_back": lambda story, job: story.jobs.give_back(job, story.clock(), costs_retry=True),
-    "submitted": lambda story, job: story.jobs.submitted(job, "file_other", "u", story.clock()),
-    "adopt": lambda story, job: story.jobs.adopt(job, "file_other", "uuid_other", story.clock()),
-    "count_retry": lambda story, job: story.jobs.count_retry(job, story.clock()),
-    "webhook_waits": lambda story, job: story.jobs.webhook_waits(job, story.clock()),
-    "archived": lambda story, job: story.jobs.archived(job, ARCHIVED, story.clock()),
-    "rejected": lambda story, _: story.jobs.rejected(JOB_ID, ERROR, story.clock()),
-    "failed": lambda story, job: story.jobs.failed(job, ERROR, Step.ARCHIVE, story.clock()),
-}
-
-STATES: list[tuple[JobStatus | None, bool, bool]] = [
-    (None, False, False),
-    (JobStatus.SUBMITTING, False, False),
-    (JobStatus.SUBMITTING, True, False),
-    (JobStatus.SUBMITTED, False, False),
-    (JobStatus.ARCHIVED, False, False),
-    (JobStatus.FAILED, False, False),
-    (JobStatus.FAILED, False, True),
-]
-
-type Move = tuple[JobStatus | None, JobStatus]
+def test_what_was_written_is_read_again(jobs: JobsTable, submitted: Job, clock: Clock) -> None:
+    assert jobs.get(JOB_ID) == submitted
+    clock.advance(1)
+    archived = archive(jobs, submitted, ARCHIVED, clock())
+    assert jobs.get(JOB_ID) == archived
+    assert jobs.get("another") is None
 
 
-def moves_of(story: Story, item: Items, method: Method, job: Job) -> set[Move]:
-    """Call the method, and tell which move the record made, if any."""
-    before = item(JOB_ID)
-    story.clock.advance(1)
-    returned = method(story, job)
-    after = item(JOB_ID)
-    if returned is False:
-        assert after == before
-    if after == before:
-        return set()
-    left = JobStatus(before["status"]) if before else None
-    reached = JobStatus(after["status"])
-    stamp = f"{reached.lower()}At"
-    is_move = left is not reached or before.get(stamp) != after[stamp]
-    return {(left, reached)} if is_move else set()
-
-
-@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-@pytest.mark.parametrize(
-    ("state", "given_back", "with_file", "read"),
-    [(*state, 0) for state in STATES]
-    + [(JobStatus.SUBMITTED, False, False, 1), (JobStatus.FAILED, False, False, 1)]
-    + [(JobStatus.ARCHIVED, False, False, read) for read in (1, 2)]
-    + [(JobStatus.FAILED, False, True, read) for read in (1, 2)],
-)
-def test_every_write_makes_a_legal_move_or_none(
-    story: Story,
-    item: Items,
-    method: Method,
-    state: JobStatus | None,
-    *,
-    given_back: bool,
-    with_file: bool,
-    read: int,
-) -> None:
-    seen = story.leave_at(state, given_back=given_back, with_file=with_file)
-
-    moved = moves_of(story, item, method, seen[read])
-
-    assert moved <= {(state, reached) for reached in TRANSITIONS[state]}
-
-
-MADE_BY: dict[Move, str] = {
-    (None, JobStatus.SUBMITTING): "claim",
-    (None, JobStatus.FAILED): "rejected",
-    (JobStatus.SUBMITTING, JobStatus.SUBMITTING): "take_over",
-    (JobStatus.SUBMITTING, JobStatus.SUBMITTED): "submitted",
-    (JobStatus.SUBMITTING, JobStatus.FAILED): "failed",
-    (JobStatus.SUBMITTED, JobStatus.ARCHIVED): "archived",
-    (JobStatus.SUBMITTED, JobStatus.FAILED): "failed",
-    (JobStatus.FAILED, JobStatus.SUBMITTING): "claim",
-    (JobStatus.FAILED, JobStatus.ARCHIVED): "archived",
-    (JobStatus.FAILED, JobStatus.FAILED): "failed",
-}
-
-
-@pytest.mark.parametrize(
-    "move", [(left, reached) for left, states in TRANSITIONS.items() for reached in sorted(states)]
-)
-def test_every_legal_move_can_be_made(story: Story, item: Items, move: Move) -> None:
-    seen = story.leave_at(move[0], with_file=True)
-
-    assert moves_of(story, item, METHODS[MADE_BY[move]], seen[-1]) == {move}
-
-
-@pytest.mark.parametrize(("state", "given_back", "with_file"), STATES[1:])
-def test_a_state_has_its_time_and_only_an_end_has_an_expiry(
-    story: Story, item: Items, state: JobStatus, *, given_back: bool, with_file: bool
-) -> None:
-    story.leave_at(state, given_back=given_back, with_file=with_file)
+def test_a_record_holds_what_was_asked_for_and_no_params(begun: Job, item: Items) -> None:
     record = item(JOB_ID)
 
-    now = story.clock().astimezone(UTC)
-    written = datetime.fromisoformat(record[f"{state.lower()}At"])
-    assert abs(written - now) < timedelta(milliseconds=1)
-    assert record["updatedAt"] >= record["createdAt"]
-    assert record["updatedAt"].endswith("Z")
-    ended = state in {JobStatus.ARCHIVED, JobStatus.FAILED}
-    assert ("expiresAt" in record) is ended
-    if ended:
-        kept = datetime.fromtimestamp(int(record["expiresAt"]), UTC) - now
-        assert timedelta(days=29) < kept <= timedelta(days=30)
-
-
-def test_times_are_text_that_sorts_like_time(story: Story, item: Items) -> None:
-    whole_second = START.replace(microsecond=0)
-    moments = [whole_second + timedelta(seconds=s) for s in (0, 0.001, 0.4, 1, 9.2, 10, 60)]
-    for number, moment in enumerate(moments):
-        story.jobs.rejected(f"job-{number}", ERROR, moment)
-
-    written = [item(f"job-{number}")["updatedAt"] for number in range(len(moments))]
-    assert written == sorted(set(written))
-
-
-def test_a_claim_keeps_what_was_asked_for(story: Story, item: Items) -> None:
-    job = story.claim("message-1", metadata={"tenant": "株式会社"})
-
-    record = item(JOB_ID)
-    assert (job.design_id, job.version, job.file_name) == (DESIGN_ID, 1, "invoice.pdf")
-    assert job.request_digest == request().digest
-    assert record["metadata"] == '{"tenant":"株式会社"}'
-    assert record["messageId"] == "message-1"
+    assert (record["designId"], record["version"], record["fileName"]) == (
+        DESIGN_ID,
+        "1",
+        "invoice.pdf",
+    )
+    assert (record["metadata"], record["messageId"]) == ('{"tenant":"株式会社"}', "m-1")
+    assert record["requestDigest"] == begun.request_digest
     assert "amount" not in repr(record)
 
 
-def test_a_claim_says_who_has_the_job(story: Story) -> None:
-    lease = Lease("me", story.clock() + timedelta(seconds=30))
-    mine = story.jobs.claim(JOB_ID, request(), "m", lease, story.clock())
-    assert mine.lease is not None
-    assert mine.lease.owner == "me"
-
-    in_the_way = story.claim()
-    assert in_the_way.lease == mine.lease
-
-
-def test_a_claim_that_is_sent_twice_is_still_ours(story: Story) -> None:
-    lease = Lease("me", story.clock() + timedelta(seconds=30))
-    first = story.jobs.claim(JOB_ID, request(), "m", lease, story.clock())
-
-    assert story.jobs.claim(JOB_ID, request(), "m", lease, story.clock()) == first
-
-
-def test_a_failed_job_begins_anew_with_its_first_day(story: Story, item: Items) -> None:
-    story.leave_at(JobStatus.FAILED)
-    story.clock.advance(86_400)
-
-    job = story.claim()
-
+def test_what_is_empty_is_not_kept(jobs: JobsTable, submitted: Job, item: Items) -> None:
     record = item(JOB_ID)
-    assert job.created_at.date() == START.date()
-    assert job.failed_attempts == 0
-    assert not {"errorCode", "errorMessage", "failedStep", "failedAt", "expiresAt"} & set(record)
+
+    assert "leaseOwner" not in record
+    assert "" not in record.values()
+    assert not {"failedAttempts", "errorCode", "expiresAt", "doubtfulFileId"} & record.keys()
 
 
-def test_the_message_that_failed_does_not_begin_the_job_again(story: Story, item: Items) -> None:
-    job = story.claim("the same")
-    assert story.jobs.failed(job, ERROR, Step.SUBMIT, story.clock())
-    before = item(JOB_ID)
+def test_times_are_text_that_sorts_like_time(jobs: JobsTable, item: Items) -> None:
+    whole_second = START.replace(microsecond=0)
+    moments = [whole_second + timedelta(seconds=s) for s in (0, 0.001, 0.4, 1, 9.2, 10, 60)]
+    for number, moment in enumerate(moments):
+        reject(jobs, f"job-{number}", ERROR, moment)
 
-    assert story.claim("the same").status is JobStatus.FAILED
-
-    assert item(JOB_ID) == before
-    assert story.claim("another").status is JobStatus.SUBMITTING
-
-
-def test_a_submitted_job_that_failed_is_not_found_by_its_old_file(story: Story) -> None:
-    job = story.leave_at(JobStatus.SUBMITTED)[-1]
-    story.jobs.failed(job, ERROR, Step.ARCHIVE, story.clock())
-    assert story.jobs.find_by_file_id(FILE_ID) is not None
-
-    story.claim()
-
-    assert story.jobs.find_by_file_id(FILE_ID) is None
+    written = [item(f"job-{number}")["updatedAt"] for number in range(len(moments))]
+    assert written == sorted(set(written))
+    assert all(text.endswith("Z") for text in written)
 
 
-def test_a_job_that_is_sent_again_begins_anew_and_an_attempt_at_it_does_not(
-    story: Story, item: Items
+def test_a_final_state_expires(jobs: JobsTable, submitted: Job, item: Items, clock: Clock) -> None:
+    fail(jobs, submitted, ERROR, Step.ARCHIVE, clock())
+
+    kept = datetime.fromtimestamp(int(item(JOB_ID)["expiresAt"]), UTC) - clock()
+    assert timedelta(days=29) < kept <= timedelta(days=30)
+
+
+def test_a_conflict_is_decided_again_on_what_is_there(
+    jobs: JobsTable, submitted: Job, clock: Clock
 ) -> None:
-    job = story.claim()
-    begun = item(JOB_ID)["begunAt"]
-    story.jobs.give_back(job, story.clock(), costs_retry=True)
-    story.clock.advance(60)
-    job = story.claim()
-    assert item(JOB_ID)["begunAt"] == begun
-    story.jobs.failed(job, ERROR, Step.SUBMIT, story.clock())
-    assert "begunAt" not in item(JOB_ID)
-    story.clock.advance(60)
+    """Two webhooks and a check, all of which have read the same record."""
+    archive(jobs, submitted, ARCHIVED, clock())
+    seen: list[Job | None] = []
 
-    story.claim(message_id="message-2")
+    def rule(job: Job | None) -> Job | Verdict:
+        seen.append(job)
+        return rules.failed(job, submitted, ERROR, Step.ARCHIVE, clock(), 0)
 
-    assert item(JOB_ID)["begunAt"] == item(JOB_ID)["submittingAt"]
+    current, verdict = jobs.change(JOB_ID, submitted, rule, clock())
 
-
-def test_a_takeover_is_counted_and_ends_the_other_lease(story: Story, item: Items) -> None:
-    job = story.claim()
-    lease = story.lease()
-
-    assert story.jobs.take_over(job, lease, story.clock())
-    assert not story.jobs.take_over(job, story.lease(), story.clock())
-    assert not story.jobs.submitted(job, FILE_ID, "u", story.clock())
-    assert not story.jobs.failed(job, ERROR, Step.SUBMIT, story.clock())
-
-    record = item(JOB_ID)
-    assert (record["leaseOwner"], record["possibleDuplicates"]) == (lease.owner, "1")
+    assert verdict is Verdict.SUPERSEDED
+    assert [job.status for job in seen if job] == [JobStatus.SUBMITTED, JobStatus.ARCHIVED]
+    assert current is not None
+    assert current.status is JobStatus.ARCHIVED
 
 
-def test_a_job_that_is_settled_in_the_meantime_is_not_adopted(story: Story, item: Items) -> None:
-    job = story.claim()
-    story.clock.advance(31)
-    found = story.jobs.find_unanswered(job.request_digest, story.clock())
-    assert found == job
-    story.jobs.take_over(found, story.lease(), story.clock())
+def test_a_new_job_is_begun_once(jobs: JobsTable, begun: Job, clock: Clock) -> None:
+    def rule(job: Job | None) -> Job | Verdict:
+        return rules.begin(
+            job,
+            request(),
+            job_id=JOB_ID,
+            message_id="m-2",
+            lease=Lease("another", clock()),
+            grace=timedelta(),
+            now=clock(),
+        )
+
+    assert jobs.change(JOB_ID, None, rule, clock()) == (begun, Verdict.BUSY)
+
+
+class AnswerLost:
+    """DynamoDB, whose answers to writes get lost; the SDK repeats them."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def update_item(self, **call: Any) -> Any:
+        self._client.update_item(**call)
+        return self._client.update_item(**call)
+
+
+def test_a_write_that_was_repeated_recognizes_itself(
+    aws: Backend, table_name: str, clock: Clock, item: Items
+) -> None:
+    jobs = JobsTable(AnswerLost(aws.client("dynamodb")), table_name, ttl_days=30)  # type: ignore[arg-type]
+    lease = Lease("submitter", clock() + timedelta(seconds=30))
+    first = claim(jobs, JOB_ID, request(), "m-1", lease, clock())
+    clock.advance(120)
+
+    again = claim(jobs, JOB_ID, request(), "m-1", replace(lease, owner="next"), clock())
+
+    assert (first.lease_owner, again.lease_owner) == ("submitter", "next")
+    assert item(JOB_ID)["possibleDuplicates"] == "1"
+    assert submit(jobs, again, FILE_ID, "u", clock()).status is JobStatus.SUBMITTED
+
+
+def test_a_rule_that_changes_nothing_writes_nothing(
+    jobs: JobsTable, submitted: Job, item: Items, clock: Clock
+) -> None:
     before = item(JOB_ID)
+    clock.advance(1)
 
-    assert not story.jobs.adopt(found, FILE_ID, "uuid_1", story.clock())
-    assert story.jobs.find_unanswered(job.request_digest, story.clock()) is None
+    same = partial(
+        rules.postponed, read=submitted, now=clock(), costs_retry=False, by_webhook=False
+    )
+    assert jobs.change(JOB_ID, submitted, same, clock()) == (submitted, None)
     assert item(JOB_ID) == before
 
 
-def test_an_adopted_job_is_found_by_its_file(story: Story, item: Items) -> None:
-    job = story.claim()
-
-    assert story.jobs.adopt(job, FILE_ID, "uuid_1", story.clock())
-
-    found = story.jobs.find_by_file_id(FILE_ID)
-    assert found is not None
-    assert (found.status, found.job_id) == (JobStatus.SUBMITTED, JOB_ID)
-    assert "leaseOwner" not in item(JOB_ID)
-
-
-@pytest.mark.parametrize(("costs_retry", "attempts"), [(True, 2), (False, 0)])
-def test_attempts_are_counted_where_they_cost_one(
-    story: Story, *, costs_retry: bool, attempts: int
+def test_records_of_earlier_versions_are_taken_up(
+    aws: Backend, jobs: JobsTable, table_name: str, submitted: Job, clock: Clock, item: Items
 ) -> None:
-    for _ in range(2):
-        story.jobs.give_back(story.claim(), story.clock(), costs_retry=costs_retry)
+    """They have no writeId; and if one of these versions still writes, that is a conflict."""
+    aws.client("dynamodb").update_item(
+        TableName=table_name,
+        Key={"jobId": {"S": JOB_ID}},
+        UpdateExpression="SET later = :new REMOVE writeId",
+        ExpressionAttributeValues={":new": {"S": "stays"}},
+    )
+    old = jobs.get(JOB_ID)
+    assert old is not None
+    assert old.write_id == ""
+    aws.client("dynamodb").update_item(
+        TableName=table_name,
+        Key={"jobId": {"S": JOB_ID}},
+        UpdateExpression="SET failedAttempts = :two, updatedAt = :now",
+        ExpressionAttributeValues={":two": {"N": "2"}, ":now": {"S": "2026-04-01T00:00:00.000Z"}},
+    )
 
-    assert story.claim().failed_attempts == attempts
+    rule = partial(rules.postponed, read=old, now=clock(), costs_retry=True, by_webhook=False)
+    current, verdict = jobs.change(JOB_ID, old, rule, clock())
+    assert (current, verdict) == (jobs.get(JOB_ID), None)
+    assert current is not None
+    assert (current.failed_attempts, current.write_id) == (2, "")
 
-
-def test_the_budget_begins_anew_once_the_job_is_submitted(story: Story) -> None:
-    story.jobs.give_back(story.claim(), story.clock(), costs_retry=True)
-    submitted = story.submit(story.claim())
-    assert submitted.failed_attempts == 0
-
-    story.jobs.count_retry(submitted, story.clock())
-
-    found = story.jobs.find_by_file_id(FILE_ID)
-    assert found is not None
-    assert found.failed_attempts == 1
-
-
-def test_attempts_that_fail_side_by_side_count_once(story: Story, item: Items) -> None:
-    """As does a write that the SDK repeats, since its answer was lost."""
-    read = story.leave_at(JobStatus.SUBMITTED)[-1]
-
-    for _ in range(3):
-        story.jobs.count_retry(read, story.clock())
-
-    assert item(JOB_ID)["failedAttempts"] == "1"
-    for attempts in (1, 0):
-        story.jobs.count_retry(replace(read, failed_attempts=attempts), story.clock())
-        assert item(JOB_ID)["failedAttempts"] == "2"
+    archived = archive(jobs, current, ARCHIVED, clock())
+    assert archived.write_id
+    assert item(JOB_ID)["later"] == "stays"
 
 
-def test_a_job_is_found_by_the_message_that_began_it(story: Story) -> None:
-    begun = story.claim()
+@pytest.mark.parametrize(
+    ("code", "kind"), [("ThrottlingException", Throttled), ("InternalServerError", Unavailable)]
+)
+def test_what_dynamodb_refuses_is_an_outage(
+    aws: Backend, clock: Clock, code: str, kind: type[Exception]
+) -> None:
+    client = aws.client("dynamodb")
+    jobs = JobsTable(client, "no-such-table", ttl_days=30)
+    from botocore.stub import Stubber  # noqa: PLC0415
 
-    assert story.jobs.find_begun(begun.message_id, START) == begun
-    assert story.jobs.find_begun("another message", START) is None
-    submitted = story.submit(begun)
-    assert story.jobs.find_begun(begun.message_id, START) == submitted
-    assert story.jobs.archived(submitted, ARCHIVED, story.clock())
-    assert story.jobs.find_begun(begun.message_id, START) is None
-
-
-def test_of_two_deliveries_that_fail_side_by_side_one_ends_the_job(story: Story) -> None:
-    """Each end is announced by whoever brought it about, so there must be one."""
-    submitted = story.leave_at(JobStatus.SUBMITTED)[-1]
-
-    for read, other in ((submitted, submitted), (None, None)):
-        first = read or story.jobs.get(JOB_ID)
-        second = other or story.jobs.get(JOB_ID)
-        assert first is not None
-        assert second is not None
-        story.clock.advance(1)
-        assert story.jobs.failed(first, ERROR, Step.ARCHIVE, story.clock())
-        story.clock.advance(1)
-        assert not story.jobs.failed(second, ERROR, Step.ARCHIVE, story.clock())
+    with Stubber(client) as stubbed:
+        stubbed.add_client_error("update_item", code)
+        with pytest.raises(kind):
+            reject(Readable(jobs), JOB_ID, ERROR, clock())  # type: ignore[arg-type]
 
 
-def test_a_job_that_failed_lately_is_found_by_the_message_that_began_it(story: Story) -> None:
-    """Its end may still have to be announced."""
-    (begun, _) = story.leave_at(JobStatus.FAILED)
+class Readable:
+    """A table without the record."""
 
-    found = story.jobs.find_begun(begun.message_id, story.clock())
-    assert found is not None
-    assert (found.status, found.announced) == (JobStatus.FAILED, False)
-    later = story.clock() + timedelta(seconds=1)
-    assert story.jobs.find_begun(begun.message_id, later) is None
+    def __init__(self, jobs: JobsTable) -> None:
+        self._jobs = jobs
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._jobs, name)
 
-def test_an_archived_job_says_where_the_file_is(story: Story, item: Items) -> None:
-    story.leave_at(JobStatus.ARCHIVED)
-
-    record = item(JOB_ID)
-    names = ("fileId", "archiveBucket", "archiveKey", "archiveVersionId", "size", "sha256")
-    kept = [record[name] for name in names]
-    assert kept == [str(value) for value in astuple(ARCHIVED)]
-    assert record["url"] == "https://x/file"
+    def get(self, _: str) -> None:
+        """None."""
 
 
-def test_a_failed_job_says_why_and_where(story: Story, item: Items) -> None:
-    story.leave_at(JobStatus.FAILED)
+def test_an_adopted_job_is_found_by_its_file(jobs: JobsTable, begun: Job, clock: Clock) -> None:
+    clock.advance(31)
+    found = jobs.find_unanswered(begun.request_digest, clock())
+    assert found == begun
 
-    record = item(JOB_ID)
-    assert (record["errorCode"], record["errorMessage"]) == (ERROR.code, ERROR.message)
-    assert record["failedStep"] == "submit"
+    adopted = adopt(jobs, begun, FILE_ID, "uuid_1", clock())
 
-
-def test_a_reason_of_any_length_fits_the_record(story: Story, item: Items) -> None:
-    story.jobs.rejected(JOB_ID, Permanent("CODE", "理" * 500_000), story.clock())
-
-    assert 0 < len(item(JOB_ID)["errorMessage"]) <= 2000
+    assert jobs.find_by_file_id(FILE_ID) == adopted
+    assert jobs.find_unanswered(begun.request_digest, clock()) is None
 
 
-def test_an_unknown_file_has_no_job(jobs: JobsTable) -> None:
+def test_while_an_answer_may_be_on_its_way_nothing_is_unanswered(
+    jobs: JobsTable, begun: Job, clock: Clock
+) -> None:
+    clock.advance(31)
+    lease = Lease("another", clock() + timedelta(seconds=30))
+    claim(jobs, "job-2", request(), "m-2", lease, clock())
+
+    assert jobs.find_unanswered(begun.request_digest, clock()) is None
+    assert jobs.find_unanswered("another digest", clock()) is None
+
+
+def test_a_job_that_was_given_back_is_not_unanswered(
+    jobs: JobsTable, begun: Job, clock: Clock
+) -> None:
+    give_back(jobs, begun, clock(), costs_retry=True)
+    clock.advance(31)
+
+    assert jobs.find_unanswered(begun.request_digest, clock()) is None
+
+
+def test_of_two_jobs_with_a_file_the_one_with_the_document_is_found(
+    jobs: JobsTable, submitted: Job, clock: Clock
+) -> None:
+    other = request(version=9)
+    second = claim(jobs, "job-2", other, "m-2", Lease("x", clock()), clock())
+    second = submit(jobs, second, FILE_ID, "u", clock())
+
+    assert jobs.find_by_file_id(FILE_ID, submitted.request_digest) == submitted
+    assert jobs.find_by_file_id(FILE_ID, other.digest) == second
+    assert jobs.shares_file(submitted)
+    assert not jobs.shares_file(replace(submitted, file_id="file_of_its_own"))
     assert jobs.find_by_file_id("file_unknown") is None
+
+
+def test_a_job_that_began_again_is_not_found_by_its_old_file(
+    jobs: JobsTable, submitted: Job, clock: Clock
+) -> None:
+    fail(jobs, submitted, ERROR, Step.ARCHIVE, clock())
+    assert jobs.find_by_file_id(FILE_ID) is not None
+
+    claim(jobs, JOB_ID, request(), "m-2", Lease("x", clock()), clock())
+
+    assert jobs.find_by_file_id(FILE_ID) is None

@@ -23,6 +23,7 @@ from tests.unit.deliveries import (
 )
 from tests.unit.peer import Peer, answer
 from tests.unit.queue_pair import QueuePair
+from tests.unit.recording import archive
 from tests.unit.reportflow_answers import accepting
 from tests.unit.samples import JOB_ID, bus_event, message, message_body, notification
 
@@ -83,9 +84,7 @@ def test_whoever_finds_a_job_archived_orders_no_check(
     ordered.receive()
     job = jobs.get(JOB_ID)
     assert job is not None
-    assert jobs.archived(
-        job, ArchivedFile(job.file_id or "", "archive", "k", "v", 1, "00"), clock()
-    )
+    archive(jobs, job, ArchivedFile(job.file_id, "archive", "k", "v", 1, "00"), clock())
 
     assert submission(redelivered(record), invocation) is Outcome.DUPLICATE
     assert checks_in(ordered) == []

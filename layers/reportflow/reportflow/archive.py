@@ -45,7 +45,7 @@ class S3Archive:
             if found is None:
                 raise Permanent(
                     "ARCHIVE_CONFLICT",
-                    f"the archive holds another document under {job.archive_key()}: move it away, "
+                    f"the archive holds another document under {job.key()}: move it away, "
                     "then redrive the message",
                 ) from error
             return found
@@ -56,7 +56,7 @@ class S3Archive:
         Raises:
             Retryable: S3 does not answer, or refuses.
         """
-        key = job.archive_key()
+        key = job.key()
         try:
             found = self._head(key)
         except FileNotFoundError:
@@ -77,7 +77,7 @@ class S3Archive:
         )
 
     def _put(self, job: Job, pdf: ReceivedPdf, content: IO[bytes]) -> ArchivedFile:
-        key = job.archive_key()
+        key = job.key()
         file_id = job.file_id or ""
         with aws.translated("s3:PutObject"):
             try:

@@ -37,12 +37,6 @@ of a message that finds none last for as long as its queue keeps it.
 START_SECONDS: Final = 1.0
 """With less of its invocation left, no record is begun."""
 
-TELLING_RECEIVES: Final = 5
-"""So often an end can be announced after a message was given up: half of what its queue spares."""
-
-TELLING_TIME: Final = timedelta(minutes=30)
-"""The same, of the time until its queue drops the message."""
-
 DEFECT: Final = "UNEXPECTED"
 """The reason that a record is counted under which came back by a defect of ours."""
 
@@ -73,13 +67,6 @@ class Patience:
                 "function's log for what held it up, then redrive the message",
             )
         return None
-
-    def is_over(self, record: Record, now: datetime) -> bool:
-        """Whether not even the end that the message came to can be announced any more."""
-        return (
-            record.receive_count >= self.max_receives + TELLING_RECEIVES
-            or now - record.sent_at >= self.max_age + TELLING_TIME
-        )
 
 
 class Outcome(StrEnum):

@@ -1,15 +1,17 @@
-"""`PDF Archived` and `PDF Failed` on EventBridge: each end of a job, at least once."""
+"""`PDF Archived` and `PDF Failed` on EventBridge: each final state of a job, at least once."""
 
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Final, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
 from reportflow import aws
 from reportflow.errors import Retryable
-from reportflow.jobs import ArchivedFile, Ending, Jobs
+from reportflow.jobs import Job, JobStatus, published
+from reportflow.jobs_table import JobsTable
 from reportflow.messages import JsonObject
 
 if TYPE_CHECKING:
@@ -24,9 +26,9 @@ Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class PdfArchived(msgspec.Struct, frozen=True, rename="camel"):
-    """Detail of `PDF Archived`: the PDF lies in the archive.
+    """Detail of `PDF Archived`: the PDF is in the archive.
 
-    `event_id` is the same whenever this end is announced again. `metadata` is what upstream sent.
+    `event_id` is the same whenever this state is published again. `metadata` is what upstream sent.
     `possible_duplicates` counts submissions whose answer was lost and which were repeated.
     """
 
@@ -47,7 +49,7 @@ class PdfArchived(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class PdfFailed(msgspec.Struct, frozen=True, rename="camel"):
-    """Detail of `PDF Failed`: the message lies in a dead-letter queue, with the same reason.
+    """Detail of `PDF Failed`: the message is in a dead-letter queue, with the same reason.
 
     What could not be read of a message is empty. A job that is sent again may fail again, with
     another `event_id`, or be archived.
@@ -73,48 +75,38 @@ DETAIL_TYPES: Final[dict[type[msgspec.Struct], str]] = {
 }
 
 
-class Bus(Protocol):
-    """Where ends are announced."""
+class Outbox:
+    """Publishes a job's final state once its record has it.
 
-    def send(self, ending: Ending) -> None:
-        """Announce the end, or raise `Retryable`."""
-
-
-class Announcer:
-    """Announces a job's end once its record says so.
-
-    The record keeps the announcement until the bus has taken it; the message that brought the job
-    to its end is not acknowledged before.
+    The record keeps `unannounced_at` until the event bus has taken the event; the message that
+    brought the job to its final state is not acknowledged before.
     """
 
-    def __init__(self, jobs: Jobs, bus: Bus, *, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        jobs: JobsTable,
+        client: "Callable[[], EventBridgeClient]",
+        bus_name: str,
+        *,
+        clock: Callable[[], datetime],
+    ) -> None:
+        """`client` is called when the first job reaches its final state."""
         self._jobs = jobs
-        self._bus = bus
-        self._clock = clock
-
-    def announce(self, job_id: str) -> None:
-        """Announce the job's end, unless that was done.
-
-        Raises:
-            Retryable: the bus or the table did not answer; announcing twice does no harm.
-        """
-        ending = self._jobs.unannounced(job_id)
-        if ending is not None:
-            self._bus.send(ending)
-            self._jobs.announced(ending, self._clock())
-
-
-class EventBridgeBus:
-    """`Bus` on an event bus of EventBridge."""
-
-    def __init__(self, client: "Callable[[], EventBridgeClient]", bus_name: str) -> None:
-        """`client` is called when the first job ends."""
         self._client = client
         self._bus_name = bus_name
+        self._clock = clock
 
-    def send(self, ending: Ending) -> None:
-        """See `Bus.send`."""
-        detail = detail_of(ending)
+    def publish(self, job: Job) -> None:
+        """Publish the job's final state, unless its record says that it was done.
+
+        Raises:
+            Retryable: the bus or the table did not answer; publishing twice does no harm.
+        """
+        if job.unannounced_at is not None:
+            self._send(detail_of(job), job.unannounced_at)
+            self._jobs.change(job.job_id, job, partial(published, read=job), self._clock())
+
+    def _send(self, detail: PdfArchived | PdfFailed, at: datetime) -> None:
         with aws.translated("events:PutEvents"):
             answer = self._client().put_events(
                 Entries=[
@@ -123,7 +115,7 @@ class EventBridgeBus:
                         "Source": SOURCE,
                         "DetailType": DETAIL_TYPES[type(detail)],
                         "Detail": msgspec.json.encode(detail).decode(),
-                        "Time": ending.ended_at,
+                        "Time": at,
                     }
                 ]
             )
@@ -132,40 +124,33 @@ class EventBridgeBus:
             raise Retryable(f"AWS_{code}", f"events:PutEvents was refused with {code}")
 
 
-def detail_of(ending: Ending) -> PdfArchived | PdfFailed:
-    """What is said of a job's end; the same end has the same `event_id`."""
-    job, result = ending.job, ending.result
-    ended_at = ending.ended_at.astimezone(UTC)
-    event_id = str(uuid.uuid5(_EVENT_IDS, f"{job.job_id}/{job.status}/{ended_at.isoformat()}"))
-    metadata = msgspec.Raw(ending.metadata.encode())
-    if isinstance(result, ArchivedFile):
+def detail_of(job: Job) -> PdfArchived | PdfFailed:
+    """The event of a job's final state; the same state has the same `event_id`."""
+    at = (job.unannounced_at or job.created_at).astimezone(UTC)
+    common: dict[str, Any] = {
+        "event_id": str(uuid.uuid5(_EVENT_IDS, f"{job.job_id}/{job.status}/{at.isoformat()}")),
+        "job_id": job.job_id,
+        "design_id": job.design_id,
+        "version": job.version,
+        "file_name": job.file_name,
+        "metadata": msgspec.Raw((job.metadata or "{}").encode()),
+        "requested_at": job.created_at,
+        "possible_duplicates": job.possible_duplicates,
+    }
+    if job.status is JobStatus.ARCHIVED:
         return PdfArchived(
-            event_id=event_id,
-            job_id=job.job_id,
-            design_id=job.design_id,
-            version=job.version,
-            file_name=job.file_name,
-            metadata=metadata,
-            requested_at=job.created_at,
-            archived_at=ended_at,
-            bucket=result.bucket,
-            key=result.key,
-            version_id=result.version_id,
-            size=result.size,
-            sha256=result.sha256,
-            possible_duplicates=job.possible_duplicates,
+            **common,
+            archived_at=at,
+            bucket=job.archive_bucket,
+            key=job.archive_key,
+            version_id=job.archive_version_id,
+            size=job.size,
+            sha256=job.sha256,
         )
     return PdfFailed(
-        event_id=event_id,
-        job_id=job.job_id,
-        design_id=job.design_id,
-        version=job.version,
-        file_name=job.file_name,
-        metadata=metadata,
-        requested_at=job.created_at,
-        failed_at=ended_at,
-        error_code=result.code,
-        error_message=result.message,
-        failed_step=result.step,
-        possible_duplicates=job.possible_duplicates,
+        **common,
+        failed_at=at,
+        error_code=job.error_code,
+        error_message=job.error_message,
+        failed_step=job.failed_step,
     )

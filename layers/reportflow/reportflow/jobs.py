@@ -1,17 +1,37 @@
-"""A job's life: its states, the moves between them, and what stands on its record."""
+"""A job's life as data: its record, and every rule that changes it.
+
+A rule is a pure function: given the record as it is and a fact, it returns the new record, or a
+verdict that says why the fact changes nothing. The table writes what a rule returned unless
+somebody else has written meanwhile; then the rule decides again on what is there.
+
+    fact                                   rule            from                     to
+    a message asks for the document        begin           none, FAILED, SUBMITTING  SUBMITTING
+    ReportFlow surely has nothing          given_back      SUBMITTING               SUBMITTING
+    ReportFlow's answer is lost            unanswered      SUBMITTING               SUBMITTING
+    ReportFlow answered 202                submitted       SUBMITTING               SUBMITTED
+    a webhook brings the lost answer       adopted         SUBMITTING               SUBMITTED
+    a download failed and is tried again   postponed       SUBMITTED, FAILED        the same
+    the file holds another document        doubted         SUBMITTED, FAILED        the same
+    the PDF is in the archive              archived        SUBMITTED, FAILED        ARCHIVED
+    the job is given up                    failed          any but ARCHIVED         FAILED
+    a message could never be a job         rejected        none                     FAILED
+    the final state was published          published       ARCHIVED, FAILED         the same
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final
 
 from reportflow.errors import PipelineError
 from reportflow.messages import GenerationRequest
 
+MAX_REASON_CHARACTERS: Final = 1000
+
 
 class JobStatus(StrEnum):
-    """Where a job stands; `ARCHIVED` and `FAILED` are ends."""
+    """Where a job is; `ARCHIVED` and `FAILED` are final."""
 
     SUBMITTING = "SUBMITTING"
     SUBMITTED = "SUBMITTED"
@@ -27,22 +47,34 @@ TRANSITIONS: Final[Mapping[JobStatus | None, frozenset[JobStatus]]] = {
     JobStatus.FAILED: frozenset({JobStatus.SUBMITTING, JobStatus.ARCHIVED, JobStatus.FAILED}),
     JobStatus.ARCHIVED: frozenset(),
 }
-"""Every legal move; `None` is a job that has no record yet."""
+"""Every legal change of status; `None` is a job without a record."""
+
+_WITH_FILE: Final = frozenset({JobStatus.SUBMITTED, JobStatus.FAILED})
 
 
 class Step(StrEnum):
-    """The function at work when a job failed."""
+    """The function that was running when a job failed."""
 
     SUBMIT = "submit"
     ARCHIVE = "archive"
+
+
+class Verdict(StrEnum):
+    """Why a fact changes nothing."""
+
+    BUSY = "another delivery is submitting the job, or its webhook may still bring the answer"
+    REUSED = "the job id stands for another document"
+    DONE = "an earlier delivery has done it"
+    SUPERSEDED = "the job went on since it was read"
+    IN_DOUBT = "a webhook has said since that the job's file holds another document"
 
 
 @dataclass(frozen=True)
 class Lease:
     """Who may submit a job, and until when.
 
-    No two deliveries are the same `owner`. The lease lasts as long as that invocation can: when it
-    is over and was not given back, the owner died and whether it had submitted is not known.
+    No two deliveries share an `owner`. The lease lasts as long as its invocation can: if it expired
+    and was not given back, the owner died, and it is unknown whether it had submitted the job.
     """
 
     owner: str
@@ -50,56 +82,10 @@ class Lease:
 
 
 @dataclass(frozen=True)
-class Job:
-    """A job's record as far as decisions need it.
-
-    `message_id` is the message that began it last; `error_code` is why it failed last; `announced`
-    is false while nobody outside has been told of its end. `failed_attempts` counts towards the
-    retry budget of the state it is in. A file has the `url` of its 202 or, where that was lost, the
-    `uuid` of its webhook. `webhook_came` is true where one came that could not be worked on at
-    once. `doubtful_file_id` is a file of which a webhook said that it holds another document.
-    """
-
-    job_id: str
-    status: JobStatus
-    created_at: datetime
-    message_id: str = ""
-    design_id: str = ""
-    version: int = 0
-    file_name: str = ""
-    request_digest: str = ""
-    file_id: str | None = None
-    url: str = ""
-    uuid: str = ""
-    submitted_at: datetime | None = None
-    failed_at: datetime | None = None
-    error_code: str = ""
-    lease: Lease | None = None
-    failed_attempts: int = 0
-    possible_duplicates: int = 0
-    webhook_came: bool = False
-    announced: bool = True
-    doubtful_file_id: str = ""
-
-    @property
-    def file_is_in_doubt(self) -> bool:
-        """Whether a webhook has said that the job's file holds another document."""
-        return bool(self.doubtful_file_id) and self.file_id == self.doubtful_file_id
-
-    def archive_key(self) -> str:
-        """`designId/yyyy/mm/dd/jobId/fileName`, by the UTC day of the job's first claim.
-
-        The day never changes, so that every attempt at a job writes to the same key.
-        """
-        day = self.created_at.astimezone(UTC)
-        return f"{self.design_id}/{day:%Y/%m/%d}/{self.job_id}/{self.file_name}"
-
-
-@dataclass(frozen=True)
 class ArchivedFile:
-    """Where the PDF lies and what it is; `size` in bytes, `sha256` in hex.
+    """The archived object; `size` in bytes, `sha256` in hex.
 
-    `file_id` is the ReportFlow file that the bytes are of.
+    `file_id` is the ReportFlow file whose bytes it holds.
     """
 
     file_id: str
@@ -110,119 +96,281 @@ class ArchivedFile:
     sha256: str
 
 
-@dataclass(frozen=True)
-class Failure:
-    """Why a job failed, and in which function."""
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A job's record; each field is an attribute of its item, in camel case, absent if empty.
 
-    code: str
-    message: str
-    step: str
-
-
-@dataclass(frozen=True)
-class Ending:
-    """A job's end that nobody outside has been told of yet; `metadata` is upstream's, as JSON.
-
-    A job that is sent again can end several times, each at its own time.
+    `message_id` is the message that began it last. `failed_attempts` counts towards the retry
+    budget of the status it is in. `begun_at` is when this life of the job began, `created_at` when
+    its first did. A file has the `url` of its 202 or, if that was lost, the `uuid` of its webhook;
+    `doubtful_file_id` is one of which a webhook said that it holds another document. `webhook_at`
+    is when a webhook came that could not be acted on at once. `unannounced_at` is when the job
+    reached a final state that is not published yet. `expires_at` is in epoch seconds. `write_id`
+    and `updated_at` are those of the last write.
     """
 
-    job: Job
-    ended_at: datetime
-    metadata: str
-    result: ArchivedFile | Failure
+    job_id: str
+    status: JobStatus
+    created_at: datetime
+    message_id: str = ""
+    design_id: str = ""
+    version: int = 0
+    file_name: str = ""
+    request_digest: str = ""
+    metadata: str = ""
+    begun_at: datetime | None = None
+    submitting_at: datetime | None = None
+    lease_owner: str = ""
+    lease_expires_at: datetime | None = None
+    outcome_unknown_at: datetime | None = None
+    possible_duplicates: int = 0
+    failed_attempts: int = 0
+    submitted_at: datetime | None = None
+    file_id: str = ""
+    url: str = ""
+    uuid: str = ""
+    webhook_at: datetime | None = None
+    doubtful_file_id: str = ""
+    archived_at: datetime | None = None
+    archive_bucket: str = ""
+    archive_key: str = ""
+    archive_version_id: str = ""
+    size: int = 0
+    sha256: str = ""
+    failed_at: datetime | None = None
+    error_code: str = ""
+    error_message: str = ""
+    failed_step: str = ""
+    unannounced_at: datetime | None = None
+    expires_at: int = 0
+    updated_at: datetime | None = None
+    write_id: str = ""
 
+    def key(self) -> str:
+        """Where its PDF belongs: `designId/yyyy/mm/dd/jobId/fileName`.
 
-class Announce(Protocol):
-    """Tells the outside of a job's end."""
-
-    def __call__(self, job_id: str, /) -> None:
-        """Announce the job's end, unless that was done. Raises `Retryable`."""
-
-
-class Jobs(Protocol):
-    """The record of all jobs. Every write is conditional on the state it leaves."""
-
-    def claim(
-        self, job_id: str, request: GenerationRequest, message_id: str, lease: Lease, now: datetime
-    ) -> Job:
-        """Take the job into `SUBMITTING`: new, given back by `give_back`, or failed before.
-
-        A failed job begins again with another message only: a redriven one has a new id, and the
-        one that failed may just have been delivered twice.
-
-        Returns the record as it now stands. The job is ours if the lease's owner is; if not, the
-        record is what stands in the way.
+        The day is the UTC day of the job's first claim. It never changes, so that every attempt at
+        a job writes to the same key.
         """
+        day = self.created_at.astimezone(UTC)
+        return f"{self.design_id}/{day:%Y/%m/%d}/{self.job_id}/{self.file_name}"
 
-    def take_over(self, job: Job, lease: Lease, now: datetime) -> bool:
-        """Take a job whose lease ran out, and count a possible duplicate on it.
+    @property
+    def webhook_came(self) -> bool:
+        """Whether a webhook for its file came, even if it could not be acted on yet."""
+        return self.webhook_at is not None or bool(self.uuid)
 
-        False: another attempt was faster.
-        """
+    @property
+    def file_is_in_doubt(self) -> bool:
+        """Whether a webhook has said that its file holds another document."""
+        return bool(self.file_id) and self.file_id == self.doubtful_file_id
 
-    def give_back(self, job: Job, now: datetime, *, costs_retry: bool) -> None:
-        """End the lease after a failure that may be retried; nothing if the lease is lost."""
+    def is_leased(self, now: datetime, grace: timedelta = timedelta()) -> bool:
+        """Whether a delivery holds it, or did until less than `grace` ago."""
+        return self.lease_expires_at is not None and self.lease_expires_at + grace > now
 
-    def unanswered(self, job: Job, now: datetime) -> None:
-        """Record that the submission's answer was lost, and end the lease's time at once.
 
-        From now on a webhook may settle it; nothing if the lease is lost.
-        """
+def begin(
+    job: Job | None,
+    request: GenerationRequest,
+    *,
+    job_id: str,
+    message_id: str,
+    lease: Lease,
+    grace: timedelta,
+    now: datetime,
+) -> Job | Verdict:
+    """The job as this delivery of a message may submit it.
 
-    def submitted(self, job: Job, file_id: str, url: str, now: datetime) -> bool:
-        """Record the 202. False: the lease was lost to another attempt."""
+    A failed job begins again with another message only: a redriven message has a new id, and the
+    one that failed may just have been delivered twice. For `grace` after an answer was lost, the
+    job waits for its webhook.
+    """
+    if job is None or (job.status is JobStatus.FAILED and job.message_id != message_id):
+        taken = Job(
+            job_id=job_id,
+            status=JobStatus.SUBMITTING,
+            created_at=job.created_at if job else now,
+            begun_at=now,
+            outcome_unknown_at=job.outcome_unknown_at if job else None,
+            possible_duplicates=job.possible_duplicates if job else 0,
+            doubtful_file_id=job.doubtful_file_id if job else "",
+            write_id=job.write_id if job else "",
+            updated_at=job.updated_at if job else None,
+        )
+    elif job.request_digest != request.digest:
+        return Verdict.REUSED
+    elif job.status is not JobStatus.SUBMITTING:
+        return Verdict.DONE
+    elif not job.lease_owner:
+        taken = job
+    elif job.is_leased(now, grace):
+        return Verdict.BUSY
+    else:
+        # Its owner died, or ReportFlow's answer was lost: a PDF may be in the making.
+        taken = replace(job, possible_duplicates=job.possible_duplicates + 1)
+    return replace(
+        taken,
+        message_id=message_id,
+        design_id=request.design_id,
+        version=request.version,
+        file_name=request.content.file_name,
+        request_digest=request.digest,
+        metadata=request.metadata_json(),
+        submitting_at=now,
+        lease_owner=lease.owner,
+        lease_expires_at=lease.expires_at,
+    )
 
-    def get(self, job_id: str) -> Job | None:
-        """The job's record as it stands, or None."""
 
-    def find_unanswered(self, request_digest: str, now: datetime) -> Job | None:
-        """A job whose submission may have been taken without an answer that said so.
+def given_back(job: Job | None, owner: str, *, costs_retry: bool) -> Job | Verdict:
+    """Free for the next delivery, after an attempt that surely left nothing at ReportFlow."""
+    if job is None or not _is_held_by(job, owner):
+        return Verdict.SUPERSEDED
+    return replace(_unleased(job), failed_attempts=job.failed_attempts + costs_retry)
 
-        Its lease has run out, and its document has this digest. None while such a job's lease is
-        alive: its answer may be on the way.
-        """
 
-    def find_begun(self, message_id: str, since: datetime) -> Job | None:
-        """The job that this message began: in `SUBMITTING`, or `SUBMITTED` or `FAILED` `since`."""
+def unanswered(job: Job | None, owner: str, now: datetime) -> Job | Verdict:
+    """ReportFlow's answer was lost: from now on a webhook may bring it."""
+    if job is None or not _is_held_by(job, owner):
+        return Verdict.SUPERSEDED
+    return replace(job, lease_expires_at=now, outcome_unknown_at=now)
 
-    def adopt(self, job: Job, file_id: str, uuid: str, now: datetime) -> bool:
-        """Record that an unanswered submission has made this file. False: it was settled before."""
 
-    def find_by_file_id(self, file_id: str, request_digest: str = "") -> Job | None:
-        """The job that ReportFlow's file belongs to, or None while no record says so.
+def submitted(job: Job | None, owner: str, file_id: str, url: str, now: datetime) -> Job | Verdict:
+    """ReportFlow's 202 is stored. A webhook may have brought the same file before."""
+    if job is not None and job.file_id == file_id:
+        return job
+    if job is None or not _is_held_by(job, owner):
+        return Verdict.SUPERSEDED
+    return replace(_with_file(job, file_id, now), url=url)
 
-        Of several, the one whose document has this digest: an answer may have gone to another job.
-        """
 
-    def shares_file(self, job: Job) -> bool:
-        """Whether the record of another document's job names the same file."""
+def adopted(job: Job | None, file_id: str, uuid: str, now: datetime) -> Job | Verdict:
+    """A webhook brought the file of a submission whose answer was lost."""
+    if job is None or job.status is not JobStatus.SUBMITTING:
+        return Verdict.SUPERSEDED
+    if not job.lease_owner or job.is_leased(now):
+        return Verdict.SUPERSEDED
+    return replace(_with_file(job, file_id, now), uuid=uuid)
 
-    def doubt_file(self, job: Job, now: datetime) -> None:
-        """Record that a webhook said that the job's file holds another document."""
 
-    def count_retry(self, job: Job, now: datetime) -> None:
-        """Count a failed attempt at archiving a job's file.
+def postponed(
+    job: Job | None, read: Job, now: datetime, *, costs_retry: bool, by_webhook: bool
+) -> Job | Verdict:
+    """An attempt at archiving failed and is tried again.
 
-        Attempts that failed side by side, and a write that was repeated, count once.
-        """
+    Attempts that failed side by side count once. A webhook that has come is not lost, although the
+    job's check may find the PDF first.
+    """
+    if job is None or job.status not in _WITH_FILE or job.file_id != read.file_id:
+        return Verdict.SUPERSEDED
+    came = now if by_webhook and job.status is JobStatus.SUBMITTED else None
+    attempts = max(job.failed_attempts, read.failed_attempts + costs_retry)
+    return replace(job, failed_attempts=attempts, webhook_at=job.webhook_at or came)
 
-    def webhook_waits(self, job: Job, now: datetime) -> None:
-        """Record that the webhook of a submitted job's file came, and will be tried again."""
 
-    def archived(self, job: Job, file: ArchivedFile, now: datetime) -> bool:
-        """Record the archive's copy. False: the job is archived already, or has another file."""
+def doubted(job: Job | None, read: Job) -> Job | Verdict:
+    """The job's file seems to hold another document."""
+    if job is None or job.status not in _WITH_FILE or job.file_id != read.file_id:
+        return Verdict.SUPERSEDED
+    return replace(job, doubtful_file_id=job.file_id)
 
-    def rejected(self, job_id: str, error: PipelineError, now: datetime) -> bool:
-        """End a job that never began. False: the id has a record, which is left as it is."""
 
-    def failed(self, job: Job, error: PipelineError, step: Step, now: datetime) -> bool:
-        """End the job with its reason.
+def archived(
+    job: Job | None, read: Job, file: ArchivedFile, now: datetime, expires_at: int
+) -> Job | Verdict:
+    """The PDF is in the archive.
 
-        False: it is no longer in the state, or under the lease, that was read.
-        """
+    An attempt that began before the file was in doubt cannot know whose document it has stored.
+    """
+    if job is None or job.status not in _WITH_FILE or job.file_id != read.file_id:
+        return Verdict.SUPERSEDED
+    if job.file_is_in_doubt and not read.file_is_in_doubt:
+        return Verdict.IN_DOUBT
+    return replace(
+        job,
+        status=JobStatus.ARCHIVED,
+        file_id=file.file_id,
+        archive_bucket=file.bucket,
+        archive_key=file.key,
+        archive_version_id=file.version_id,
+        size=file.size,
+        sha256=file.sha256,
+        archived_at=now,
+        unannounced_at=now,
+        expires_at=expires_at,
+        failed_attempts=0,
+        failed_at=None,
+        error_code="",
+        error_message="",
+        failed_step="",
+    )
 
-    def unannounced(self, job_id: str) -> Ending | None:
-        """The job's end, if it has one that was not announced."""
 
-    def announced(self, ending: Ending, now: datetime) -> None:
-        """Record that the end was announced; nothing if the job has ended anew since."""
+def failed(
+    job: Job | None, read: Job, error: PipelineError, step: Step, now: datetime, expires_at: int
+) -> Job | Verdict:
+    """The job is given up. Of deliveries that fail side by side, one ends it."""
+    if job is None or _life(job) != _life(read) or job.status is JobStatus.ARCHIVED:
+        return Verdict.SUPERSEDED
+    return _failure(job, error, step, now, expires_at)
+
+
+def rejected(
+    job: Job | None,
+    job_id: str,
+    message_id: str,
+    error: PipelineError,
+    now: datetime,
+    expires_at: int,
+) -> Job | Verdict:
+    """A message that could never be a job failed. A record that has the id stays as it is."""
+    if job is not None:
+        return Verdict.SUPERSEDED
+    never_begun = Job(job_id=job_id, status=JobStatus.FAILED, created_at=now, message_id=message_id)
+    return _failure(never_begun, error, Step.SUBMIT, now, expires_at)
+
+
+def published(job: Job | None, read: Job) -> Job | Verdict:
+    """The final state was published; a job that was sent again may have another one since."""
+    if job is None or job.unannounced_at != read.unannounced_at:
+        return Verdict.SUPERSEDED
+    return replace(job, unannounced_at=None)
+
+
+def _is_held_by(job: Job, owner: str) -> bool:
+    return job.status is JobStatus.SUBMITTING and job.lease_owner == owner != ""
+
+
+def _unleased(job: Job) -> Job:
+    return replace(job, lease_owner="", lease_expires_at=None)
+
+
+def _with_file(job: Job, file_id: str, now: datetime) -> Job:
+    return replace(
+        _unleased(job),
+        status=JobStatus.SUBMITTED,
+        file_id=file_id,
+        submitted_at=now,
+        failed_attempts=0,
+    )
+
+
+def _life(job: Job) -> tuple[object, ...]:
+    return job.status, job.file_id, job.failed_at, job.lease_owner, job.lease_expires_at
+
+
+def _failure(job: Job, error: PipelineError, step: Step, now: datetime, expires_at: int) -> Job:
+    return replace(
+        _unleased(job),
+        status=JobStatus.FAILED,
+        error_code=error.code,
+        error_message=error.message[:MAX_REASON_CHARACTERS],
+        failed_step=step,
+        failed_at=now,
+        unannounced_at=now,
+        expires_at=expires_at,
+        failed_attempts=0,
+        begun_at=None,
+    )

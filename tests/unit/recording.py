@@ -1,0 +1,84 @@
+"""Brings a job's record to where a test begins, by the rules that the functions use."""
+
+from datetime import datetime
+from functools import partial
+
+from reportflow import jobs as rules
+from reportflow.errors import PipelineError
+from reportflow.jobs import ArchivedFile, Job, Lease, Step, Verdict
+from reportflow.jobs_table import JobsTable, Rule
+from reportflow.messages import GenerationRequest
+from tests.unit.deliveries import OUTCOME_GRACE
+
+
+def _changed(jobs: JobsTable, job_id: str, rule: Rule, now: datetime) -> Job:
+    job, verdict = jobs.change(job_id, jobs.get(job_id), rule, now)
+    assert verdict is None, verdict
+    assert job is not None
+    return job
+
+
+def claim(
+    jobs: JobsTable,
+    job_id: str,
+    request: GenerationRequest,
+    message_id: str,
+    lease: Lease,
+    now: datetime,
+) -> Job:
+    rule = partial(
+        rules.begin,
+        request=request,
+        job_id=job_id,
+        message_id=message_id,
+        lease=lease,
+        grace=OUTCOME_GRACE,
+        now=now,
+    )
+    return _changed(jobs, job_id, rule, now)
+
+
+def give_back(jobs: JobsTable, job: Job, now: datetime, *, costs_retry: bool) -> Job:
+    rule = partial(rules.given_back, owner=job.lease_owner, costs_retry=costs_retry)
+    return _changed(jobs, job.job_id, rule, now)
+
+
+def submit(jobs: JobsTable, job: Job, file_id: str, url: str, now: datetime) -> Job:
+    rule = partial(rules.submitted, owner=job.lease_owner, file_id=file_id, url=url, now=now)
+    return _changed(jobs, job.job_id, rule, now)
+
+
+def adopt(jobs: JobsTable, job: Job, file_id: str, uuid: str, now: datetime) -> Job:
+    return _changed(
+        jobs, job.job_id, partial(rules.adopted, file_id=file_id, uuid=uuid, now=now), now
+    )
+
+
+def archive(jobs: JobsTable, job: Job, file: ArchivedFile, now: datetime) -> Job:
+    expiry = jobs.expiry(now)
+    rule = partial(rules.archived, read=job, file=file, now=now, expires_at=expiry)
+    return _changed(jobs, job.job_id, rule, now)
+
+
+def fail(jobs: JobsTable, job: Job, error: PipelineError, step: Step, now: datetime) -> Job:
+    read = jobs.get(job.job_id) or job
+    expiry = jobs.expiry(now)
+    rule = partial(rules.failed, read=read, error=error, step=step, now=now, expires_at=expiry)
+    return _changed(jobs, job.job_id, rule, now)
+
+
+def reject(jobs: JobsTable, job_id: str, error: PipelineError, now: datetime) -> Job:
+    rule = partial(
+        rules.rejected,
+        job_id=job_id,
+        message_id="message-1",
+        error=error,
+        now=now,
+        expires_at=jobs.expiry(now),
+    )
+    return _changed(jobs, job_id, rule, now)
+
+
+def refused(jobs: JobsTable, job: Job, rule: Rule, now: datetime) -> Verdict | None:
+    """The verdict on a rule that is applied to what was read."""
+    return jobs.change(job.job_id, job, rule, now)[1]

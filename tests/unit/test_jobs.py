@@ -1,0 +1,335 @@
+"""Each rule of a job's life, on plain records."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from itertools import product
+from typing import Any
+
+import pytest
+
+from reportflow import jobs
+from reportflow.errors import Permanent
+from reportflow.jobs import TRANSITIONS, ArchivedFile, Job, JobStatus, Lease, Step, Verdict
+from tests.unit.clock import START
+from tests.unit.samples import DESIGN_ID, request
+
+NOW = START + timedelta(hours=1)
+GRACE = timedelta(minutes=1)
+LEASE = Lease("me", NOW + timedelta(seconds=30))
+ERROR = Permanent("HTTP_404", "デザインがありません")
+FILE = ArchivedFile("file_1", "archive", "d/2026/03/31/job-1/a.pdf", "v1", 123, "ab" * 32)
+EXPIRY = 1_800_000_000
+
+type Rule = Callable[[Job | None], Job | Verdict]
+
+BEGUN = Job(
+    job_id="job-1",
+    status=JobStatus.SUBMITTING,
+    created_at=START,
+    message_id="message-1",
+    design_id=DESIGN_ID,
+    version=1,
+    file_name="invoice.pdf",
+    request_digest=request().digest,
+    metadata="{}",
+    begun_at=START,
+    submitting_at=START,
+    lease_owner="other",
+    lease_expires_at=NOW + timedelta(seconds=5),
+    write_id="w1",
+    updated_at=START,
+)
+GIVEN_BACK = replace(BEGUN, lease_owner="", lease_expires_at=None, failed_attempts=2)
+UNANSWERED = replace(BEGUN, lease_expires_at=NOW, outcome_unknown_at=NOW)
+DEAD = replace(BEGUN, lease_expires_at=NOW - GRACE)
+SUBMITTED = replace(
+    GIVEN_BACK,
+    status=JobStatus.SUBMITTED,
+    failed_attempts=0,
+    file_id="file_1",
+    url="https://x/1",
+    submitted_at=START,
+)
+IN_DOUBT = replace(SUBMITTED, doubtful_file_id="file_1")
+ARCHIVED = replace(
+    SUBMITTED, status=JobStatus.ARCHIVED, archive_key=FILE.key, archived_at=START, size=123
+)
+FAILED = replace(
+    SUBMITTED,
+    status=JobStatus.FAILED,
+    failed_at=START,
+    error_code="CODE",
+    unannounced_at=START,
+    begun_at=None,
+)
+RECORDS: dict[str, Job | None] = {
+    "none": None,
+    "begun": BEGUN,
+    "given back": GIVEN_BACK,
+    "unanswered": UNANSWERED,
+    "dead": DEAD,
+    "submitted": SUBMITTED,
+    "in doubt": IN_DOUBT,
+    "archived": ARCHIVED,
+    "failed": FAILED,
+    "failed before a file": replace(FAILED, file_id="", url="", submitted_at=None),
+}
+
+
+def begin(job: Job | None, message_id: str = "message-1", **changes: object) -> Job | Verdict:
+    return jobs.begin(
+        job,
+        request(**changes),
+        job_id="job-1",
+        message_id=message_id,
+        lease=LEASE,
+        grace=GRACE,
+        now=NOW,
+    )
+
+
+def rules(read: Job) -> dict[str, Rule]:
+    """Every rule, as an attempt applies it that has read this record."""
+    final: dict[str, Any] = {"now": NOW, "expires_at": EXPIRY}
+    return {
+        "begin": begin,
+        "begin, another message": partial(begin, message_id="message-2"),
+        "begin, another document": partial(begin, version=9),
+        "given_back": partial(jobs.given_back, owner=read.lease_owner, costs_retry=True),
+        "unanswered": partial(jobs.unanswered, owner=read.lease_owner, now=NOW),
+        "submitted": partial(
+            jobs.submitted, owner=read.lease_owner, file_id="file_2", url="u", now=NOW
+        ),
+        "adopted": partial(jobs.adopted, file_id="file_2", uuid="u", now=NOW),
+        "postponed": partial(jobs.postponed, read=read, now=NOW, costs_retry=True, by_webhook=True),
+        "doubted": partial(jobs.doubted, read=read),
+        "archived": partial(jobs.archived, read=read, file=FILE, **final),
+        "failed": partial(jobs.failed, read=read, error=ERROR, step=Step.ARCHIVE, **final),
+        "rejected": partial(
+            jobs.rejected, job_id="job-1", message_id="message-1", error=ERROR, **final
+        ),
+        "published": partial(jobs.published, read=read),
+    }
+
+
+NAMES = tuple(rules(BEGUN))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_rule_makes_a_legal_change_or_none(name: str) -> None:
+    """Whatever the record is, and whatever the attempt had read."""
+    for job, read in product(RECORDS.values(), RECORDS.values()):
+        changed = rules(read or BEGUN)[name](job)
+        if isinstance(changed, Verdict) or changed == job:
+            continue
+        before = job.status if job else None
+        assert changed.status in TRANSITIONS[before] or (
+            changed.status is before and name in {"postponed", "doubted", "published"}
+        )
+        leased = name.startswith("begin") or name == "unanswered"
+        assert bool(changed.lease_owner) is (changed.status is JobStatus.SUBMITTING and leased)
+        assert job is None or changed.created_at == job.created_at
+
+
+def test_every_legal_change_can_be_made() -> None:
+    made = {
+        (job.status if job else None, changed.status)
+        for job in RECORDS.values()
+        for rule in rules(job or BEGUN).values()
+        if isinstance(changed := rule(job), Job) and changed != job
+    }
+    assert made >= {(old, new) for old, others in TRANSITIONS.items() for new in others}
+
+
+@pytest.mark.parametrize(
+    ("record", "message_id", "begun"),
+    [
+        ("none", "message-1", True),
+        ("begun", "message-1", Verdict.BUSY),
+        ("begun", "message-2", Verdict.BUSY),
+        ("given back", "message-2", True),
+        ("unanswered", "message-1", Verdict.BUSY),
+        ("dead", "message-1", True),
+        ("submitted", "message-1", Verdict.DONE),
+        ("archived", "message-2", Verdict.DONE),
+        ("failed", "message-1", Verdict.DONE),
+        ("failed", "message-2", True),
+    ],
+)
+def test_who_may_submit(record: str, message_id: str, begun: object) -> None:
+    job = begin(RECORDS[record], message_id)
+
+    if isinstance(begun, Verdict):
+        assert job is begun
+        return
+    assert isinstance(job, Job)
+    assert (job.status, job.lease_owner, job.message_id) == (
+        JobStatus.SUBMITTING,
+        "me",
+        message_id,
+    )
+    assert job.lease_expires_at == LEASE.expires_at
+
+
+@pytest.mark.parametrize("record", ["begun", "given back", "dead", "submitted", "archived"])
+def test_a_job_id_stands_for_one_document(record: str) -> None:
+    assert begin(RECORDS[record], version=9) is Verdict.REUSED
+
+
+def test_a_failed_job_may_be_sent_again_with_another_document() -> None:
+    job = begin(FAILED, "message-2", version=9)
+
+    assert isinstance(job, Job)
+    assert (job.version, job.created_at, job.begun_at) == (9, START, NOW)
+    assert (job.file_id, job.url, job.error_code) == ("", "", "")
+    assert (job.failed_at, job.unannounced_at) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("record", "duplicates"), [("none", 0), ("given back", 0), ("dead", 1), ("failed", 0)]
+)
+def test_only_what_may_have_been_submitted_is_a_possible_duplicate(
+    record: str, duplicates: int
+) -> None:
+    job = begin(RECORDS[record], "message-2")
+
+    assert isinstance(job, Job)
+    assert job.possible_duplicates == duplicates
+
+
+@pytest.mark.parametrize(("seconds", "busy"), [(59, True), (60, False)])
+def test_an_unanswered_job_waits_for_its_webhook(seconds: int, *, busy: bool) -> None:
+    job = begin(replace(BEGUN, lease_expires_at=NOW - timedelta(seconds=seconds)))
+
+    assert (job is Verdict.BUSY) is busy
+
+
+def test_the_retry_budget_goes_on_until_the_job_is_submitted() -> None:
+    begun = begin(GIVEN_BACK)
+    assert isinstance(begun, Job)
+    assert begun.failed_attempts == 2
+
+    returned = jobs.given_back(begun, "me", costs_retry=True)
+    assert isinstance(returned, Job)
+    assert (returned.failed_attempts, returned.lease_owner) == (3, "")
+    assert jobs.given_back(begun, "me", costs_retry=False) == replace(returned, failed_attempts=2)
+
+    taken = jobs.submitted(begun, "me", "file_1", "u", NOW)
+    assert isinstance(taken, Job)
+    assert taken.failed_attempts == 0
+
+
+@pytest.mark.parametrize("rule", ["given_back", "unanswered", "submitted"])
+def test_an_attempt_that_lost_its_lease_changes_nothing(rule: str) -> None:
+    assert rules(replace(BEGUN, lease_owner="dead one"))[rule](BEGUN) is Verdict.SUPERSEDED
+
+
+def test_a_file_that_a_webhook_brought_first_is_the_same_success() -> None:
+    adopted = jobs.adopted(UNANSWERED, "file_1", "uuid", NOW)
+    assert isinstance(adopted, Job)
+    assert (adopted.uuid, adopted.webhook_came) == ("uuid", True)
+
+    assert jobs.submitted(adopted, "other", "file_1", "u", NOW) == adopted
+    assert jobs.submitted(adopted, "other", "file_2", "u", NOW) is Verdict.SUPERSEDED
+
+
+@pytest.mark.parametrize("record", ["none", "begun", "given back", "submitted", "failed"])
+def test_only_an_unanswered_job_adopts_a_file(record: str) -> None:
+    assert jobs.adopted(RECORDS[record], "file_1", "u", NOW) is Verdict.SUPERSEDED
+
+
+def test_attempts_that_fail_side_by_side_count_once() -> None:
+    first = jobs.postponed(SUBMITTED, SUBMITTED, NOW, costs_retry=True, by_webhook=False)
+    assert isinstance(first, Job)
+    assert first.failed_attempts == 1
+
+    again = jobs.postponed(first, SUBMITTED, NOW, costs_retry=True, by_webhook=False)
+    assert again == first
+    assert jobs.postponed(first, first, NOW, costs_retry=False, by_webhook=False) == first
+
+
+@pytest.mark.parametrize(("by_webhook", "came"), [(True, NOW), (False, None)])
+def test_a_webhook_that_is_tried_again_has_come(*, by_webhook: bool, came: object) -> None:
+    job = jobs.postponed(SUBMITTED, SUBMITTED, NOW, costs_retry=False, by_webhook=by_webhook)
+
+    assert isinstance(job, Job)
+    assert job.webhook_at == came
+
+
+def test_what_was_stored_before_the_doubt_is_not_the_jobs_pdf() -> None:
+    doubtful = jobs.doubted(SUBMITTED, SUBMITTED)
+    assert doubtful == IN_DOUBT
+
+    assert jobs.archived(IN_DOUBT, SUBMITTED, FILE, NOW, EXPIRY) is Verdict.IN_DOUBT
+    confirmed = jobs.archived(IN_DOUBT, IN_DOUBT, FILE, NOW, EXPIRY)
+    assert isinstance(confirmed, Job)
+
+
+def test_an_archived_job_says_where_the_file_is() -> None:
+    job = jobs.archived(FAILED, FAILED, replace(FILE, file_id="file_0"), NOW, EXPIRY)
+
+    assert isinstance(job, Job)
+    assert (job.archive_bucket, job.archive_key, job.archive_version_id) == FILE_PLACE
+    assert (job.file_id, job.size, job.sha256) == ("file_0", FILE.size, FILE.sha256)
+    assert (job.archived_at, job.unannounced_at, job.expires_at) == (NOW, NOW, EXPIRY)
+    assert (job.error_code, job.failed_at) == ("", None)
+
+
+FILE_PLACE = (FILE.bucket, FILE.key, FILE.version_id)
+
+
+def test_a_job_has_one_pdf() -> None:
+    assert jobs.archived(ARCHIVED, SUBMITTED, FILE, NOW, EXPIRY) is Verdict.SUPERSEDED
+    other = replace(SUBMITTED, file_id="file_2")
+    assert jobs.archived(SUBMITTED, other, FILE, NOW, EXPIRY) is Verdict.SUPERSEDED
+
+
+@pytest.mark.parametrize("read", [BEGUN, GIVEN_BACK, SUBMITTED, FAILED])
+def test_of_deliveries_that_fail_side_by_side_one_ends_the_job(read: Job) -> None:
+    first = jobs.failed(read, read, ERROR, Step.ARCHIVE, NOW, EXPIRY)
+    assert isinstance(first, Job)
+    assert (first.error_code, first.error_message) == (ERROR.code, ERROR.message)
+    assert (first.failed_step, first.failed_at, first.unannounced_at) == ("archive", NOW, NOW)
+    assert first.failed_attempts == 0
+
+    later = NOW + timedelta(seconds=1)
+    assert jobs.failed(first, read, ERROR, Step.ARCHIVE, later, EXPIRY) is Verdict.SUPERSEDED
+
+
+def test_a_job_that_went_on_does_not_fail_for_an_old_reason() -> None:
+    for job in (ARCHIVED, SUBMITTED, replace(BEGUN, lease_owner="me")):
+        assert jobs.failed(job, BEGUN, ERROR, Step.SUBMIT, NOW, EXPIRY) is Verdict.SUPERSEDED
+
+
+def test_a_message_that_was_never_a_job_leaves_others_alone() -> None:
+    job = jobs.rejected(None, "job-1", "message-1", ERROR, NOW, EXPIRY)
+    assert isinstance(job, Job)
+    assert (job.status, job.message_id, job.created_at) == (JobStatus.FAILED, "message-1", NOW)
+
+    for record in (BEGUN, FAILED, ARCHIVED):
+        assert jobs.rejected(record, "job-1", "message-1", ERROR, NOW, EXPIRY) is Verdict.SUPERSEDED
+
+
+def test_a_state_that_was_followed_by_another_is_still_to_be_published() -> None:
+    again = replace(FAILED, unannounced_at=NOW)
+
+    assert jobs.published(again, FAILED) is Verdict.SUPERSEDED
+    assert jobs.published(again, again) == replace(again, unannounced_at=None)
+
+
+def test_a_reason_of_any_length_fits_the_record() -> None:
+    error = Permanent("CODE", "理" * 500_000)
+
+    job = jobs.failed(BEGUN, BEGUN, error, Step.SUBMIT, NOW, EXPIRY)
+
+    assert isinstance(job, Job)
+    assert 0 < len(job.error_message) <= 2000
+
+
+def test_the_key_keeps_the_day_of_the_first_claim() -> None:
+    again = begin(FAILED, "message-2")
+
+    assert isinstance(again, Job)
+    assert again.key() == FAILED.key() == f"{DESIGN_ID}/2026/03/31/job-1/invoice.pdf"
