@@ -7,11 +7,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stacks.context import InvalidSettings, context_of
-from stacks.environments import with_environment
-from stacks.packaging import PackagingError
-from stacks.settings import DeploymentSettings
-
 if TYPE_CHECKING:
     from aws_cdk.cx_api import CloudAssembly
 
@@ -32,8 +27,12 @@ def main() -> int:
 
     from stacks import nag
     from stacks.annotations import annotate
+    from stacks.context import InvalidSettings, context_of
+    from stacks.environments import with_environment
     from stacks.monitoring import MonitoringStack
+    from stacks.packaging import PackagingError
     from stacks.pipeline import PipelineStack
+    from stacks.settings import DeploymentSettings
     from stacks.storage import StorageStack
 
     try:

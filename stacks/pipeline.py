@@ -98,7 +98,6 @@ class PipelineStack(Stack):
             allow(_CONSUME, requests.queue.queue_arn),
             allow(["sqs:SendMessage"], requests.dead_letters.queue_arn, downloads.queue.queue_arn),
             allow(["dynamodb:GetItem", "dynamodb:UpdateItem"], table.table_arn),
-            allow(["dynamodb:Query"], f"{table.table_arn}/index/byStatus"),
             allow(["events:PutEvents"], self._storage.event_bus.event_bus_arn),
             allow(["secretsmanager:GetSecretValue"], self._storage.secret.secret_arn),
         ]
