@@ -226,7 +226,7 @@ class Backlog:
         try:
             self._pace.wait(deadline)
         except Paced as error:
-            put_back(record, error, source, self._rng)
+            put_back(record, error, source.return_after, self._rng)
             return False
         self.went.append(self._scheduler.clock())
         self.receives.append(record.receive_count)

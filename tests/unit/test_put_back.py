@@ -53,7 +53,7 @@ def test_without_a_slot_a_message_stays_away_as_told_and_longer_each_time(
 
     for _ in range(20):
         record = replace(RECORD, receive_count=receive_count)
-        put_back(record, Paced(timedelta(seconds=20)), waits, rng)
+        put_back(record, Paced(timedelta(seconds=20)), waits.return_after, rng)
 
     assert least <= min(waits.seconds) <= max(waits.seconds) <= most
     assert len(set(waits.seconds)) > 1 or least == most
@@ -68,7 +68,7 @@ def test_a_message_that_never_finds_a_slot_is_given_up_by_its_age_and_not_by_its
     record = RECORD
 
     while (end := patience.ends(record, START + timedelta(seconds=sum(waits.seconds)))) is None:
-        put_back(record, Paced(timedelta()), waits, Soonest())
+        put_back(record, Paced(timedelta()), waits.return_after, Soonest())
         record = replace(record, receive_count=record.receive_count + 1)
 
     assert end.code == "WAITED_TOO_LONG"

@@ -1,6 +1,7 @@
 """A webhook's files are stored whole, or the sender is asked to come again."""
 
 from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import pytest
 
@@ -44,7 +45,7 @@ def test_a_slow_queue_ends_in_an_answer_before_the_function_is_killed(
 ) -> None:
     time, timeout = Ticker(), 10.0
     destination = Slow(Downloads(queues.client, queues.url), time, PROMPT_SECONDS)
-    receiver = Receiver(secret_store, destination, "acme")
+    receiver = Receiver(secret_store, cast("Any", destination), "acme")
 
     with pytest.raises(OutOfTime):
         receiver.receive(MANY, lambda: timeout - time.now)
@@ -57,7 +58,7 @@ def test_files_that_were_stored_in_part_are_all_stored_when_the_sender_comes_aga
 ) -> None:
     time = Ticker()
     destination = Slow(Downloads(queues.client, queues.url), time, 1.0)
-    receiver = Receiver(secret_store, destination, "acme")
+    receiver = Receiver(secret_store, cast("Any", destination), "acme")
     with pytest.raises(Retryable):
         receiver.receive(MANY, lambda: PROMPT_SECONDS + 1.5 - time.now)
     stored(queues)

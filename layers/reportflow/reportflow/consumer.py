@@ -20,7 +20,7 @@ from reportflow.errors import (
     PipelineError,
     Retryable,
 )
-from reportflow.queues import Queue, Record
+from reportflow.queues import Record, SqsQueue
 
 MAX_DELAY_SECONDS: Final = 3600.0
 
@@ -124,21 +124,14 @@ class PartialBatchResponse(TypedDict):
     batchItemFailures: list[ItemFailure]
 
 
-class Work(Protocol):
-    """What a function does with one record."""
-
-    def __call__(self, record: Record, invocation: Invocation, /) -> Outcome:
-        """Bring the record to an end.
-
-        Raises:
-            Retryable: it must come again.
-        """
+type Work = Callable[[Record, Invocation], Outcome]
+"""What a function does with one record; raises `Retryable` if the record must come again."""
 
 
 def consume(
     batch: Sequence[Record],
     work: Work,
-    queue: Queue,
+    queue: SqsQueue,
     invocation: Invocation,
     *,
     rng: random.Random,
@@ -169,7 +162,7 @@ def consume(
                 counts[future.result()] += 1
             else:
                 record = at_work[future]
-                put_back(record, error, queue, rng)
+                put_back(record, error, queue.return_after, rng)
                 returned.append({"itemIdentifier": record.message_id})
                 reasons[error.code if isinstance(error, Retryable) else DEFECT] += 1
                 counts["CredentialsRefused"] += isinstance(error, CredentialsRefused)
@@ -183,7 +176,12 @@ def consume(
     return {"batchItemFailures": returned}
 
 
-def put_back(record: Record, error: BaseException, queue: Queue, rng: random.Random) -> None:
+def put_back(
+    record: Record,
+    error: BaseException,
+    return_after: Callable[[Record, float], None],
+    rng: random.Random,
+) -> None:
     """Let a record that did not end come back: when its error says, or with backoff and jitter."""
     log = observability.logger()
     about = {"message_id": record.message_id, "receive_count": record.receive_count}
@@ -208,7 +206,7 @@ def put_back(record: Record, error: BaseException, queue: Queue, rng: random.Ran
         },
     )
     try:
-        queue.return_after(record, delay)
+        return_after(record, delay)
     except PipelineError as refused:
         # The message comes back all the same, only by the queue's own visibility timeout.
         log.warning("visibility not changed", extra={**about, "error_code": refused.code})

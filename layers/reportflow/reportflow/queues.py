@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import batched
 from math import ceil
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
@@ -49,19 +49,6 @@ class Record:
     attributes: Mapping[str, Mapping[str, Any]]
 
 
-class Queue(Protocol):
-    """What a function does to the queue it consumes, beyond deleting what is done."""
-
-    def return_after(self, record: Record, seconds: float) -> None:
-        """Let the message come back after so many seconds."""
-
-    def waiting(self) -> int:
-        """About how many messages could be received now; those in flight do not count."""
-
-    def dead_letter(self, record: Record, error: PipelineError, step: Step, job_id: str) -> None:
-        """Copy the message to the dead-letter queue: body unchanged, the reason as attributes."""
-
-
 def records(event: Mapping[str, Any]) -> list[Record]:
     """The records of an SQS event of Lambda."""
     return [
@@ -78,7 +65,7 @@ def records(event: Mapping[str, Any]) -> list[Record]:
 
 
 class SqsQueue:
-    """`Queue` on SQS."""
+    """What a function does to the queue it consumes, beyond deleting what is done."""
 
     def __init__(self, client: "SQSClient", queue_url: str, dlq_url: str) -> None:
         self._client = client
@@ -86,7 +73,7 @@ class SqsQueue:
         self._dlq_url = dlq_url
 
     def return_after(self, record: Record, seconds: float) -> None:
-        """See `Queue.return_after`; in whole seconds, never too early; at most eleven hours."""
+        """Let the message come back in so many seconds: whole ones, at most eleven hours."""
         with aws.translated("sqs:ChangeMessageVisibility"):
             self._client.change_message_visibility(
                 QueueUrl=self._queue_url,
@@ -95,7 +82,7 @@ class SqsQueue:
             )
 
     def waiting(self) -> int:
-        """See `Queue.waiting`."""
+        """About how many messages could be received now; those in flight do not count."""
         with aws.translated("sqs:GetQueueAttributes"):
             answer = self._client.get_queue_attributes(
                 QueueUrl=self._queue_url, AttributeNames=["ApproximateNumberOfMessages"]
@@ -103,7 +90,7 @@ class SqsQueue:
         return int(answer["Attributes"]["ApproximateNumberOfMessages"])
 
     def dead_letter(self, record: Record, error: PipelineError, step: Step, job_id: str) -> None:
-        """See `Queue.dead_letter`.
+        """Copy the message to the dead-letter queue: body unchanged, the reason as attributes.
 
         The body comes first: beside one that fills the message there is room for part of the
         reason only, which stands on the job all the same. Upstream's own attributes go along as

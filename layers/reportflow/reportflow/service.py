@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 import requests
@@ -15,7 +15,6 @@ from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnection
 from reportflow.errors import (
     CredentialsRefused,
     FileMissing,
-    Held,
     OutcomeUnknown,
     OutOfTime,
     Permanent,
@@ -26,7 +25,7 @@ from reportflow.errors import (
 from reportflow.http_session import Session, has_excess
 from reportflow.messages import MAX_REQUEST_BYTES, GenerationRequest, OpaqueId
 from reportflow.pacing import Pace
-from reportflow.secret import Secret
+from reportflow.secret import Secret, SecretStore
 
 SHORTEST_SECONDS: Final = 1.0
 """With less than this to connect and to be answered, no request is begun."""
@@ -58,16 +57,6 @@ class Accepted:
     url: str
 
 
-class Keys(Protocol):
-    """Where the account's keys come from."""
-
-    def get(self) -> Secret:
-        """The keys as known."""
-
-    def get_fresh(self) -> Secret:
-        """The keys read again, after the known ones were refused."""
-
-
 class _Acceptance(msgspec.Struct, rename="camel"):
     file_id: OpaqueId
     url: Any = ""
@@ -88,7 +77,7 @@ class ReportFlow:
         self,
         base_url: str,
         files_url: str,
-        keys: Keys,
+        keys: SecretStore,
         pace: Pace,
         *,
         clock: Callable[[], datetime],
@@ -164,12 +153,12 @@ class ReportFlow:
         """Open the file under the URL of a 202, which takes no keys, by `deadline`.
 
         Raises:
-            Held: the URL is not under the configured one.
-            FileMissing: there is none under it, or not yet. Without keys, none can be refused.
+            FileMissing: there is none under it, or not yet, or the URL is not under the configured
+                one. Without keys, none can be refused.
             Retryable: ReportFlow is busy, or does not answer.
         """
         if not url.startswith(self._files_url):
-            raise Held("URL_ELSEWHERE", "the 202's URL is not under reportflow_files_url")
+            raise FileMissing("URL_ELSEWHERE", "the 202's URL is not under reportflow_files_url")
         try:
             with self._session.request(
                 "GET",

@@ -9,12 +9,12 @@ import math
 import re
 import time
 from base64 import b64decode
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from http import HTTPStatus
 from itertools import batched
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -29,8 +29,8 @@ from reportflow.messages import (
     digest_of,
     read_json,
 )
-from reportflow.queues import MAX_BATCH
-from reportflow.secret import Secret
+from reportflow.queues import MAX_BATCH, Downloads
+from reportflow.secret import Secret, SecretStore
 from reportflow.signature import Flaw, InvalidSignature, check_signature, signing_keys
 
 MAX_BODY_BYTES: Final = 6 * 1024 * 1024
@@ -266,29 +266,12 @@ def completed_files(content: Mapping[str, Any], workspace_id: str) -> Announced:
     return Announced(found, files.count(None))
 
 
-class Secrets(Protocol):
-    """Where the accepted tokens and the relay's signing secrets come from."""
-
-    def get(self) -> Secret:
-        """The secret as known."""
-
-    def get_fresh(self) -> Secret:
-        """The secret read again: the token may be newer than what is known."""
-
-
-class Destination(Protocol):
-    """Where verified files go."""
-
-    def send(self, files: Sequence[CompletedFile]) -> None:
-        """Store all of them, or raise `Retryable`."""
-
-
 @dataclass(frozen=True)
 class Receiver:
     """The webhook's work: verify, then store."""
 
-    secrets: Secrets
-    destination: Destination
+    secrets: SecretStore
+    destination: Downloads
     workspace_id: str
     signed: bool = field(default=False, kw_only=True)
     clock: Callable[[], float] = field(default=time.time, kw_only=True)
