@@ -386,7 +386,7 @@ _OF_FILES: Final = (
     ),
     ErrorCode(
         "URL_ELSEWHERE",
-        (Held,),
+        (FileMissing,),
         DeadLetter.NEVER,
         "The URL in ReportFlow's 202 does not begin with `reportflow_files_url`, so the completion "
         "check does not call it. Without a webhook, the job fails as `NO_COMPLETION`.",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reportflow.errors import FileMissing, Held, Retryable, Throttled
+from reportflow.errors import FileMissing, Retryable, Throttled
 from reportflow.service import ReportFlow
 from tests.unit.clock import LATER
 from tests.unit.peer import Peer, Received, Respond, answer
@@ -78,7 +78,7 @@ def test_a_url_elsewhere_is_not_asked(
         host=peer.url,
     )
 
-    with pytest.raises(Held, match="URL_ELSEWHERE"), service.fetch(url, LATER):
+    with pytest.raises(FileMissing, match="URL_ELSEWHERE"), service.fetch(url, LATER):
         pass
     assert elsewhere.received == peer.received == []
 
