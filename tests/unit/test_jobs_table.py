@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from botocore.stub import Stubber
 
 from local.backend import Backend
 from reportflow import jobs as rules
@@ -198,26 +199,11 @@ def test_what_dynamodb_refuses_is_an_outage(
     aws: Backend, clock: Clock, code: str, kind: type[Exception]
 ) -> None:
     client = aws.client("dynamodb")
-    jobs = JobsTable(client, "no-such-table", ttl_days=30)
-    from botocore.stub import Stubber  # noqa: PLC0415
-
+    new = Job(job_id=JOB_ID, status=JobStatus.FAILED, created_at=clock())
     with Stubber(client) as stubbed:
         stubbed.add_client_error("update_item", code)
         with pytest.raises(kind):
-            reject(Readable(jobs), JOB_ID, ERROR, clock())  # type: ignore[arg-type]
-
-
-class Readable:
-    """A table without the record."""
-
-    def __init__(self, jobs: JobsTable) -> None:
-        self._jobs = jobs
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._jobs, name)
-
-    def get(self, _: str) -> None:
-        """None."""
+            JobsTable(client, "jobs", ttl_days=30).change(JOB_ID, None, lambda _: new, clock())
 
 
 def test_an_adopted_job_is_found_by_its_file(jobs: JobsTable, begun: Job, clock: Clock) -> None:
