@@ -255,7 +255,12 @@ class Checker:
             self._violated(f"{job_id} has another job's document")
 
     def _is_unseen(self, document: Document, codes: set[str | None]) -> bool:
-        """Whether a wrong document in the archive is reported, or no webhook said what it is."""
+        """Whether a wrong document in the archive is reported, or nothing could show it in time.
+
+        Only its webhook says what a file holds, and only the index says which job has adopted it.
+        """
+        if self._world.index_lag_seconds > LONG_LAG_SECONDS:
+            return True
         return "FILE_MISMATCH" in codes or document.file_id not in self._announced
 
     def _check_bills(self) -> None:

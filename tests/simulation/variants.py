@@ -200,7 +200,7 @@ VARIANTS = (
     Variant(
         "a check takes a file that another job has",
         lambda: patch.object(JobsTable, "shares_file", lambda *_: False),
-        100,
+        200,
     ),
     Variant("a write is unconditional", _wrapped(jobs_table, "_as_read", _unconditional), 20),
     Variant("a conflict is not decided again", _wrapped(JobsTable, "change", _decided_once), 50),
