@@ -35,11 +35,9 @@ def handler(event: dict[str, Any], context: "Context") -> dict[str, Any]:
         return _answer(HTTPStatus.SERVICE_UNAVAILABLE)
     file_ids = [file.file_id for file in announced.files]
     logger().info("webhook stored", extra={"file_ids": file_ids})
-    if announced.wrong_entries:
-        logger().warning(
-            "webhook refused",
-            extra={"reason": Refusal.WRONG_ENTRY, "entries": announced.wrong_entries},
-        )
+    if entries := announced.wrong_entries:
+        about = {"reason": Refusal.WRONG_ENTRY, "entries": entries}
+        logger().warning("webhook refused", extra=about)
         count(Refusal.WRONG_ENTRY, WebhooksRefused=1)
     # A request about no file brings no PDF, and does not show that webhooks come.
     count(WebhooksReceived=int(bool(file_ids)))

@@ -5,7 +5,7 @@ from functools import partial
 
 from reportflow import jobs as rules
 from reportflow.errors import PipelineError
-from reportflow.jobs import ArchivedFile, Job, Lease, Step, Verdict
+from reportflow.jobs import ArchivedFile, Job, Lease, Step
 from reportflow.jobs_table import JobsTable, Rule
 from reportflow.messages import GenerationRequest
 from tests.unit.deliveries import OUTCOME_GRACE
@@ -77,8 +77,3 @@ def reject(jobs: JobsTable, job_id: str, error: PipelineError, now: datetime) ->
         expires_at=jobs.expiry(now),
     )
     return _changed(jobs, job_id, rule, now)
-
-
-def refused(jobs: JobsTable, job: Job, rule: Rule, now: datetime) -> Verdict | None:
-    """The verdict on a rule that is applied to what was read."""
-    return jobs.change(job.job_id, job, rule, now)[1]

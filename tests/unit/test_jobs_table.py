@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from botocore.stub import Stubber
@@ -136,7 +136,8 @@ class AnswerLost:
 def test_a_write_that_was_repeated_recognizes_itself(
     aws: Backend, table_name: str, clock: Clock, item: Items
 ) -> None:
-    jobs = JobsTable(AnswerLost(aws.client("dynamodb")), table_name, ttl_days=30)  # type: ignore[arg-type]
+    client = cast("Any", AnswerLost(aws.client("dynamodb")))
+    jobs = JobsTable(client, table_name, ttl_days=30)
     lease = Lease("submitter", clock() + timedelta(seconds=30))
     first = claim(jobs, JOB_ID, request(), "m-1", lease, clock())
     clock.advance(120)
