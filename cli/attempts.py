@@ -89,8 +89,8 @@ _KINDS: Final[Sequence[Kind]] = (
         "back to the release before",
         few=1,
     ),
-    # No PDF yet, no job for the file yet, another delivery in flight, a long queue, no slot, no time
-    # left; and keys.
+    # No PDF yet, no job for the file yet, another delivery in flight, a long queue, no slot, no
+    # time left; and keys.
     Kind(
         r"HTTP_[24]\d\d|FILE_UNKNOWN|BEING_SUBMITTED|PAYLOAD_MISSING|PACED|OUT_OF_TIME"
         r"|QUEUE_BEHIND|JOB_CHANGED|KEYS_MISSING|SECRET_MALFORMED"
