@@ -96,7 +96,7 @@ docs: .venv/installed
 
 .PHONY: schemas
 schemas: .venv/installed
-	@for name in request pdf-archived pdf-failed; do \
+	@for name in request request-central pdf-archived pdf-failed; do \
 	    $(PYTHON) -m cli schema $$name > docs/schemas/$$name.json || exit 1; done
 
 ENV ?= dev

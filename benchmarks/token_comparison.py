@@ -15,7 +15,8 @@ from typing import Annotated, Final
 
 import typer
 
-from reportflow.webhook import Refusal, Refused, Request, check_token
+from reportflow.refusal import Refusal, Refused
+from reportflow.webhook import Request, check_token
 
 TOKEN_LENGTH: Final = 32 * 1024
 LEAK: Final = 4.5

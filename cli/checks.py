@@ -154,10 +154,11 @@ def concurrency(target: Target, _plan: Plan) -> Result:
 def keys(target: Target, _plan: Plan) -> Result:
     """The secret is filled in, and no rotation forgotten."""
     stored = rotation.read(target.secretsmanager, target.secret_id)
-    if not stored.has_keys:
+    if not stored.has_keys(target.contract):
+        names = ", or ".join(" and ".join(names) for names in target.contract.credentials)
         yield (
             Severity.CRITICAL,
-            "the secret has no appKey or no secretKey: every job waits",
+            f"the secret has no {names}: every job waits",
             "python -m cli set-keys",
         )
     if stored.is_rotating and stored.age > FORGOTTEN:

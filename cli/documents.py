@@ -5,13 +5,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from cli.failures import CliError
+from reportflow.contract import Contract
+from reportflow.contract.files import Mark
 from reportflow.errors import Permanent
-from reportflow.messages import MAX_REQUEST_BYTES, GenerationRequest, is_job_id, parse_request
+from reportflow.messages import GenerationRequest, is_job_id, parse_request
 
 LINES: Final = (".jsonl", ".ndjson")
 DOCUMENT: Final = ".json"
@@ -62,8 +64,8 @@ class Reading:
     repeated: int = 0
 
 
-def read(sources: Sequence[str], naming: Naming) -> Reading:
-    """Read and check files, folders and, for `-`, standard input.
+def read(sources: Sequence[str], naming: Naming, contract: Contract) -> Reading:
+    """Read files, folders and, for `-`, standard input, and check them by the contract.
 
     A folder gives its `.json`, `.jsonl` and `.ndjson` files. The last two and standard input hold
     one document a line; a `.json` file, or standard input that does not begin with a whole
@@ -76,7 +78,7 @@ def read(sources: Sequence[str], naming: Naming) -> Reading:
     seen: dict[str, Document] = {}
     for place, stem, body in _bodies(sources):
         try:
-            document = _document(body, place, stem, naming)
+            document = _document(body, place, stem, naming, contract)
         except Permanent as error:
             reading.mistakes.append(Mistake(place, _with_line(error.message, body)))
             continue
@@ -97,15 +99,19 @@ def read(sources: Sequence[str], naming: Naming) -> Reading:
     return reading
 
 
-def _document(body: bytes, place: str, stem: str | None, naming: Naming) -> Document:
+def _document(
+    body: bytes, place: str, stem: str | None, naming: Naming, contract: Contract
+) -> Document:
     """Check a body, and give it the id of its job.
 
     Raises:
         Permanent: as the functions would refuse it.
     """
-    request = parse_request(body)
-    if len(request.service_body()) > MAX_REQUEST_BYTES:
-        raise Permanent("PAYLOAD_TOO_LARGE", f"above ReportFlow's {MAX_REQUEST_BYTES} bytes")
+    request = parse_request(body, contract)
+    size = len(contract.body(request, Mark("", "")))
+    if size > contract.max_request_bytes:
+        most = contract.max_request_bytes
+        raise Permanent("PAYLOAD_TOO_LARGE", f"{size} bytes, and ReportFlow takes {most}")
     job_id = _job_id(request, stem, naming)
     if request.job_id is msgspec.UNSET:
         body = b'{"jobId":"%s",%s' % (job_id.encode(), body.lstrip()[1:])
@@ -116,7 +122,7 @@ def _document(body: bytes, place: str, stem: str | None, naming: Naming) -> Docu
     return Document(job_id, text, request.digest, metadata, place)
 
 
-def _job_id(request: GenerationRequest, stem: str | None, naming: Naming) -> str:
+def _job_id(request: GenerationRequest[Any], stem: str | None, naming: Naming) -> str:
     own = request.job_id or None
     if naming.by_file_name and stem is not None:
         if not is_job_id(stem):

@@ -393,6 +393,22 @@ _OF_FILES: Final = (
         f"Correct `reportflow_files_url` and {_DEPLOY}.",
     ),
     ErrorCode(
+        "CONTRACT_UNKNOWN",
+        (FileMissing,),
+        DeadLetter.NEVER,
+        "The job was submitted by the other contract, and `former_reportflow_url` does not say "
+        "where its files are. Without a webhook, the job fails as `NO_COMPLETION`.",
+        f"Set `former_reportflow_url` to the former base URL and {_DEPLOY}.",
+    ),
+    ErrorCode(
+        "TOKEN_MISSING",
+        (Retryable,),
+        DeadLetter.REDRIVE,
+        "ReportFlow's token endpoint did not answer, or not with an OAuth token. The functions try "
+        "again with the next message.",
+        "Check `reportflow_token_url`. When the service works again, redrive.",
+    ),
+    ErrorCode(
         "ARCHIVE_CONFLICT",
         (Permanent,),
         DeadLetter.EITHER,

@@ -16,6 +16,7 @@ job's. A letter that was sent after its job's first one went is that one come ba
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Final
 from cli import sending
 from cli.letters import LOOK_SECONDS, NO_REASON, DeadLetters, Letter, QueueName, Selection
 from cli.records import Record, Records
+from reportflow.contract import CENTRAL, WORKSPACE
 from reportflow.errors import Permanent
 from reportflow.jobs import JobStatus, Step
 from reportflow.messages import OWN_JOB_ID, parse_request, unwrapped
@@ -242,10 +244,11 @@ class Redrive:
 
 def _asks_for(letter: Letter) -> str:
     """The document of a request, by its digest; of anything else the body itself."""
-    try:
-        return parse_request(unwrapped(letter.body.encode())).digest
-    except Permanent:
-        return letter.body
+    body = unwrapped(letter.body.encode())
+    for contract in (WORKSPACE, CENTRAL):
+        with suppress(Permanent):
+            return parse_request(body, contract).digest
+    return letter.body
 
 
 def _is_gone(work: _Work, gone: Mapping[str, _Gone]) -> bool:

@@ -23,6 +23,8 @@ from botocore.exceptions import ClientError
 from cli.failures import CliError, ExitCode
 from cli.probe import probe
 from cli.target import Target, clock_of
+from reportflow.contract import Contract
+from reportflow.contract.credentials import find_keys
 from reportflow.secret import REREAD_SECONDS
 from reportflow.signature import signing_keys
 
@@ -73,10 +75,10 @@ class StoredSecret:
         """Whether a signature could be checked."""
         return bool(signing_keys(self.signing_secrets))
 
-    @property
-    def has_keys(self) -> bool:
+    def has_keys(self, contract: Contract) -> bool:
         """Whether somebody has filled in the account's keys."""
-        return all(str(self.value.get(name, "")).strip() for name in ("appKey", "secretKey"))
+        keys = {name: str(value).strip() for name, value in self.value.items()}
+        return find_keys(contract, keys) is not None
 
 
 def read(client: "SecretsManagerClient", secret_id: str) -> StoredSecret:
@@ -92,7 +94,7 @@ def read(client: "SecretsManagerClient", secret_id: str) -> StoredSecret:
         value = None
     if not isinstance(value, dict) or not isinstance(value.get(_TOKEN), str):
         raise CliError(
-            "The secret is malformed: it must be a JSON object with appKey, secretKey, "
+            "The secret is malformed: it must be a JSON object with ReportFlow's keys, "
             "webhookToken and previousWebhookToken, all of them text.",
             ExitCode.FINDINGS,
         )
@@ -117,14 +119,18 @@ def rotate(target: Target, *, force: bool = False) -> None:
     _replace(target, stored, new)
 
 
-def fill_in(target: Target, *, app_key: str, secret_key: str) -> None:
+def fill_in(target: Target, keys: Mapping[str, str]) -> None:
     """Put the account's keys into the secret, and leave its tokens as they are.
+
+    The other keys of the deployment's contract are emptied, so that these are the ones in use.
+    Those of another contract stay.
 
     Raises:
         CliError: somebody else changed the secret meanwhile.
     """
     stored = read(target.secretsmanager, target.secret_id)
-    _replace(target, stored, {"appKey": app_key, "secretKey": secret_key})
+    others = {name for names in target.contract.credentials for name in names} & stored.value.keys()
+    _replace(target, stored, {**dict.fromkeys(others, ""), **keys})
 
 
 def set_signing_secret(target: Target, secret: str) -> None:

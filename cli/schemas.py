@@ -1,17 +1,21 @@
 """JSON Schemas of what goes in and comes out, made from the types that the functions use."""
 
+import json
 import re
 from typing import Any, Final
 
 import msgspec
 
+from reportflow.contract.central import CentralContent
+from reportflow.contract.workspace import WorkspaceContent
 from reportflow.events import DETAIL_TYPES, SOURCE, PdfArchived, PdfFailed
 from reportflow.messages import GenerationRequest
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 TYPES: Final[dict[str, type[msgspec.Struct]]] = {
-    "request": GenerationRequest,
+    "request": GenerationRequest[WorkspaceContent],
+    "request-central": GenerationRequest[CentralContent],
     "pdf-archived": PdfArchived,
     "pdf-failed": PdfFailed,
 }
@@ -20,7 +24,8 @@ TYPES: Final[dict[str, type[msgspec.Struct]]] = {
 def schema(name: str) -> dict[str, Any]:
     """The schema of a request queue's message, or of a whole event as a rule's target gets it."""
     described = TYPES[name]
-    made = _in_camel_case(msgspec.json.schema(described))
+    text = re.sub(r"(GenerationRequest)[\[_]\w+?Content[\]_]", r"\1", _schema_of(described))
+    made = _in_camel_case(json.loads(text))
     if described not in DETAIL_TYPES:
         return {"$schema": DIALECT, **made}
     return {
@@ -35,6 +40,10 @@ def schema(name: str) -> dict[str, Any]:
         "required": ["source", "detail-type", "detail"],
         "$defs": made["$defs"],
     }
+
+
+def _schema_of(described: type[msgspec.Struct]) -> str:
+    return json.dumps(msgspec.json.schema(described))
 
 
 def _in_camel_case(value: Any) -> Any:  # noqa: ANN401 - JSON

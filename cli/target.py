@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 
 from cli.failures import CliError
 from local.backend import Backend, BackendKind
+from reportflow.contract import CONTRACTS, WORKSPACE, Contract
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -72,6 +73,7 @@ class Target:
     functions: Mapping[str, str] = field(default_factory=dict)
     stacks: Mapping[str, str] = field(default_factory=dict)
     local_payload_buckets: tuple[str, ...] = ()
+    local_contract: str = WORKSPACE.name
 
     @cached_property
     def sqs(self) -> "SQSClient":
@@ -114,6 +116,12 @@ class Target:
             return {}
         answer = self.lambda_.get_function_configuration(FunctionName=self.functions[function])
         return answer.get("Environment", {}).get("Variables", {})
+
+    @cached_property
+    def contract(self) -> Contract:
+        """The version of ReportFlow's API that the deployment speaks."""
+        configured = self.environment("submitter").get("CONTRACT", WORKSPACE.name)
+        return CONTRACTS[self.local_contract if self.is_local else configured]
 
     @cached_property
     def payload_buckets(self) -> tuple[str, ...]:
@@ -242,6 +250,7 @@ def _on_this_machine(path: Path) -> Target:
             webhook_base_url=state["webhook_url"].rpartition("/")[0],
             clients=clients,
             local_payload_buckets=tuple(state["payload_buckets"]),
+            local_contract=state["contract"],
         )
     except FileNotFoundError as error:
         raise CliError(f"There is no {path}, the local system does not run: {again}.") from error

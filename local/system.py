@@ -44,6 +44,12 @@ EMULATORS_PACE: Mapping[str, str] = {
 }
 """The emulator takes what it is given; the real ReportFlow is called as from AWS."""
 
+KEYS: Mapping[str, tuple[str, ...]] = {
+    "workspace": ("appKey", "secretKey"),
+    "central": ("centralAppKey",),
+}
+"""The names of the account's keys in the secret, by contract."""
+
 MAX_PROCESSES = 4
 """Of each function: more would only wait for this machine's processor."""
 
@@ -87,6 +93,7 @@ class State:
     secret_arn: str
     webhook_url: str = field(repr=False)
     reportflow_url: str
+    contract: str
 
     def write(self, path: Path) -> None:
         """Put the file in place whole and for its owner only: it holds the webhook's secret."""
@@ -177,6 +184,7 @@ def run(
                 secret_arn=outputs["SecretArn"],
                 webhook_url=webhook_url,
                 reportflow_url=reportflow_url,
+                contract=_contract(options),
             ),
             backend=backend,
             emulator=emulator,
@@ -200,6 +208,10 @@ def _emulator_settings(options: Options) -> EmulatorSettings:
     )
 
 
+def _contract(options: Options) -> str:
+    return options.settings.get("contract", "workspace")
+
+
 def _make_payload_buckets(deployment: Deployment, backend: Backend) -> tuple[str, ...]:
     """Make what upstream systems bring along: the buckets that the submitter may read."""
     named = [function.environment.get("PAYLOAD_BUCKETS", "") for function in deployment.functions]
@@ -216,7 +228,8 @@ def _fill_in_keys(backend: Backend, secret_arn: str, options: Options) -> str:
     """Do what a person does after a deployment, and return the webhook's token."""
     client = backend.client("secretsmanager")
     secret = json.loads(client.get_secret_value(SecretId=secret_arn)["SecretString"])
-    secret |= {"appKey": options.app_key, "secretKey": options.secret_key}
+    names = KEYS.get(_contract(options), ())
+    secret |= dict(zip(names, (options.app_key, options.secret_key), strict=False))
     client.put_secret_value(SecretId=secret_arn, SecretString=json.dumps(secret))
     return str(secret["webhookToken"])
 

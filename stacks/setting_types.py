@@ -98,6 +98,10 @@ BaseUrl = Annotated[
     ),
 ]
 
+OptionalBaseUrl = Annotated[
+    str, AfterValidator(lambda url: url and _base_url(url)), Allowed("an https URL, or nothing")
+]
+
 EnvironmentName = Annotated[
     str,
     Field(pattern=r"^([a-z][a-z0-9-]{0,30})?\Z"),

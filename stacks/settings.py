@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import fields
 from math import ceil
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -24,6 +24,7 @@ from stacks.setting_types import (
     EnvironmentName,
     KeyArns,
     LogRetention,
+    OptionalBaseUrl,
     Senders,
     StackPrefix,
     Tags,
@@ -51,6 +52,12 @@ _Concurrency = Annotated[int, Field(ge=2, le=1000)]
 _DaysOrNever = Annotated[int, Field(ge=0, le=36_500)]
 
 
+def _api(settings: Mapping[str, Any]) -> str:
+    if settings["contract"] == "central":
+        return "https://api.re-port-flow.com/v1"
+    return f"https://{settings['workspace_id']}.re-port-flow.com/v1"
+
+
 class DeploymentSettings(BaseModel):
     """The settings of a deployment; `from_context` checks all that this class does not.
 
@@ -66,10 +73,19 @@ class DeploymentSettings(BaseModel):
     workspace_id: WorkspaceId
     """The ReportFlow workspace; webhooks of any other are ignored."""
 
-    reportflow_url: BaseUrl = Field(
-        default_factory=lambda valid: f"https://{valid['workspace_id']}.re-port-flow.com/v1"
-    )
+    contract: Literal["workspace", "central"] = "workspace"
+    """The version of ReportFlow's API: workspace for an AppKey and a SecretKey, central for one
+    key that begins with ak_, or for OAuth."""
+
+    reportflow_url: BaseUrl = Field(default_factory=_api)
     """Base URL of the ReportFlow API, with its /v1."""
+
+    reportflow_token_url: BaseUrl = "https://re-port-flow.com/api/v1/oauth/token"  # noqa: S105 - a URL
+    """Where the contract central gets OAuth tokens, if the secret has a clientId."""
+
+    former_reportflow_url: OptionalBaseUrl = ""
+    """After a move from one contract to the other: base URL of the former, from which the files of
+    older jobs still come. The secret keeps the former keys."""
 
     reportflow_files_url: BaseUrl = "https://re-port-flow.com"
     """The beginning of each PDF's URL in ReportFlow's answers. If no webhook comes, the downloader

@@ -66,7 +66,7 @@ def _row(name: str, setting: FieldInfo) -> str:
 def _default(setting: FieldInfo) -> str:
     if setting.is_required():
         return "must be given"
-    others = {"workspace_id": "{workspace_id}"}
+    others = {"workspace_id": "{workspace_id}", "contract": "workspace"}
     default = setting.get_default(call_default_factory=True, validated_data=others)
     return f"`{default}`" if default not in {"", ()} else "none"
 

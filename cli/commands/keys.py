@@ -8,21 +8,34 @@ import typer
 from cli.commands.options import confirm, target_of
 
 
-def set_keys(context: typer.Context) -> None:
-    """Put ReportFlow's appKey and secretKey into the deployment's secret.
+def set_keys(
+    context: typer.Context,
+    oauth: Annotated[
+        bool,
+        typer.Option("--oauth", help="Ask for clientId and clientSecret (contract central)."),
+    ] = False,
+) -> None:
+    """Put ReportFlow's keys into the deployment's secret.
 
-    They are asked for and not shown, or read from standard input: two lines, the appKey first. So
-    they are neither in the shell's history nor in the list of processes. The webhook's tokens stay
-    as they are. Functions know the new keys within five minutes.
+    The command asks for what the deployment's contract needs and does not show it: appKey and
+    secretKey for `workspace`, one key for `central`. From standard input it reads one key a line.
+    So keys are neither in the shell's history nor in the list of processes. The webhook's tokens
+    stay as they are. All functions use the new keys within five minutes.
     """
     from cli import output, rotation
+    from reportflow.contract.credentials import is_usable
 
     target = target_of(context, changes=True)
-    keys = _asked_for("appKey", "secretKey")
-    if len(keys) != 2 or not all(key.isascii() and key.isprintable() for key in keys):
-        raise typer.BadParameter("expected the appKey and the secretKey, one a line")
-    app_key, secret_key = keys
-    rotation.fill_in(target, app_key=app_key, secret_key=secret_key)
+    alternatives = target.contract.credentials
+    if oauth and len(alternatives) == 1:
+        raise typer.BadParameter(f"the contract {target.contract.name} has no OAuth")
+    names = alternatives[int(oauth)]
+    keys = _asked_for(*names)
+    if len(keys) != len(names) or not all(map(is_usable, keys)):
+        raise typer.BadParameter(f"expected {' and '.join(names)} in printable ASCII, one a line")
+    if mistake := target.contract.key_mistake(*keys):
+        raise typer.BadParameter(mistake)
+    rotation.fill_in(target, dict(zip(names, keys, strict=True)))
     output.tell("Done: the functions know the keys within five minutes.")
 
 

@@ -10,6 +10,7 @@ class Name(StrEnum):
     """What there is a schema of."""
 
     REQUEST = "request"
+    REQUEST_CENTRAL = "request-central"
     PDF_ARCHIVED = "pdf-archived"
     PDF_FAILED = "pdf-failed"
 

@@ -49,6 +49,13 @@ def submit(
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check, and send nothing.")] = False,
+    contract: Annotated[
+        str | None,
+        typer.Option(
+            help="Check by this contract, workspace or central. Default: the deployment's.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check documents as the functions do, send them, and print their job ids.
@@ -60,9 +67,13 @@ def submit(
     """
     from cli import documents, output
     from cli.failures import ExitCode
+    from reportflow.contract import CONTRACTS
 
     naming = documents.Naming(by_file_name=job_id_from_file_name, by_digest=generate_job_ids)
-    reading = documents.read(sources, naming)
+    rules = CONTRACTS.get(contract) if contract else target_of(context).contract
+    if rules is None:
+        raise typer.BadParameter(f"expected one of {', '.join(CONTRACTS)}", param_hint="--contract")
+    reading = documents.read(sources, naming, rules)
     for mistake in reading.mistakes:
         output.tell(f"{mistake.place}: {mistake.text}", style="red")
     if reading.repeated:

@@ -9,10 +9,9 @@ from typing import Any
 
 from reportflow import aws, composition, settings
 from reportflow.archive import S3Archive
-from reportflow.archiving import Archiving, ArchivingPolicy
+from reportflow.archiving import Archiving
 from reportflow.consumer import Context, Invocation, PartialBatchResponse, consume
-from reportflow.events import Outbox
-from reportflow.jobs_table import JobsTable
+from reportflow.jobs import Step
 from reportflow.queues import SqsQueue, records
 
 
@@ -27,22 +26,15 @@ def handler(event: dict[str, Any], context: Context) -> PartialBatchResponse:
 def _consumer() -> Callable[..., PartialBatchResponse]:
     clock = partial(datetime.now, UTC)
     environment = settings.load(settings.DownloaderSettings, os.environ)
-    jobs = JobsTable(aws.dynamodb(), environment.jobs_table, ttl_days=environment.status_ttl_days)
     queue = SqsQueue(aws.sqs(), environment.download_queue_url, environment.download_dlq_url)
     archiving = Archiving(
-        jobs,
+        composition.finisher(Step.ARCHIVE, environment, queue, clock),
         composition.service(environment, clock),
         S3Archive(aws.s3(), environment.archive_bucket),
-        queue,
-        Outbox(jobs, aws.events, environment.event_bus, clock=clock),
-        policy=ArchivingPolicy(
-            max_file_bytes=environment.max_file_bytes,
-            max_attempts=environment.max_attempts,
-            patience=composition.patience(environment),
-            orphan_grace=timedelta(seconds=environment.orphan_grace_seconds),
-            check_interval=timedelta(seconds=environment.check_delay_seconds),
-            completion_deadline=timedelta(seconds=environment.completion_deadline_seconds),
-        ),
-        clock=clock,
+        max_file_bytes=environment.max_file_bytes,
+        max_attempts=environment.max_attempts,
+        orphan_grace=timedelta(seconds=environment.orphan_grace_seconds),
+        check_interval=timedelta(seconds=environment.check_delay_seconds),
+        completion_deadline=timedelta(seconds=environment.completion_deadline_seconds),
     )
     return partial(consume, work=archiving, queue=queue, rng=SystemRandom(), clock=clock)

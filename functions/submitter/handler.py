@@ -9,11 +9,10 @@ from typing import Any
 
 from reportflow import aws, composition, settings
 from reportflow.consumer import Context, Invocation, PartialBatchResponse, consume
-from reportflow.events import Outbox
-from reportflow.jobs_table import JobsTable
+from reportflow.jobs import Step
 from reportflow.payloads import Payloads
 from reportflow.queues import Downloads, SqsQueue, records
-from reportflow.submission import Submission, SubmissionPolicy
+from reportflow.submission import Submission
 
 
 def handler(event: dict[str, Any], context: Context) -> PartialBatchResponse:
@@ -27,24 +26,19 @@ def handler(event: dict[str, Any], context: Context) -> PartialBatchResponse:
 def _consumer() -> Callable[..., PartialBatchResponse]:
     clock = partial(datetime.now, UTC)
     environment = settings.load(settings.SubmitterSettings, os.environ)
-    jobs = JobsTable(aws.dynamodb(), environment.jobs_table, ttl_days=environment.status_ttl_days)
     queue = SqsQueue(aws.sqs(), environment.request_queue_url, environment.request_dlq_url)
+    contract = composition.contract(environment)
     submission = Submission(
-        jobs,
+        composition.finisher(Step.SUBMIT, environment, queue, clock),
         composition.service(environment, clock),
-        Payloads(aws.s3, environment.payload_buckets),
-        queue,
+        Payloads(aws.s3, environment.payload_buckets, max_request_bytes=contract.max_request_bytes),
         Downloads(
             aws.sqs(),
             environment.download_queue_url,
             check_delay_seconds=environment.check_delay_seconds,
         ),
-        Outbox(jobs, aws.events, environment.event_bus, clock=clock),
-        policy=SubmissionPolicy(
-            max_attempts=environment.max_attempts,
-            patience=composition.patience(environment),
-            outcome_grace=timedelta(seconds=environment.outcome_grace_seconds),
-        ),
-        clock=clock,
+        contract,
+        max_attempts=environment.max_attempts,
+        outcome_grace=timedelta(seconds=environment.outcome_grace_seconds),
     )
     return partial(consume, work=submission, queue=queue, rng=SystemRandom(), clock=clock)

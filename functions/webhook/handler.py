@@ -10,8 +10,9 @@ from reportflow import aws, settings
 from reportflow.errors import Retryable
 from reportflow.observability import count, logger
 from reportflow.queues import Downloads
+from reportflow.refusal import Refusal, Refused
 from reportflow.secret import SecretStore
-from reportflow.webhook import Receiver, Refusal, Refused
+from reportflow.webhook import Receiver
 
 if TYPE_CHECKING:
     from reportflow.consumer import Context

@@ -9,6 +9,7 @@ import pytest
 
 from cli.documents import Naming, Reading, read
 from cli.failures import CliError
+from reportflow.contract import WORKSPACE
 from reportflow.messages import parse_request
 from tests.pipeline.driver import body
 
@@ -32,7 +33,7 @@ def test_each_mistake_names_its_line_and_field(file: Path) -> None:
     wrong_name = body("b", content={"fileName": "a/b.pdf", "params": {}})
     file.write_text(lines(body("a"), wrong_name, "", body("c", colour="red"), "{", body("d")))
 
-    reading = read([str(file)], Naming())
+    reading = read([str(file)], Naming(), WORKSPACE)
 
     assert [document.job_id for document in reading.documents] == ["a", "d"]
     found = mistakes(reading)
@@ -46,7 +47,7 @@ def test_a_syntax_error_in_a_long_document_names_its_line(tmp_path: Path) -> Non
     path = tmp_path / "one.json"
     path.write_text(json.dumps(body("a"), indent=1).replace('"version": 1,', '"version": 1'))
 
-    reading = read([str(path)], Naming())
+    reading = read([str(path)], Naming(), WORKSPACE)
 
     [line] = [n for n, text in enumerate(path.read_text().splitlines(), 1) if "content" in text]
     assert f"(line {line})" in mistakes(reading)[str(path)]
@@ -58,7 +59,7 @@ def test_a_folder_gives_its_documents_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not ours")
     (tmp_path / ".hidden.json").write_text("{")
 
-    reading = read([str(tmp_path)], Naming())
+    reading = read([str(tmp_path)], Naming(), WORKSPACE)
 
     assert {document.job_id for document in reading.documents} == {"a", "b", "c"}
     assert not reading.mistakes
@@ -72,7 +73,7 @@ def test_standard_input_is_lines_or_one_document(
     stdin = io.TextIOWrapper(io.BytesIO(text.encode()))
     monkeypatch.setattr("sys.stdin", stdin)
 
-    reading = read(["-"], Naming())
+    reading = read(["-"], Naming(), WORKSPACE)
 
     expected = {"a", "b"} if indent is None else {"a"}
     assert {document.job_id for document in reading.documents} == expected
@@ -81,9 +82,9 @@ def test_standard_input_is_lines_or_one_document(
 def test_without_a_job_id_a_document_is_refused_unless_one_is_made(file: Path) -> None:
     file.write_text(lines(body()))
 
-    assert "--generate-job-ids" in mistakes(read([str(file)], Naming()))[f"{file}:1"]
-    [document] = read([str(file)], BY_DIGEST).documents
-    request = parse_request(document.body.encode())
+    assert "--generate-job-ids" in mistakes(read([str(file)], Naming(), WORKSPACE))[f"{file}:1"]
+    [document] = read([str(file)], BY_DIGEST, WORKSPACE).documents
+    request = parse_request(document.body.encode(), WORKSPACE)
     assert request.job_id == document.job_id
     assert request.digest == document.digest
 
@@ -95,7 +96,7 @@ def test_a_made_job_id_is_the_documents_whatever_its_spelling(tmp_path: Path) ->
     other = body(content={"fileName": "invoice.pdf", "params": {"amount": 11}})
     (tmp_path / "c.json").write_text(json.dumps(other))
 
-    reading = read([str(tmp_path)], BY_DIGEST)
+    reading = read([str(tmp_path)], BY_DIGEST, WORKSPACE)
 
     assert len({document.job_id for document in reading.documents}) == 2
     assert reading.repeated == 1
@@ -106,7 +107,7 @@ def test_a_job_id_may_be_the_files_name(tmp_path: Path) -> None:
     (tmp_path / "invoice-8.json").write_text(json.dumps(body("another")))
     (tmp_path / "no id.json").write_text(json.dumps(body()))
 
-    reading = read([str(tmp_path)], Naming(by_file_name=True))
+    reading = read([str(tmp_path)], Naming(by_file_name=True), WORKSPACE)
 
     assert [document.job_id for document in reading.documents] == ["invoice-7"]
     assert mistakes(reading).keys() == {
@@ -119,7 +120,7 @@ def test_a_job_id_of_two_documents_is_a_mistake_and_of_one_twice_is_none(file: P
     other = body("a", content={"fileName": "other.pdf", "params": {}})
     file.write_text(lines(body("a"), other, body("a")))
 
-    reading = read([str(file)], Naming())
+    reading = read([str(file)], Naming(), WORKSPACE)
 
     assert [document.job_id for document in reading.documents] == ["a"]
     assert f"{file}:1" in mistakes(reading)[f"{file}:2"]
@@ -142,7 +143,7 @@ def test_documents_of_one_job_that_differ_in_metadata_are_a_mistake(
         )
     )
 
-    reading = read([str(file)], BY_DIGEST)
+    reading = read([str(file)], BY_DIGEST, WORKSPACE)
 
     assert len(reading.documents) == 1
     assert reading.repeated == 1
@@ -154,7 +155,10 @@ def test_documents_of_one_job_that_differ_in_metadata_are_a_mistake(
 def test_a_name_that_stands_twice_is_a_mistake(file: Path) -> None:
     file.write_text(lines(json.dumps(body("a"))[:-1] + ', "jobId": "b"}'))
 
-    assert "jobId: the name stands twice" in mistakes(read([str(file)], Naming()))[f"{file}:1"]
+    assert (
+        "jobId: the name stands twice"
+        in mistakes(read([str(file)], Naming(), WORKSPACE))[f"{file}:1"]
+    )
 
 
 def test_parameters_go_as_they_were_written(file: Path) -> None:
@@ -162,7 +166,7 @@ def test_parameters_go_as_they_were_written(file: Path) -> None:
     text = json.dumps(body("a", content={"fileName": "a.pdf", "params": "HERE"}))
     file.write_text(text.replace('"HERE"', params))
 
-    [document] = read([str(file)], Naming()).documents
+    [document] = read([str(file)], Naming(), WORKSPACE).documents
 
     assert params in document.body
 
@@ -171,7 +175,7 @@ def test_a_character_that_sqs_refuses_is_escaped(file: Path) -> None:
     message = body("a", content={"fileName": "a.pdf", "params": {"name": "x\uffffy"}})
     file.write_text(json.dumps(message, ensure_ascii=False))
 
-    [document] = read([str(file)], Naming()).documents
+    [document] = read([str(file)], Naming(), WORKSPACE).documents
 
     assert "\uffff" not in document.body
     assert json.loads(document.body) == message
@@ -181,9 +185,9 @@ def test_what_reportflow_would_not_take_is_a_mistake(file: Path) -> None:
     message = body("a", content={"fileName": "a.pdf", "params": {"x": "x" * (20 * 1024 * 1024)}})
     file.write_text(lines(message))
 
-    assert "bytes" in mistakes(read([str(file)], Naming()))[f"{file}:1"]
+    assert "bytes" in mistakes(read([str(file)], Naming(), WORKSPACE))[f"{file}:1"]
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(CliError, match=r"absent\.json"):
-        read([str(tmp_path / "absent.json")], Naming())
+        read([str(tmp_path / "absent.json")], Naming(), WORKSPACE)

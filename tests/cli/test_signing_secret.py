@@ -15,8 +15,9 @@ from cli import rotation
 from cli.failures import CliError
 from cli.target import Target
 from reportflow.errors import CredentialsRefused
+from reportflow.refusal import Refused
 from reportflow.secret import SecretStore
-from reportflow.webhook import Expected, Refused, Request, verify
+from reportflow.webhook import Expected, Request, verify
 from tests.cli.conftest import Cli, changed
 from tests.unit.peer import Peer, Received, answer, listening
 

@@ -12,6 +12,7 @@ from cli.documents import Naming, read
 from cli.failures import CliError
 from cli.sending import MAX_BODY_BYTES, Outgoing, batches, send
 from cli.target import Target
+from reportflow.contract import WORKSPACE
 from reportflow.payloads import Payloads
 from reportflow.queues import MAX_BATCH, MAX_MESSAGE_BYTES
 from tests.cli.conftest import QUEUES, Cli, changed
@@ -92,12 +93,14 @@ def test_a_large_body_goes_by_a_pointer_that_the_functions_follow(
 
     first, second = queued(still)
     assert first == second
-    payloads = Payloads(lambda: still.s3, (PAYLOAD_BUCKET,))
+    payloads = Payloads(
+        lambda: still.s3, (PAYLOAD_BUCKET,), max_request_bytes=WORKSPACE.max_request_bytes
+    )
     assert payloads.resolve(first) == path.read_bytes()
 
 
 def test_without_a_payload_bucket_a_large_body_is_refused(still: Target, tmp_path: Path) -> None:
-    [document] = read([str(large(tmp_path / "large.json", "large"))], Naming()).documents
+    [document] = read([str(large(tmp_path / "large.json", "large"))], Naming(), WORKSPACE).documents
 
     with pytest.raises(CliError, match="names no payload_buckets"):
         sending.Payloads(still.s3, ()).store(document)
@@ -107,7 +110,7 @@ def test_a_large_message_whose_body_cannot_be_read_is_found_by_its_job(
     cli: Cli, driver: Driver, target: Target, tmp_path: Path
 ) -> None:
     job_id = new_id("unread")
-    [document] = read([str(large(tmp_path / "large.json", job_id))], Naming()).documents
+    [document] = read([str(large(tmp_path / "large.json", job_id))], Naming(), WORKSPACE).documents
     outgoing = sending.Payloads(target.s3, ("elsewhere",)).outgoing(document)
 
     [sent] = send(target.sqs, target.request_queue_url, [outgoing])

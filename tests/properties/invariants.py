@@ -13,7 +13,15 @@ from tests.properties.receiver import TOKENS, WORKSPACE, Outcome
 
 MISSING: Final = error_response(HTTPStatus.NOT_FOUND)
 
-_MESSAGE_FIELDS: Final = {"kind", "fileId", "uuid", "designId", "version", "requestDigest"}
+_MESSAGE_FIELDS: Final = {
+    "kind",
+    "fileId",
+    "reference",
+    "designId",
+    "version",
+    "requestDigest",
+    "mark",
+}
 _DIGEST: Final = re.compile(r"([0-9a-f]{64})?")
 _BLAND: Final = re.compile(rb'\{"message": ?"[A-Z][A-Za-z ]{2,40}"\}')
 """An answer says no more than its status does."""
@@ -73,7 +81,8 @@ def _wrong_messages(outcome: Outcome, verdict: Verdict, *, works: bool) -> list[
         well_formed = (
             message.keys() == _MESSAGE_FIELDS
             and is_id(message["fileId"])
-            and is_id(message["uuid"])
+            and is_id(message["reference"].removeprefix("workspace uuid "))
+            and message["mark"] is None
             and is_id(message["designId"])
             and _DIGEST.fullmatch(message["requestDigest"])
             and type(message["version"]) is int

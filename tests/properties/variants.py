@@ -10,11 +10,16 @@ from unittest.mock import patch
 
 import msgspec
 
-from reportflow import messages, webhook
-from reportflow.messages import CompletedFile
+from reportflow import webhook
+from reportflow.contract import webhook_body as content
+from reportflow.contract import workspace
+from reportflow.contract.document import OpaqueId
+from reportflow.contract.files import Announced, CompletedFile
+from reportflow.contract.json_values import read_json
 from reportflow.observability import logger
 from reportflow.queues import Downloads
-from reportflow.webhook import Announced, Refusal, Refused, Request
+from reportflow.refusal import Refusal, Refused
+from reportflow.webhook import Request
 
 type Break = Callable[[], AbstractContextManager[object]]
 
@@ -27,8 +32,8 @@ class Variant:
     broken: Break
 
 
-def _replaced(name: str, value: object) -> Break:
-    return lambda: patch.object(webhook, name, value)
+def _replaced(name: str, value: object, owner: object = webhook) -> Break:
+    return lambda: patch.object(owner, name, value)
 
 
 def _nothing(*_: Any, **__: Any) -> None:
@@ -55,14 +60,14 @@ def _telling(original: Any) -> Any:
     return check
 
 
-def _wrapped(name: str, make: Callable[[Any], Any]) -> Break:
-    return lambda: patch.object(webhook, name, make(getattr(webhook, name)))
+def _wrapped(name: str, make: Callable[[Any], Any], owner: object = webhook) -> Break:
+    return lambda: patch.object(owner, name, make(getattr(owner, name)))
 
 
 def _body_first(original: Any) -> Any:
     def check(request: Request) -> None:
         original(request)
-        webhook.json_of(request)
+        content.read_webhook(request.body or b"-", "acme")
 
     return check
 
@@ -75,7 +80,7 @@ def _decoding(pattern: str) -> Break:
         [("file_id", name), ("uuid", name), ("file_name", Any, None), ("params", Any, None)],
         rename="camel",
     )
-    return _replaced("_File", file)
+    return _replaced("_File", file, workspace)
 
 
 def _quoting_all() -> AbstractContextManager[object]:
@@ -83,14 +88,14 @@ def _quoting_all() -> AbstractContextManager[object]:
     file = msgspec.defstruct(
         "_File",
         [
-            ("file_id", messages.OpaqueId),
-            ("uuid", messages.OpaqueId),
+            ("file_id", OpaqueId),
+            ("uuid", OpaqueId),
             ("file_name", str),
             ("params", dict[str, Any]),
         ],
         rename="camel",
     )
-    return patch.object(webhook, "_File", file)
+    return patch.object(workspace, "_File", file)
 
 
 def _of_any_workspace(original: Any) -> Any:
@@ -107,23 +112,23 @@ def _whole_or_nothing(original: Any) -> Any:
     return files
 
 
-def _of_two_names_the_last(request: Request) -> Any:
-    body = (request.body or b"").removeprefix(b"\xef\xbb\xbf")
+def _of_two_names_the_last(body: bytes) -> Any:
+    body = body.removeprefix(b"\xef\xbb\xbf")
     try:
-        return messages.read_json(body.decode())
+        return read_json(body.decode())
     except (ValueError, RecursionError) as error:
         raise Refused(Refusal.NOT_JSON) from error
 
 
-def _of_no_two_names(request: Request) -> Any:
+def _of_no_two_names(body: bytes) -> Any:
     def refuse(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(dict(pairs)) < len(pairs):
             raise Refused(Refusal.REPEATED_NAME)
         return dict(pairs)
 
-    body = (request.body or b"").removeprefix(b"\xef\xbb\xbf") or b"{}"
+    body = body.removeprefix(b"\xef\xbb\xbf") or b"{}"
     try:
-        return messages.read_json(body.decode(), refuse)
+        return read_json(body.decode(), refuse)
     except (ValueError, RecursionError) as error:
         raise Refused(Refusal.NOT_JSON) from error
 
@@ -200,10 +205,15 @@ VARIANTS = (
     Variant("no body is too long", _replaced("check_size", _nothing)),
     Variant("forms cannot try the URL", _replaced("check_method", _post_only)),
     Variant("a form tries any URL", _wrapped("check_token", _no_token_for_a_try)),
-    Variant("two of a name are taken", _replaced("json_of", _of_two_names_the_last)),
-    Variant("names in params are ours to judge", _replaced("json_of", _of_no_two_names)),
-    Variant("a byte order mark is no JSON", _replaced("_BOM", b"never")),
-    Variant("a wrong entry spoils the others", _wrapped("completed_files", _whole_or_nothing)),
+    Variant("two of a name are taken", _replaced("_object_in", _of_two_names_the_last, content)),
+    Variant(
+        "names in params are ours to judge", _replaced("_object_in", _of_no_two_names, content)
+    ),
+    Variant("a byte order mark is no JSON", _replaced("_BOM", b"never", content)),
+    Variant(
+        "a wrong entry spoils the others",
+        _wrapped("completed_files", _whole_or_nothing, content),
+    ),
     Variant("entries quote the whole document", _quoting_all),
     Variant("the event is what API Gateway always sends", _replaced("request_of", _trusting)),
     Variant("ids may have any character", _decoding("")),
@@ -212,12 +222,12 @@ VARIANTS = (
     Variant("ids may be of any script", _decoding(r"^[\w-][\w.~-]{0,127}$(?!\n)")),
     Variant("ids may be of any length", _decoding(r"^[A-Za-z0-9_-][A-Za-z0-9._~-]*$(?!\n)")),
     Variant("ids are letters and digits", _decoding(r"^[A-Za-z0-9]{1,128}$(?!\n)")),
-    Variant("any workspace is ours", _wrapped("completed_files", _of_any_workspace)),
+    Variant("any workspace is ours", _wrapped("completed_files", _of_any_workspace, content)),
     Variant(
         "params travel on",
-        _replaced("digest_of", lambda *document: json.dumps(document[3])),
+        _replaced("digest_of", lambda *document: json.dumps(document[3]), workspace),
     ),
-    Variant("numbers are what Python reads", _replaced("read_json", _numbers_of_python)),
+    Variant("numbers are what Python reads", _replaced("read_json", _numbers_of_python, content)),
     Variant("a stranger is told so", lambda: patch.object(Refusal, "status", HTTPStatus.FORBIDDEN)),
     Variant("it answers before it stores", lambda: patch.object(Downloads, "send", _nothing)),
     Variant(

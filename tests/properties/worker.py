@@ -17,6 +17,7 @@ import atheris
 
 with atheris.instrument_imports(include=["reportflow"], exclude=["reportflow.observability"]):
     import reportflow.aws
+    import reportflow.contract.webhook_body
     import reportflow.messages
     import reportflow.queues
     import reportflow.secret

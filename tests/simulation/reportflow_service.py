@@ -12,7 +12,7 @@ from typing import Any, Final
 from tests.simulation.faults import Chaos, Fault
 from tests.simulation.scheduler import Scheduler
 
-WORKSPACE: Final = "acme"
+WORKSPACE_ID: Final = "acme"
 API_HOST: Final = "acme.re-port-flow.test"
 FILES_HOST: Final = "files.re-port-flow.test"
 # Without TLS, whose work takes as long as a simulated job.
@@ -188,7 +188,7 @@ class ReportFlowService:
         return self.documents[number - 1] if 1 <= number <= len(self.documents) else None
 
 
-def announcement(document: Document, workspace: str = WORKSPACE) -> str:
+def announcement(document: Document, workspace: str = WORKSPACE_ID) -> str:
     """The webhook's body."""
     return json.dumps(
         {

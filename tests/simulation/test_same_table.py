@@ -16,6 +16,8 @@ from aws_cdk.assertions import Template
 
 from local.backend import Backend
 from reportflow import jobs, jobs_table
+from reportflow.contract import WORKSPACE
+from reportflow.contract.files import Accepted, CompletedFile
 from reportflow.errors import Permanent
 from reportflow.jobs import ArchivedFile, Job, JobStatus, Lease, Step, Verdict
 from reportflow.jobs_table import JobsTable, Rule
@@ -39,7 +41,9 @@ SEEDS = 12
 STEPS = 80
 JOB_IDS = ("job-1", "job-2", "job-3")
 FILE_IDS = ("file_1", "file_2")
-DOCUMENTS = tuple(parse_request(one_job("job", subject).body.encode()) for subject in (1, 2))
+DOCUMENTS = tuple(
+    parse_request(one_job("job", subject).body.encode(), WORKSPACE) for subject in (1, 2)
+)
 ARCHIVED = ArchivedFile("file_1", "archive", "d/2026/03/31/job-1/a.pdf", "v1", 123, "ab" * 32)
 ERROR = Permanent("HTTP_404", "デザインがありません")
 
@@ -136,6 +140,7 @@ class Both:
             message_id=rng.choice(("message-1", "message-2")),
             lease=Lease(f"owner-{self.leases}", now + timedelta(seconds=30)),
             grace=timedelta(seconds=rng.choice((0, 60))),
+            tag="tag-1",
             now=now,
         )
         job, owner = read or never, read.lease_owner if read else ""
@@ -144,9 +149,11 @@ class Both:
             "given_back": partial(jobs.given_back, owner=owner, costs_retry=rng.random() < 0.5),
             "unanswered": partial(jobs.unanswered, owner=owner, now=now),
             "submitted": partial(
-                jobs.submitted, owner=owner, file_id=file_id, url="https://x/1", now=now
+                jobs.submitted, owner=owner, file=Accepted(file_id, "https://x/1"), now=now
             ),
-            "adopted": partial(jobs.adopted, file_id=file_id, uuid="uuid-1", now=now),
+            "adopted": partial(
+                jobs.adopted, file=CompletedFile(file_id, "uuid-1", "design", 1), now=now
+            ),
             "postponed": partial(
                 jobs.postponed, read=job, now=now, costs_retry=True, by_webhook=rng.random() < 0.5
             ),

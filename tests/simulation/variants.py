@@ -11,14 +11,15 @@ from typing import Any, cast
 from unittest.mock import patch
 from uuid import uuid4
 
-from reportflow import archiving, http_session, jobs, jobs_table, pdf, service, submission
+from reportflow import http_session, jobs, jobs_table, pdf, submission
 from reportflow.archiving import Archiving
 from reportflow.consumer import Outcome, Patience
+from reportflow.contract import client
+from reportflow.contract.files import CompletedFile
 from reportflow.errors import Held, Permanent, PipelineError, Retryable
 from reportflow.events import Outbox
 from reportflow.jobs import Job, JobStatus, Step, Verdict, failed, submitted
 from reportflow.jobs_table import JobsTable, Rule
-from reportflow.messages import CompletedFile
 from reportflow.queues import Downloads, Record, SqsQueue
 from reportflow.submission import Submission
 from tests.simulation.storage import S3Client
@@ -126,8 +127,8 @@ def _without_reason(self: SqsQueue, record: Any, *_: Any) -> None:
 def _failed_first(self: Archiving, record: Record, job: Job, error: PipelineError) -> Outcome:
     now = self.clock()
     options: Any = {"now": now, "expires_at": self.jobs.expiry(now)}
-    self._change(job, partial(failed, read=job, error=error, step=Step.ARCHIVE, **options))
-    return self._dead_letter(record, job.job_id, error)
+    self.finisher.change(job, partial(failed, read=job, error=error, step=Step.ARCHIVE, **options))
+    return self.finisher.dead_letter(record, job.job_id, error)
 
 
 def _refusal_as(kind: type[PipelineError], statuses: frozenset[int]) -> Break:
@@ -140,7 +141,7 @@ def _refusal_as(kind: type[PipelineError], statuses: frozenset[int]) -> Break:
 
         return translate
 
-    return _wrapped(service, "translate_status", make)
+    return _wrapped(client, "translate_status", make)
 
 
 def _silent(self: Submission, _: Record, job: Job) -> Outcome:
@@ -194,7 +195,7 @@ BROKEN_SESSIONS = (
 VARIANTS = (
     Variant(
         "a webhook's digest is not compared",
-        lambda: patch.object(archiving, "_is_document_of", _same_design),
+        lambda: patch.object(Job, "is_document_of", _same_design),
         300,
     ),
     Variant(

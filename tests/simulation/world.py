@@ -1,31 +1,33 @@
 """The pipeline as `functions/` composes it, among in-memory surroundings, in virtual time."""
 
-import copy
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache, partial
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, cast
 from unittest.mock import patch
 
-from reportflow import archiving, consumer, observability, submission
+from reportflow import archiving, consumer, finishing, observability, submission
 from reportflow.archive import S3Archive
-from reportflow.archiving import Archiving, ArchivingPolicy
+from reportflow.archiving import Archiving
 from reportflow.consumer import Invocation, Patience, consume
+from reportflow.contract import WORKSPACE
+from reportflow.contract.client import Endpoint, ReportFlow
 from reportflow.errors import Retryable
 from reportflow.events import Outbox
-from reportflow.http_session import Session
+from reportflow.finishing import Finisher
+from reportflow.jobs import Step
 from reportflow.jobs_table import JobsTable
 from reportflow.pacing import Pace, RateLimit, SharedPace, Unpaced
 from reportflow.payloads import Payloads
 from reportflow.queues import Downloads, Record, SqsQueue
+from reportflow.refusal import Refused
 from reportflow.secret import SecretStore
-from reportflow.service import ReportFlow
-from reportflow.submission import Submission, SubmissionPolicy
-from reportflow.webhook import Receiver, Refused
+from reportflow.submission import TAG_BYTES, Submission
+from reportflow.webhook import Receiver
 from stacks.settings import SPARE_RECEIVES, VISIBILITY_PER_TIMEOUT, DeploymentSettings
 from tests.simulation.checker import Checker
 from tests.simulation.dynamodb import DynamoDB
@@ -35,7 +37,7 @@ from tests.simulation.process import Fates, Function, Handler, Process, ThreadPo
 from tests.simulation.reportflow_service import (
     BASE_URL,
     FILES_URL,
-    WORKSPACE,
+    WORKSPACE_ID,
     ReportFlowService,
     announcement,
     foreign,
@@ -82,6 +84,7 @@ class World:
     ) -> None:
         settings = surroundings.settings
         self.rng = rng
+        self._tags = random.Random(0)
         self.chaos = chaos
         self.settings = settings
         self.narrator = narrator
@@ -228,12 +231,13 @@ class World:
         return store
 
     def _reportflow(self, process: Process) -> ReportFlow:
-        client = copy.copy(_connected())
-        client._keys = self._secrets(process)
-        client._pace = self._pace(process)
-        client._clock = self.scheduler.clock
-        client._session = Session()
-        return client
+        return ReportFlow(
+            Endpoint(WORKSPACE, BASE_URL),
+            self._secrets(process),
+            self._pace(process),
+            clock=self.scheduler.clock,
+            files_url=FILES_URL,
+        )
 
     def _jobs(self, process: Process) -> JobsTable:
         client = cast("Any", DynamoDBClient(process.aws, self.table))
@@ -252,9 +256,12 @@ class World:
             sleep=process.sleep,
         )
 
-    def _outbox(self, process: Process) -> Outbox:
+    def _finisher(self, step: Step, process: Process, queue: SqsQueue) -> Finisher:
+        """As `reportflow.composition` does."""
         client = cast("Any", EventsClient(process, self.events))
-        return Outbox(self._jobs(process), lambda: client, "bus", clock=self.scheduler.clock)
+        jobs, clock = self._jobs(process), self.scheduler.clock
+        outbox = Outbox(jobs, lambda: client, "bus", clock=clock)
+        return Finisher(step, jobs, queue, outbox, self._patience(), clock)
 
     def _submitter(self, process: Process) -> Handler:
         """As `functions/submitter/handler.py` does."""
@@ -263,18 +270,14 @@ class World:
         queue = SqsQueue(sqs, "requests", "request-dlq")
         s3 = cast("Any", S3Client(process, self.bucket, self.payloads))
         work = submission.Submission(
-            self._jobs(process),
+            self._finisher(Step.SUBMIT, process, queue),
             self._reportflow(process),
-            Payloads(lambda: s3, (PAYLOAD_BUCKET,)),
-            queue,
+            Payloads(lambda: s3, (PAYLOAD_BUCKET,), max_request_bytes=WORKSPACE.max_request_bytes),
             Downloads(sqs, "downloads", check_delay_seconds=settings.check_delay_seconds),
-            self._outbox(process),
-            policy=SubmissionPolicy(
-                max_attempts=settings.max_attempts,
-                patience=self._patience(),
-                outcome_grace=timedelta(seconds=settings.outcome_grace_seconds),
-            ),
-            clock=self.scheduler.clock,
+            WORKSPACE,
+            max_attempts=settings.max_attempts,
+            outcome_grace=timedelta(seconds=settings.outcome_grace_seconds),
+            new_tag=lambda: self._tags.randbytes(TAG_BYTES).hex(),
         )
         return self._consumer(work, queue)
 
@@ -285,20 +288,14 @@ class World:
         queue = SqsQueue(sqs, "downloads", "download-dlq")
         s3 = cast("Any", S3Client(process, self.bucket, self.payloads))
         work = archiving.Archiving(
-            self._jobs(process),
+            self._finisher(Step.ARCHIVE, process, queue),
             self._reportflow(process),
             S3Archive(s3, "archive"),
-            queue,
-            self._outbox(process),
-            policy=ArchivingPolicy(
-                max_file_bytes=settings.max_file_mb * 1024 * 1024,
-                max_attempts=settings.max_attempts,
-                patience=self._patience(),
-                orphan_grace=timedelta(seconds=settings.orphan_grace_seconds),
-                check_interval=timedelta(seconds=settings.check_delay_seconds),
-                completion_deadline=timedelta(seconds=settings.completion_deadline_seconds),
-            ),
-            clock=self.scheduler.clock,
+            max_file_bytes=settings.max_file_mb * 1024 * 1024,
+            max_attempts=settings.max_attempts,
+            orphan_grace=timedelta(seconds=settings.orphan_grace_seconds),
+            check_interval=timedelta(seconds=settings.check_delay_seconds),
+            completion_deadline=timedelta(seconds=settings.completion_deadline_seconds),
         )
         return self._consumer(work, queue)
 
@@ -315,7 +312,7 @@ class World:
     def _webhook(self, process: Process) -> Handler:
         """As `functions/webhook/handler.py` does."""
         sqs = cast("Any", SqsClient(process, self._queues))
-        receiver = Receiver(self._secrets(process), Downloads(sqs, "downloads"), WORKSPACE)
+        receiver = Receiver(self._secrets(process), Downloads(sqs, "downloads"), WORKSPACE_ID)
 
         def handle(event: Mapping[str, Any], _: Invocation) -> int:
             try:
@@ -329,13 +326,6 @@ class World:
         return handle
 
 
-@cache
-def _connected() -> ReportFlow:
-    """A client whose session is never used: making one takes longer than a simulated job."""
-    nothing = cast("Any", None)
-    return ReportFlow(BASE_URL, FILES_URL, nothing, nothing, clock=nothing)
-
-
 @contextmanager
 def in_place_of_threads(narrator: Narrator) -> Iterator[None]:
     """Threads become tasks, logs go to the narrator, metrics nowhere."""
@@ -345,11 +335,13 @@ def in_place_of_threads(narrator: Narrator) -> Iterator[None]:
         patch.object(observability, "count", _ignore),
         patch.object(observability, "measure", _ignore),
         patch.object(submission, "count", _ignore),
+        patch.object(finishing, "count", _ignore),
         patch.object(submission, "expect_webhook", _ignore),
         patch.object(archiving, "count", _ignore),
         patch.object(archiving, "measure", _ignore),
         patch.object(observability, "logger", lambda: narrator),
         patch.object(submission, "logger", lambda: narrator),
+        patch.object(finishing, "logger", lambda: narrator),
         patch.object(archiving, "logger", lambda: narrator),
     ):
         yield

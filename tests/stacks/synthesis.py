@@ -15,7 +15,10 @@ DEFAULTS = {"environment": "", "workspace_id": "your-workspace-id"}
 CHANGED = {
     "environment": "prod",
     "workspace_id": "acme",
+    "contract": "central",
     "reportflow_url": "http://127.0.0.1:9000/v1/",
+    "reportflow_token_url": "http://127.0.0.1:9000/oauth/token",
+    "former_reportflow_url": "http://127.0.0.1:9002/v1",
     "reportflow_files_url": "http://127.0.0.1:9001/files/",
     "reportflow_requests_per_minute": "600",
     "reportflow_burst": "6",

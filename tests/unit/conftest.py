@@ -20,17 +20,27 @@ from reportflow import observability
 from reportflow.archive import S3Archive
 from reportflow.archiving import Archiving
 from reportflow.consumer import Invocation
+from reportflow.contract import WORKSPACE
+from reportflow.contract.client import ReportFlow
 from reportflow.events import Outbox
-from reportflow.jobs import Job, Lease
+from reportflow.finishing import Finisher
+from reportflow.jobs import Job, Lease, Step
 from reportflow.jobs_table import JobsTable
-from reportflow.pacing import Unpaced
 from reportflow.payloads import Payloads
 from reportflow.queues import Downloads, Record
 from reportflow.secret import SecretStore
-from reportflow.service import ReportFlow
 from reportflow.submission import Submission
 from tests.unit.clock import Clock, Ticker
-from tests.unit.deliveries import ARCHIVING_POLICY, INVOCATION_SECONDS, SUBMISSION_POLICY, DeadEnd
+from tests.unit.deliveries import (
+    CHECK_INTERVAL,
+    COMPLETION_DEADLINE,
+    INVOCATION_SECONDS,
+    MAX_ATTEMPTS,
+    ORPHAN_GRACE,
+    OUTCOME_GRACE,
+    PATIENCE,
+    DeadEnd,
+)
 from tests.unit.echo_gateway import echo_gateway, echo_pool
 from tests.unit.peer import Peer, Respond, answer, listening
 from tests.unit.queue_pair import QueuePair
@@ -40,6 +50,7 @@ from tests.unit.samples import (
     APP_KEY,
     FILE_ID,
     JOB_ID,
+    MAX_FILE_BYTES,
     PDF,
     SECRET_KEY,
     TOKEN,
@@ -47,6 +58,7 @@ from tests.unit.samples import (
     completed_body,
     request,
 )
+from tests.unit.service_client import client_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import GlobalSecondaryIndexTypeDef
@@ -235,7 +247,7 @@ def peer(listen: Callable[[Respond], Peer]) -> Peer:
 
 @pytest.fixture
 def service(peer: Peer, secret_store: SecretStore, clock: Clock) -> Iterator[ReportFlow]:
-    client = ReportFlow(f"{peer.url}/v1", f"{peer.url}/files", secret_store, Unpaced(), clock=clock)
+    client = client_of(f"{peer.url}/v1", secret_store, f"{peer.url}/files", clock=clock)
     yield client
     client._session.close()
 
@@ -286,12 +298,19 @@ def submission_with(
     def make(**parts: Any) -> Submission:
         usual: dict[str, Any] = {
             "service": service,
-            "bodies": Payloads(lambda: aws.client("s3"), (bucket,)),
+            "bodies": Payloads(
+                lambda: aws.client("s3"),
+                (bucket,),
+                max_request_bytes=WORKSPACE.max_request_bytes,
+            ),
             "checks": Downloads(ordered.client, ordered.url),
-            "outbox": outbox,
+            "finisher": Finisher(Step.SUBMIT, jobs, queues.queue, outbox, PATIENCE, clock),
         }
         return Submission(
-            jobs=jobs, queue=queues.queue, policy=SUBMISSION_POLICY, clock=clock, **usual | parts
+            contract=WORKSPACE,
+            max_attempts=MAX_ATTEMPTS,
+            outcome_grace=OUTCOME_GRACE,
+            **usual | parts,
         )
 
     return make
@@ -322,13 +341,14 @@ def archiving(
 ) -> Archiving:
     peer.respond = lambda _: answer(200, PDF, Content_Type="application/pdf")
     return Archiving(
-        jobs,
+        Finisher(Step.ARCHIVE, jobs, queues.queue, outbox, PATIENCE, clock),
         service,
         S3Archive(aws.client("s3"), bucket),
-        queues.queue,
-        outbox,
-        policy=ARCHIVING_POLICY,
-        clock=clock,
+        max_file_bytes=MAX_FILE_BYTES,
+        max_attempts=MAX_ATTEMPTS,
+        orphan_grace=ORPHAN_GRACE,
+        check_interval=CHECK_INTERVAL,
+        completion_deadline=COMPLETION_DEADLINE,
     )
 
 

@@ -2,15 +2,14 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from reportflow.archiving import ArchivingPolicy
 from reportflow.consumer import Invocation, Patience
-from reportflow.messages import GenerationRequest
+from reportflow.contract.document import Document
+from reportflow.contract.files import Accepted, Mark
 from reportflow.queues import Record
-from reportflow.service import Accepted
-from reportflow.submission import LEASE_MARGIN, SubmissionPolicy
+from reportflow.submission import LEASE_MARGIN
 from tests.unit.clock import Clock
-from tests.unit.samples import MAX_FILE_BYTES
 
 INVOCATION_SECONDS = 30
 OUTCOME_GRACE = timedelta(minutes=1)
@@ -24,17 +23,6 @@ CHECK_INTERVAL = timedelta(minutes=5)
 COMPLETION_DEADLINE = timedelta(hours=3)
 
 PATIENCE = Patience(MAX_RECEIVES, timedelta(days=13))
-SUBMISSION_POLICY = SubmissionPolicy(
-    max_attempts=MAX_ATTEMPTS, patience=PATIENCE, outcome_grace=OUTCOME_GRACE
-)
-ARCHIVING_POLICY = ArchivingPolicy(
-    max_file_bytes=MAX_FILE_BYTES,
-    max_attempts=MAX_ATTEMPTS,
-    patience=PATIENCE,
-    orphan_grace=ORPHAN_GRACE,
-    check_interval=CHECK_INTERVAL,
-    completion_deadline=COMPLETION_DEADLINE,
-)
 
 
 def redelivered(record: Record) -> Record:
@@ -57,5 +45,5 @@ class DeadEnd:
     def await_slot(self, deadline: datetime) -> None:
         """There always is one."""
 
-    def submit(self, request: GenerationRequest, deadline: datetime) -> Accepted:
-        raise Killed(request.design_id, deadline)
+    def submit(self, document: Document[Any], mark: Mark, deadline: datetime) -> Accepted:
+        raise Killed(document.design_id, mark, deadline)

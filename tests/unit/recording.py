@@ -2,13 +2,18 @@
 
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from reportflow import jobs as rules
+from reportflow.contract.files import Accepted, CompletedFile
 from reportflow.errors import PipelineError
 from reportflow.jobs import ArchivedFile, Job, Lease, Step
 from reportflow.jobs_table import JobsTable, Rule
 from reportflow.messages import GenerationRequest
 from tests.unit.deliveries import OUTCOME_GRACE
+from tests.unit.samples import by_url, by_uuid
+
+TAG = "tag-1"
 
 
 def _changed(jobs: JobsTable, job_id: str, rule: Rule, now: datetime) -> Job:
@@ -21,7 +26,7 @@ def _changed(jobs: JobsTable, job_id: str, rule: Rule, now: datetime) -> Job:
 def claim(
     jobs: JobsTable,
     job_id: str,
-    request: GenerationRequest,
+    request: GenerationRequest[Any],
     message_id: str,
     lease: Lease,
     now: datetime,
@@ -32,6 +37,7 @@ def claim(
         job_id=job_id,
         message_id=message_id,
         lease=lease,
+        tag=TAG,
         grace=OUTCOME_GRACE,
         now=now,
     )
@@ -44,14 +50,14 @@ def give_back(jobs: JobsTable, job: Job, now: datetime, *, costs_retry: bool) ->
 
 
 def submit(jobs: JobsTable, job: Job, file_id: str, url: str, now: datetime) -> Job:
-    rule = partial(rules.submitted, owner=job.lease_owner, file_id=file_id, url=url, now=now)
+    file = Accepted(file_id, by_url(url))
+    rule = partial(rules.submitted, owner=job.lease_owner, file=file, now=now)
     return _changed(jobs, job.job_id, rule, now)
 
 
 def adopt(jobs: JobsTable, job: Job, file_id: str, uuid: str, now: datetime) -> Job:
-    return _changed(
-        jobs, job.job_id, partial(rules.adopted, file_id=file_id, uuid=uuid, now=now), now
-    )
+    file = CompletedFile(file_id, by_uuid(uuid), job.design_id, job.version, job.request_digest)
+    return _changed(jobs, job.job_id, partial(rules.adopted, file=file, now=now), now)
 
 
 def archive(jobs: JobsTable, job: Job, file: ArchivedFile, now: datetime) -> Job:

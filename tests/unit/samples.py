@@ -3,11 +3,14 @@
 import json
 from typing import Any
 
+from reportflow.contract import WORKSPACE
+from reportflow.contract.files import Mark
 from reportflow.messages import GenerationRequest, parse_request
 
 DESIGN_ID = "550e8400-e29b-41d4-a716-446655440000"
 JOB_ID = "invoice-2024-001"
 FILE_ID = "file_abc123"
+MARK = Mark(JOB_ID, "tag-1")
 APP_KEY = "app-3f9c1e"
 SECRET_KEY = "sec-77d0ab"
 TOKEN = "t0kenT0kenT0kenT0kenT0ken"
@@ -66,8 +69,23 @@ def bus_event(detail: str) -> str:
     )
 
 
-def request(**changes: Any) -> GenerationRequest:
-    return parse_request(message_body(**changes).encode())
+def request(**changes: Any) -> GenerationRequest[Any]:
+    return parse_request(message_body(**changes).encode(), WORKSPACE)
+
+
+def body_of(request: GenerationRequest[Any]) -> bytes:
+    """What ReportFlow gets for it."""
+    return WORKSPACE.body(request, MARK)
+
+
+def by_uuid(uuid: str) -> str:
+    """The reference of a file whose webhook named this uuid."""
+    return f"workspace uuid {uuid}"
+
+
+def by_url(url: str) -> str:
+    """The reference of a file whose 202 named this URL."""
+    return f"workspace url {url}"
 
 
 def completed_body(**changes: Any) -> str:
@@ -76,7 +94,7 @@ def completed_body(**changes: Any) -> str:
         {
             "kind": "completed",
             "fileId": FILE_ID,
-            "uuid": "9b2d6f",
+            "reference": by_uuid("9b2d6f"),
             "designId": DESIGN_ID,
             "version": 1,
             "requestDigest": request().digest,

@@ -11,13 +11,15 @@ import pytest
 
 from reportflow.archiving import ADOPTION_AGE, Archiving
 from reportflow.consumer import Outcome
+from reportflow.contract import WORKSPACE
+from reportflow.contract.json_values import read_json
+from reportflow.contract.webhook_body import completed_files
 from reportflow.errors import Held
 from reportflow.jobs import Job, Lease
 from reportflow.jobs_table import JobsTable
-from reportflow.messages import parse_request, read_json
+from reportflow.messages import parse_request
 from reportflow.queues import Record
 from reportflow.submission import Submission
-from reportflow.webhook import completed_files
 from tests.unit.clock import Clock
 from tests.unit.deliveries import (
     ORPHAN_GRACE,
@@ -69,7 +71,9 @@ def unanswered(jobs: JobsTable, clock: Clock) -> Callable[..., None]:
 
     def leave(job_id: str = JOB_ID) -> None:
         lease = Lease(f"submitter of {job_id}", clock())
-        claim(jobs, job_id, parse_request(asked_for(job_id).encode()), "m", lease, clock())
+        claim(
+            jobs, job_id, parse_request(asked_for(job_id).encode(), WORKSPACE), "m", lease, clock()
+        )
         clock.advance(1)
 
     return leave
@@ -219,7 +223,7 @@ def test_while_a_twin_is_being_submitted_the_file_may_be_its(
 ) -> None:
     unanswered("job-1")
     lease = Lease("submitter", clock() + timedelta(seconds=30))
-    twin = claim(jobs, "job-2", parse_request(asked_for().encode()), "m", lease, clock())
+    twin = claim(jobs, "job-2", parse_request(asked_for().encode(), WORKSPACE), "m", lease, clock())
 
     with pytest.raises(Held, match="FILE_UNKNOWN"):
         archiving(announced(file_id="file_2"), next_invocation(clock))
@@ -242,7 +246,7 @@ def test_a_job_whose_outcome_is_known_is_left_alone(
     state: str,
 ) -> None:
     lease = Lease("submitter", clock())
-    job = claim(jobs, JOB_ID, parse_request(asked_for().encode()), "m", lease, clock())
+    job = claim(jobs, JOB_ID, parse_request(asked_for().encode(), WORKSPACE), "m", lease, clock())
     if state == "submitted":
         submit(jobs, job, "file_own", "https://x", clock())
     else:

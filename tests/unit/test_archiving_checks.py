@@ -29,6 +29,7 @@ from tests.unit.samples import (
     JOB_ID,
     PDF,
     SECRET_KEY,
+    by_url,
     request,
 )
 
@@ -51,7 +52,7 @@ def test_a_file_without_a_webhook_is_found_where_the_202_said(
     assert archiving(check, invocation) is Outcome.ARCHIVED
 
     (asked,) = peer.received
-    assert f"{peer.url}{asked.target}" == job.url
+    assert by_url(f"{peer.url}{asked.target}") == job.file_reference
     assert contents() == [PDF]
     kept = item(JOB_ID)
     assert (kept["status"], kept["archiveKey"]) == ("ARCHIVED", job.key())

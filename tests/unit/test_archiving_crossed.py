@@ -33,7 +33,7 @@ type Told = Callable[..., Record]
 DEADLINE = COMPLETION_DEADLINE.total_seconds()
 
 
-def asked(job_id: str) -> GenerationRequest:
+def asked(job_id: str) -> GenerationRequest[Any]:
     """Each job asks for a document of its own, of the same design."""
     return request(jobId=job_id, content={"fileName": "a.pdf", "params": {"for": job_id}})
 

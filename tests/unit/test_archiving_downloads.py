@@ -19,6 +19,7 @@ from tests.unit.samples import (
     JOB_ID,
     MAX_FILE_BYTES,
     PDF,
+    by_uuid,
     completed_body,
 )
 
@@ -86,7 +87,7 @@ def test_a_finished_file_is_archived_byte_for_byte(
 def test_the_file_is_asked_for_by_the_webhooks_uuid(
     archiving: Archiving, peer: Peer, job: Job, queues: QueuePair, invocation: Invocation
 ) -> None:
-    archiving(queues.deliver(completed_body(uuid="other-uuid")), invocation)
+    archiving(queues.deliver(completed_body(reference=by_uuid("other-uuid"))), invocation)
 
     assert peer.received[0].target == f"/v1/file/download/other-uuid/{job.file_id}"
 

@@ -13,8 +13,8 @@ import pytest
 
 from reportflow import aws
 from reportflow.consumer import Invocation
+from reportflow.contract.client import SHORTEST_SECONDS
 from reportflow.errors import Unavailable
-from reportflow.service import SHORTEST_SECONDS
 from stacks.setting_types import bounds
 from stacks.settings import DeploymentSettings
 

@@ -11,11 +11,12 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from cli import errors_page
 from cli.error_codes import ERROR_CODES, ErrorCode, find
 from reportflow import aws, errors
+from reportflow.contract.client import ReportFlow
+from reportflow.contract.failures import translate_status
 from reportflow.errors import PipelineError
-from reportflow.service import ReportFlow, translate_status
 from tests.unit.clock import LATER
 from tests.unit.peer import Peer, answer
-from tests.unit.samples import request
+from tests.unit.samples import MARK, by_url, by_uuid, request
 
 PAGE = errors_page.PAGE.read_text()
 
@@ -68,7 +69,7 @@ def test_an_answer_to_a_submission(
 ) -> None:
     peer.respond = lambda _: answer(int(status))
 
-    error = refusals(lambda: service.submit(request(), LATER))
+    error = refusals(lambda: service.submit(request(), MARK, LATER))
 
     assert type(error) is kind
     assert error.code == f"HTTP_{status}"
@@ -80,7 +81,7 @@ def test_an_answer_to_a_download(
 ) -> None:
     peer.respond = lambda _: answer(int(status))
 
-    error = refusals(service.download("u", "f", LATER).__enter__)
+    error = refusals(service.open("f", by_uuid("u"), LATER).__enter__)
 
     assert type(error) is kind
     assert error.code == f"HTTP_{status}"
@@ -92,7 +93,7 @@ def test_an_answer_under_the_url_of_a_202(
 ) -> None:
     peer.respond = lambda _: answer(int(status))
 
-    error = refusals(service.fetch(f"{peer.url}/files/x", LATER).__enter__)
+    error = refusals(service.open("file_1", by_url(f"{peer.url}/files/x"), LATER).__enter__)
 
     assert type(error) is kind
     assert error.code == f"HTTP_{status}"

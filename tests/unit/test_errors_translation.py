@@ -11,6 +11,11 @@ from botocore.exceptions import (
 )
 
 from reportflow import aws
+from reportflow.contract.failures import (
+    MAX_RETRY_AFTER_SECONDS,
+    parse_retry_after,
+    translate_status,
+)
 from reportflow.errors import (
     CredentialsRefused,
     Held,
@@ -21,7 +26,6 @@ from reportflow.errors import (
     Throttled,
     Unavailable,
 )
-from reportflow.service import MAX_RETRY_AFTER_SECONDS, parse_retry_after, translate_status
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 

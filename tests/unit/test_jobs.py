@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from reportflow import jobs
+from reportflow.contract.files import Accepted, CompletedFile
 from reportflow.errors import Permanent
 from reportflow.jobs import TRANSITIONS, ArchivedFile, Job, JobStatus, Lease, Step, Verdict
 from tests.unit.clock import START
@@ -20,6 +21,8 @@ GRACE = timedelta(minutes=1)
 LEASE = Lease("me", NOW + timedelta(seconds=30))
 ERROR = Permanent("HTTP_404", "デザインがありません")
 FILE = ArchivedFile("file_1", "archive", "d/2026/03/31/job-1/a.pdf", "v1", 123, "ab" * 32)
+TAKEN = Accepted("file_1", "https://x/1")
+BROUGHT = CompletedFile("file_1", "uuid", DESIGN_ID, 1)
 EXPIRY = 1_800_000_000
 
 type Rule = Callable[[Job | None], Job | Verdict]
@@ -49,7 +52,7 @@ SUBMITTED = replace(
     status=JobStatus.SUBMITTED,
     failed_attempts=0,
     file_id="file_1",
-    url="https://x/1",
+    file_reference="https://x/1",
     submitted_at=START,
 )
 IN_DOUBT = replace(SUBMITTED, doubtful_file_id="file_1")
@@ -74,7 +77,7 @@ RECORDS: dict[str, Job | None] = {
     "in doubt": IN_DOUBT,
     "archived": ARCHIVED,
     "failed": FAILED,
-    "failed before a file": replace(FAILED, file_id="", url="", submitted_at=None),
+    "failed before a file": replace(FAILED, file_id="", file_reference="", submitted_at=None),
 }
 
 
@@ -85,6 +88,7 @@ def begin(job: Job | None, message_id: str = "message-1", **changes: object) -> 
         job_id="job-1",
         message_id=message_id,
         lease=LEASE,
+        tag="tag-2",
         grace=GRACE,
         now=NOW,
     )
@@ -100,9 +104,9 @@ def rules(read: Job) -> dict[str, Rule]:
         "given_back": partial(jobs.given_back, owner=read.lease_owner, costs_retry=True),
         "unanswered": partial(jobs.unanswered, owner=read.lease_owner, now=NOW),
         "submitted": partial(
-            jobs.submitted, owner=read.lease_owner, file_id="file_2", url="u", now=NOW
+            jobs.submitted, owner=read.lease_owner, file=Accepted("file_2", "u"), now=NOW
         ),
-        "adopted": partial(jobs.adopted, file_id="file_2", uuid="u", now=NOW),
+        "adopted": partial(jobs.adopted, file=CompletedFile("file_2", "u", DESIGN_ID, 1), now=NOW),
         "postponed": partial(jobs.postponed, read=read, now=NOW, costs_retry=True, by_webhook=True),
         "doubted": partial(jobs.doubted, read=read),
         "archived": partial(jobs.archived, read=read, file=FILE, **final),
@@ -183,7 +187,7 @@ def test_a_failed_job_may_be_sent_again_with_another_document() -> None:
 
     assert isinstance(job, Job)
     assert (job.version, job.created_at, job.begun_at) == (9, START, NOW)
-    assert (job.file_id, job.url, job.error_code) == ("", "", "")
+    assert (job.file_id, job.file_reference, job.error_code) == ("", "", "")
     assert (job.failed_at, job.unannounced_at) == (None, None)
 
 
@@ -216,7 +220,7 @@ def test_the_retry_budget_goes_on_until_the_job_is_submitted() -> None:
     assert (returned.failed_attempts, returned.lease_owner) == (3, "")
     assert jobs.given_back(begun, "me", costs_retry=False) == replace(returned, failed_attempts=2)
 
-    taken = jobs.submitted(begun, "me", "file_1", "u", NOW)
+    taken = jobs.submitted(begun, "me", TAKEN, NOW)
     assert isinstance(taken, Job)
     assert taken.failed_attempts == 0
 
@@ -227,17 +231,17 @@ def test_an_attempt_that_lost_its_lease_changes_nothing(rule: str) -> None:
 
 
 def test_a_file_that_a_webhook_brought_first_is_the_same_success() -> None:
-    adopted = jobs.adopted(UNANSWERED, "file_1", "uuid", NOW)
+    adopted = jobs.adopted(UNANSWERED, BROUGHT, NOW)
     assert isinstance(adopted, Job)
-    assert (adopted.uuid, adopted.webhook_came) == ("uuid", True)
+    assert (adopted.file_reference, adopted.webhook_at) == (BROUGHT.reference, NOW)
 
-    assert jobs.submitted(adopted, "other", "file_1", "u", NOW) == adopted
-    assert jobs.submitted(adopted, "other", "file_2", "u", NOW) is Verdict.SUPERSEDED
+    assert jobs.submitted(adopted, "other", TAKEN, NOW) == adopted
+    assert jobs.submitted(adopted, "other", Accepted("file_2", "u"), NOW) is Verdict.SUPERSEDED
 
 
 @pytest.mark.parametrize("record", ["none", "begun", "given back", "submitted", "failed"])
 def test_only_an_unanswered_job_adopts_a_file(record: str) -> None:
-    assert jobs.adopted(RECORDS[record], "file_1", "u", NOW) is Verdict.SUPERSEDED
+    assert jobs.adopted(RECORDS[record], BROUGHT, NOW) is Verdict.SUPERSEDED
 
 
 def test_attempts_that_fail_side_by_side_count_once() -> None:

@@ -110,6 +110,7 @@ def test_a_new_job_is_begun_once(jobs: JobsTable, begun: Job, clock: Clock) -> N
             job,
             request(),
             job_id=JOB_ID,
+            tag="tag-1",
             message_id="m-2",
             lease=Lease("another", clock()),
             grace=timedelta(),

@@ -4,21 +4,23 @@ from typing import Any
 
 import pytest
 
+from reportflow.contract import WORKSPACE
+from reportflow.contract.document import normal_design
+from reportflow.contract.json_values import nests_deeper
 from reportflow.errors import Permanent
 from reportflow.messages import (
     MAX_BESIDE_PARAMS,
     MAX_METADATA_BYTES,
     Check,
     GenerationRequest,
-    nests_deeper,
     parse_download,
     parse_request,
     salvage_job_id,
-    same_design,
     unwrapped,
 )
 from tests.unit.samples import (
     DESIGN_ID,
+    body_of,
     bus_event,
     check_body,
     completed_body,
@@ -40,7 +42,7 @@ def with_params(params: str) -> bytes:
 
 def refusal(body: bytes) -> str:
     with pytest.raises(Permanent) as refused:
-        parse_request(body)
+        parse_request(body, WORKSPACE)
     assert refused.value.code == "INVALID_MESSAGE"
     return refused.value.message
 
@@ -109,7 +111,7 @@ def test_a_wrong_value_is_refused_by_its_fields_name(field: str, changes: dict[s
     "design_id", ["design_123", "aB3dE5fG7hI9jK1l", "_x-Y", "-x", "a.b~c", "d" * 128, DESIGN_ID]
 )
 def test_a_design_is_named_by_any_safe_text(design_id: str) -> None:
-    sent = json.loads(request(designId=design_id).service_body())
+    sent = json.loads(body_of(request(designId=design_id)))
 
     assert sent["designId"] == design_id
 
@@ -124,13 +126,16 @@ def test_a_whole_number_too_long_to_read_is_refused_by_its_fields_name(number: s
 
 @pytest.mark.parametrize("number", ["9" * 4000, "-" + "9" * 4000, "0." + "3" * 5000, "1e5000"])
 def test_a_long_number_is_passed_on(number: str) -> None:
-    assert number.encode() in parse_request(with_params(f'{{"a": {number}}}')).service_body()
+    assert number.encode() in body_of(parse_request(with_params(f'{{"a": {number}}}'), WORKSPACE))
 
 
 def test_a_byte_order_mark_in_front_is_ignored() -> None:
     body = message_body().encode()
 
-    assert parse_request(b"\xef\xbb\xbf" + body).digest == parse_request(body).digest
+    assert (
+        parse_request(b"\xef\xbb\xbf" + body, WORKSPACE).digest
+        == parse_request(body, WORKSPACE).digest
+    )
 
 
 @pytest.mark.parametrize("field", ["designId", "version", "content"])
@@ -165,7 +170,7 @@ def test_a_missing_field_of_content_is_named(field: str) -> None:
 def test_a_name_that_stands_twice_is_refused(name: str, body: str) -> None:
     """Of two values one reader takes the first, and another one the last."""
     with pytest.raises(Permanent) as refused:
-        parse_request(body.encode())
+        parse_request(body.encode(), WORKSPACE)
 
     assert refused.value.message == f"{name}: the name stands twice"
     # It may be a name of the customer's.
@@ -177,9 +182,9 @@ def test_parameters_are_not_read_for_names_and_may_stand_elsewhere_too() -> None
     alike = message_body(metadata={"copy": {}}, content=content(params="@"))
     text = alike.replace('"@"', twice).replace('"copy": {}', '"copy": {"a": 1}')
 
-    assert bytes(parse_request(text.encode()).content.params) == twice.encode()
+    assert bytes(parse_request(text.encode(), WORKSPACE).content.params) == twice.encode()
     text = message_body(metadata={"copy": {"amount": 10000}})
-    assert parse_request(text.encode()).metadata.keys() == {"copy"}
+    assert parse_request(text.encode(), WORKSPACE).metadata.keys() == {"copy"}
 
 
 def test_a_body_of_little_but_white_space_is_refused() -> None:
@@ -230,12 +235,12 @@ def test_nesting_that_would_exhaust_the_stack_is_refused(place: str, depth: int)
 
 
 def test_what_was_parsed_can_be_digested_from_deeper_in_the_program() -> None:
-    def has_digest(request: GenerationRequest) -> bool:
+    def has_digest(request: GenerationRequest[Any]) -> bool:
         return bool(request.digest)
 
     def parses(depth: int) -> bool:
         try:
-            parse_request(with_params(f'{{"a":{"[" * depth}{"]" * depth}}}'))
+            parse_request(with_params(f'{{"a":{"[" * depth}{"]" * depth}}}'), WORKSPACE)
         except Permanent:
             return False
         return True
@@ -245,7 +250,7 @@ def test_what_was_parsed_can_be_digested_from_deeper_in_the_program() -> None:
     while refused - accepted > 1:
         middle = (accepted + refused) // 2
         accepted, refused = (middle, refused) if parses(middle) else (accepted, middle)
-    deepest = parse_request(with_params(f'{{"a":{"[" * accepted}{"]" * accepted}}}'))
+    deepest = parse_request(with_params(f'{{"a":{"[" * accepted}{"]" * accepted}}}'), WORKSPACE)
 
     # `map` calls from C, and it is the depth of C calls that the decoder counts.
     assert all(map(has_digest, [deepest]))
@@ -265,7 +270,7 @@ def test_what_was_parsed_can_be_digested_from_deeper_in_the_program() -> None:
     ],
 )
 def test_japanese_file_names_reach_reportflow_unchanged(name: str) -> None:
-    sent = json.loads(request(content=content(fileName=name)).service_body())
+    sent = json.loads(body_of(request(content=content(fileName=name))))
 
     assert sent["content"]["fileName"] == name
 
@@ -283,7 +288,7 @@ def test_a_file_name_is_kept_in_its_composed_form(sent: str, kept: str) -> None:
     parsed = request(content=content(fileName=sent))
 
     assert parsed.content.file_name == kept
-    assert json.loads(parsed.service_body())["content"]["fileName"] == kept
+    assert json.loads(body_of(parsed))["content"]["fileName"] == kept
 
 
 @pytest.mark.parametrize(
@@ -302,11 +307,11 @@ def test_a_file_name_is_kept_in_its_composed_form(sent: str, kept: str) -> None:
 def test_numbers_reach_reportflow_as_they_were_written(number: str) -> None:
     params = f'{{ "amount" : {number}, "名":"\\u682a" }}'
 
-    assert params.encode() in parse_request(with_params(params)).service_body()
+    assert params.encode() in body_of(parse_request(with_params(params), WORKSPACE))
 
 
 def test_reportflow_gets_the_documented_fields_and_nothing_of_ours() -> None:
-    sent = json.loads(request(metadata={"tenant": "acme"}).service_body())
+    sent = json.loads(body_of(request(metadata={"tenant": "acme"})))
 
     assert sent == {name: message()[name] for name in ("designId", "version", "content")}
 
@@ -316,13 +321,16 @@ def test_metadata_that_nobody_could_read_is_refused(value: str) -> None:
     body = message_body(metadata={"a": ["@"]}).replace('"@"', value)
 
     with pytest.raises(Permanent, match="metadata: a number is out of range"):
-        parse_request(body.encode())
+        parse_request(body.encode(), WORKSPACE)
 
 
 def test_metadata_is_kept_as_it_was_written() -> None:
     body = message_body(metadata="@").replace('"@"', '{"tenant": "株式会社", "rate": 1.10}')
 
-    assert parse_request(body.encode()).metadata_json() == '{"tenant":"株式会社","rate":1.10}'
+    assert (
+        parse_request(body.encode(), WORKSPACE).metadata_json()
+        == '{"tenant":"株式会社","rate":1.10}'
+    )
 
 
 @pytest.mark.parametrize(
@@ -343,7 +351,7 @@ def test_metadata_is_kept_as_it_was_written() -> None:
 def test_the_digest_is_the_same_for_the_same_document(same: bytes) -> None:
     document = with_params('{"a":"株","b":[1,{"c":3,"d":2}]}')
 
-    assert parse_request(same).digest == parse_request(document).digest
+    assert parse_request(same, WORKSPACE).digest == parse_request(document, WORKSPACE).digest
 
 
 @pytest.mark.parametrize(
@@ -351,7 +359,9 @@ def test_the_digest_is_the_same_for_the_same_document(same: bytes) -> None:
     ["1.5", "1.50", "15e-1", "0.15E+1", "150e-2"],
 )
 def test_the_digest_is_the_same_for_the_same_number(same: str) -> None:
-    digests = {parse_request(with_params(f'{{"a":{n}}}')).digest for n in (same, "1.500")}
+    digests = {
+        parse_request(with_params(f'{{"a":{n}}}'), WORKSPACE).digest for n in (same, "1.500")
+    }
 
     assert len(digests) == 1
 
@@ -361,7 +371,7 @@ def test_the_digest_is_the_same_for_the_same_number(same: str) -> None:
     [("100", "100.0"), ("100", "1e2"), ("-7", "-7.00"), ("0", "0.0"), ("0", "0e5"), ("0", "-0.0")],
 )
 def test_the_digest_is_the_same_for_a_whole_number_in_another_form(whole: str, same: str) -> None:
-    digests = {parse_request(with_params(f'{{"a":{n}}}')).digest for n in (whole, same)}
+    digests = {parse_request(with_params(f'{{"a":{n}}}'), WORKSPACE).digest for n in (whole, same)}
 
     assert len(digests) == 1
 
@@ -385,7 +395,7 @@ def test_the_digest_is_the_same_for_a_whole_number_in_another_form(whole: str, s
 def test_the_digest_notices_every_change(other: bytes) -> None:
     document = with_params('{"a":1,"b":[1,2]}')
 
-    assert parse_request(other).digest != parse_request(document).digest
+    assert parse_request(other, WORKSPACE).digest != parse_request(document, WORKSPACE).digest
 
 
 @pytest.mark.parametrize(
@@ -411,7 +421,9 @@ def test_the_digest_notices_every_change(other: bytes) -> None:
 def test_the_digest_is_that_of_the_document_as_a_javascript_service_quotes_it(
     sent: str, quoted: str
 ) -> None:
-    one, other = (parse_request(with_params(f'{{"v":{v},"w":"ｶ"}}')) for v in (sent, quoted))
+    one, other = (
+        parse_request(with_params(f'{{"v":{v},"w":"ｶ"}}'), WORKSPACE) for v in (sent, quoted)
+    )
 
     assert one.digest == other.digest
 
@@ -426,7 +438,9 @@ def test_the_digest_is_that_of_the_document_as_a_javascript_service_quotes_it(
     ],
 )
 def test_the_digest_tells_apart_what_javascript_does(one: str, other: str) -> None:
-    digests = {parse_request(with_params(f'{{"v":{value}}}')).digest for value in (one, other)}
+    digests = {
+        parse_request(with_params(f'{{"v":{value}}}'), WORKSPACE).digest for value in (one, other)
+    }
 
     assert len(digests) == 2
 
@@ -461,7 +475,7 @@ def test_one_name_in_two_forms_of_unicode_is_one_document() -> None:
 def test_capitals_matter_in_a_designs_id_unless_it_is_a_uuid(
     *, one: str, other: str, same: bool
 ) -> None:
-    assert same_design(one, other) is same
+    assert (normal_design(one) == normal_design(other)) is same
     assert (request(designId=one).digest == request(designId=other).digest) is same
 
 
@@ -483,7 +497,7 @@ def test_metadata_nests_as_deep_as_it_says(depth: int, *, is_taken: bool) -> Non
     body = message_body(metadata={"a": "@"}).replace('"@"', nest).encode()
 
     if is_taken:
-        assert parse_request(body).metadata_json() == f'{{"a":{nest}}}'
+        assert parse_request(body, WORKSPACE).metadata_json() == f'{{"a":{nest}}}'
     else:
         said = refusal(body)
         assert said.startswith("metadata: ")
@@ -553,13 +567,14 @@ def test_a_job_id_is_salvaged_from_an_invalid_message(body: str, expected: str) 
     [
         {"kind": "other"},
         {"kind": None},
-        {"fileId": "a/b"},
+        {"fileId": "a//b"},
         {"fileId": "../x"},
         {"fileId": "x?y"},
         {"fileId": "x\n"},
         {"fileId": ""},
-        {"uuid": "..%2f"},
-        {"uuid": None},
+        {"fileId": "a/b/c"},
+        {"fileId": "a/.."},
+        {"reference": None},
         {"designId": "../x"},
         {"version": 0},
         {"params": {}},
@@ -580,7 +595,7 @@ def test_a_wrong_message_of_the_download_queue_is_refused_by_its_field(
 @pytest.mark.parametrize("name", ["canary", "a`b canary", "x - at `$.canary", "canary" * 50])
 def test_the_name_of_an_unknown_field_is_in_the_message_and_not_for_a_log(name: str) -> None:
     with pytest.raises(Permanent) as refused:
-        parse_request(message_body(**{name: 1}).encode())
+        parse_request(message_body(**{name: 1}).encode(), WORKSPACE)
 
     assert "canary" in refused.value.message
     assert "unknown field" in refused.value.loggable

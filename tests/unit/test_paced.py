@@ -11,13 +11,13 @@ import pytest
 from local.backend import Backend
 from reportflow.archiving import Archiving
 from reportflow.consumer import Invocation, Outcome
+from reportflow.contract.client import ReportFlow
 from reportflow.errors import Held, Paced, Throttled
 from reportflow.jobs import Job, Lease
 from reportflow.jobs_table import JobsTable
 from reportflow.pacing import RateLimit, SharedPace
 from reportflow.queues import Record
 from reportflow.secret import SecretStore
-from reportflow.service import ReportFlow
 from reportflow.submission import Submission
 from tests.unit.clock import Clock
 from tests.unit.deliveries import COMPLETION_DEADLINE, next_invocation
@@ -25,6 +25,7 @@ from tests.unit.peer import Peer, answer
 from tests.unit.queue_pair import QueuePair
 from tests.unit.recording import claim
 from tests.unit.samples import JOB_ID, check_body, message_body, request
+from tests.unit.service_client import client_of
 
 type Items = Callable[[str], dict[str, str]]
 
@@ -47,7 +48,7 @@ def pace(aws: Backend, table_name: str, clock: Clock) -> SharedPace:
 def service(
     peer: Peer, secret_store: SecretStore, pace: SharedPace, clock: Clock
 ) -> Iterator[ReportFlow]:
-    client = ReportFlow(f"{peer.url}/v1", f"{peer.url}/files", secret_store, pace, clock=clock)
+    client = client_of(f"{peer.url}/v1", secret_store, f"{peer.url}/files", pace=pace, clock=clock)
     yield client
     client._session.close()
 

@@ -5,7 +5,8 @@ import pytest
 
 from local.backend import Backend
 from reportflow.errors import Permanent, Retryable
-from reportflow.payloads import MAX_PAYLOAD_BYTES, Payloads, is_pointer
+from reportflow.messages import MAX_METADATA_BYTES
+from reportflow.payloads import Payloads, is_pointer
 from tests.unit.peer import Peer, answer
 from tests.unit.samples import (
     FIRST_POINTER_MARK,
@@ -24,9 +25,16 @@ def unused() -> "S3Client":
     pytest.fail("asked for S3 although no payload of ours is there")
 
 
+MAX_REQUEST_BYTES = 1_000_000
+
+
+def payloads_of(client: "Callable[[], S3Client]", buckets: tuple[str, ...]) -> Payloads:
+    return Payloads(client, buckets, max_request_bytes=MAX_REQUEST_BYTES)
+
+
 @pytest.mark.parametrize("body", [message_body(), "{}", "no json", "", " {}", "請求書"])
 def test_a_body_that_is_no_pointer_is_the_message_itself(body: str) -> None:
-    assert Payloads(unused, ("mine",)).resolve(body) == body.encode()
+    assert payloads_of(unused, ("mine",)).resolve(body) == body.encode()
 
 
 @pytest.mark.parametrize("mark", [POINTER_MARK, FIRST_POINTER_MARK])
@@ -38,7 +46,7 @@ def test_a_pointer_of_either_generation_is_followed_in_an_envelope_too(
     aws.client("s3").put_object(Bucket=bucket, Key="k", Body=content)
     body = envelope(pointer(bucket, "k", mark))
 
-    assert Payloads(lambda: aws.client("s3"), (bucket,)).resolve(body) == content
+    assert payloads_of(lambda: aws.client("s3"), (bucket,)).resolve(body) == content
     assert is_pointer(body)
 
 
@@ -46,7 +54,7 @@ def test_a_pointer_of_either_generation_is_followed_in_an_envelope_too(
 def test_a_message_in_an_envelope_is_the_message(envelope: Callable[[str], str]) -> None:
     body = envelope(message_body())
 
-    assert Payloads(unused, ("mine",)).resolve(body) == message_body().encode()
+    assert payloads_of(unused, ("mine",)).resolve(body) == message_body().encode()
     assert not is_pointer(body)
 
 
@@ -56,7 +64,7 @@ def test_a_pointer_is_followed_to_the_very_bytes(
 ) -> None:
     content = message_body(metadata={"名": "株式会社"}).encode() + b"\xff"
     aws.client("s3").put_object(Bucket=bucket, Key="pay/ロード", Body=content)
-    payloads = Payloads(lambda: aws.client("s3"), ("other", bucket))
+    payloads = payloads_of(lambda: aws.client("s3"), ("other", bucket))
 
     assert payloads.resolve(white_space + pointer(bucket, "pay/ロード")) == content
 
@@ -79,7 +87,7 @@ def test_a_pointer_is_followed_to_the_very_bytes(
 )
 def test_a_malformed_pointer_is_an_invalid_message(body: str) -> None:
     with pytest.raises(Permanent, match="INVALID_MESSAGE"):
-        Payloads(unused, ("mine",)).resolve(body)
+        payloads_of(unused, ("mine",)).resolve(body)
 
 
 @pytest.mark.parametrize("buckets", [(), ("mine",), ("theirs2",)])
@@ -87,11 +95,11 @@ def test_a_bucket_that_the_deployment_does_not_name_is_never_asked(
     buckets: tuple[str, ...],
 ) -> None:
     with pytest.raises(Permanent, match="PAYLOAD_BUCKET_UNKNOWN"):
-        Payloads(unused, buckets).resolve(pointer("theirs"))
+        payloads_of(unused, buckets).resolve(pointer("theirs"))
 
 
 def test_a_payload_that_is_gone_is_named(aws: Backend, bucket: str) -> None:
-    payloads = Payloads(lambda: aws.client("s3"), (bucket, "no-such-bucket-7f"))
+    payloads = payloads_of(lambda: aws.client("s3"), (bucket, "no-such-bucket-7f"))
 
     with pytest.raises(Permanent, match="PAYLOAD_MISSING"):
         payloads.resolve(pointer(bucket, "absent"))
@@ -102,11 +110,11 @@ def test_a_payload_that_is_gone_is_named(aws: Backend, bucket: str) -> None:
 @pytest.fixture
 def payloads(peer: Peer, client_at: Callable[[str, str], Any]) -> Payloads:
     """From an S3 that answers as the peer is told to."""
-    return Payloads(lambda: client_at("s3", peer.url), ("mine",))
+    return payloads_of(lambda: client_at("s3", peer.url), ("mine",))
 
 
 def test_a_payload_above_the_limit_is_not_read(payloads: Payloads, peer: Peer) -> None:
-    head, _ = answer(200, Content_Length=str(MAX_PAYLOAD_BYTES + 1))
+    head, _ = answer(200, Content_Length=str(MAX_REQUEST_BYTES + MAX_METADATA_BYTES + 1))
     peer.respond = lambda _: [head, b"{}"]
 
     with pytest.raises(Permanent, match="PAYLOAD_TOO_LARGE"):

@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from reportflow.contract.files import CompletedFile
 from reportflow.errors import Permanent, Retryable
 from reportflow.jobs import Step
-from reportflow.messages import Check, CompletedFile, Download, parse_download
+from reportflow.messages import Check, Download, parse_download
 from reportflow.queues import MAX_MESSAGE_ATTRIBUTES, MAX_VISIBILITY_SECONDS, Downloads, SqsQueue
 from tests.unit.peer import Peer, answer
 from tests.unit.queue_pair import QueuePair

@@ -9,6 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from cli.schemas import TYPES, schema
+from reportflow.contract import WORKSPACE
 from reportflow.errors import Permanent
 from reportflow.events import PdfFailed
 from reportflow.messages import parse_request
@@ -55,7 +56,7 @@ def test_what_is_published_is_made_of_the_code(name: str) -> None:
 def test_the_schema_takes_what_the_submitter_takes(changes: dict[str, Any]) -> None:
     body = message(**changes)
     try:
-        parse_request(json.dumps(body).encode())
+        parse_request(json.dumps(body).encode(), WORKSPACE)
         taken = True
     except Permanent:
         taken = False

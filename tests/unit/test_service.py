@@ -9,6 +9,8 @@ from itertools import repeat
 import pytest
 
 from local.emulator import Emulator
+from reportflow.contract.client import ReportFlow
+from reportflow.contract.files import Accepted
 from reportflow.errors import (
     CredentialsRefused,
     FileMissing,
@@ -18,33 +20,42 @@ from reportflow.errors import (
     Retryable,
     Throttled,
 )
-from reportflow.pacing import Unpaced
 from reportflow.secret import SecretStore
-from reportflow.service import Accepted, ReportFlow
-from tests.unit.clock import LATER, START, Clock
+from tests.unit.clock import LATER, START
 from tests.unit.emulator_client import body as emulator_body
 from tests.unit.emulator_client import made
 from tests.unit.peer import Peer, answer
 from tests.unit.reportflow_answers import ACCEPTED, keys_of, said
-from tests.unit.samples import APP_KEY, DESIGN_ID, PDF, SECRET_KEY, request
+from tests.unit.samples import (
+    APP_KEY,
+    DESIGN_ID,
+    MARK,
+    PDF,
+    SECRET_KEY,
+    body_of,
+    by_url,
+    by_uuid,
+    request,
+)
+from tests.unit.service_client import client_of
 
 
 def failure(service: ReportFlow) -> PipelineError:
     with pytest.raises(PipelineError) as failed:
-        service.submit(request(), LATER)
+        service.submit(request(), MARK, LATER)
     return failed.value
 
 
 def test_a_submission_is_the_documented_request(service: ReportFlow, peer: Peer) -> None:
     peer.respond = lambda _: answer(202, ACCEPTED)
 
-    accepted = service.submit(request(metadata={"tenant": "acme"}), LATER)
+    accepted = service.submit(request(metadata={"tenant": "acme"}), MARK, LATER)
 
     (got,) = peer.received
-    assert accepted == Accepted("file_abc123", "https://re-port-flow.com/x")
+    assert accepted == Accepted("file_abc123", by_url("https://re-port-flow.com/x"))
     assert (got.method, got.target) == ("POST", "/v1/file/async/single")
     assert got.headers["content-type"] == "application/json"
-    assert got.body == request().service_body()
+    assert got.body == body_of(request())
     assert keys_of(got) == (APP_KEY, SECRET_KEY)
 
 
@@ -151,7 +162,7 @@ def test_a_success_that_is_not_the_documented_one_is_not_submitted_again_unseen(
 
     peer.respond = lambda _: answer(status, ACCEPTED)
     if status != 204:  # has no body
-        assert service.submit(request(), LATER).file_id == "file_abc123"
+        assert service.submit(request(), MARK, LATER).file_id == "file_abc123"
 
 
 @pytest.mark.parametrize("length", [0, 1, len(ACCEPTED) - 1])
@@ -169,13 +180,13 @@ def test_what_a_202_adds_later_does_no_harm(service: ReportFlow, peer: Peer) -> 
     body = gzip.compress(json.dumps({**json.loads(ACCEPTED), "share": None}).encode())
     peer.respond = lambda _: answer(202, body, Content_Encoding="gzip")
 
-    assert service.submit(request(), LATER).file_id == "file_abc123"
+    assert service.submit(request(), MARK, LATER).file_id == "file_abc123"
 
 
 def test_a_download_asks_for_the_file_as_it_is(service: ReportFlow, peer: Peer) -> None:
     peer.respond = lambda _: answer(200, PDF)
 
-    with service.download("uuid-1", "file_abc123", LATER) as response:
+    with service.open("file_abc123", by_uuid("uuid-1"), LATER) as response:
         content = response.content
 
     (got,) = peer.received
@@ -201,7 +212,7 @@ def test_a_download_that_is_refused_is_translated(
 ) -> None:
     peer.respond = lambda _: answer(status)
 
-    with pytest.raises(PipelineError) as failed, service.download("u", "f", LATER):
+    with pytest.raises(PipelineError) as failed, service.open("f", by_uuid("u"), LATER):
         pass
     assert type(failed.value) is kind
 
@@ -211,7 +222,7 @@ def test_a_download_whose_answer_is_lost_can_be_asked_for_again(
 ) -> None:
     peer.respond = lambda _: []
 
-    with pytest.raises(Retryable, match="ANSWER_LOST"), service.download("u", "f", LATER):
+    with pytest.raises(Retryable, match="ANSWER_LOST"), service.open("f", by_uuid("u"), LATER):
         pass
 
 
@@ -220,15 +231,15 @@ def test_ten_threads_share_a_client(service: ReportFlow, peer: Peer) -> None:
     peer.respond = lambda got: answer(202, ACCEPTED.replace(b"abc123", str(len(got.body)).encode()))
     requests = [request(content={"fileName": "n" * n, "params": {}}) for n in range(1, 11)]
     with ThreadPoolExecutor(10) as pool:
-        accepted = list(pool.map(service.submit, requests, repeat(LATER)))
+        accepted = list(pool.map(service.submit, requests, repeat(MARK), repeat(LATER)))
 
-    expected = [f"file_{len(one.service_body())}" for one in requests]
+    expected = [f"file_{len(body_of(one))}" for one in requests]
     assert [one.file_id for one in accepted] == expected
 
 
 @pytest.fixture
 def emulated(emulator: Emulator, secret_store: SecretStore) -> Iterator[ReportFlow]:
-    client = ReportFlow(emulator.url, emulator.url, secret_store, Unpaced(), clock=Clock())
+    client = client_of(emulator.url, secret_store, emulator.url)
     yield client
     client._session.close()
 
@@ -236,11 +247,11 @@ def emulated(emulator: Emulator, secret_store: SecretStore) -> Iterator[ReportFl
 def test_the_emulated_service_takes_and_gives_back_a_file(
     emulated: ReportFlow, emulator: Emulator
 ) -> None:
-    accepted = emulated.submit(request(**emulator_body("請求書.pdf")), LATER)
+    accepted = emulated.submit(request(**emulator_body("請求書.pdf")), MARK, LATER)
 
     file = made(emulator)
     assert accepted.file_id == file.file_id
-    with emulated.download(file.uuid, file.file_id, LATER) as response:
+    with emulated.open(file.file_id, by_uuid(file.uuid), LATER) as response:
         assert response.content.startswith(b"%PDF-")
 
 
@@ -258,7 +269,7 @@ def test_what_the_emulated_service_refuses_is_permanent(
     emulated: ReportFlow, changes: dict[str, object], code: str
 ) -> None:
     with pytest.raises(Permanent, match=code):
-        emulated.submit(request(**emulator_body() | changes), LATER)
+        emulated.submit(request(**emulator_body() | changes), MARK, LATER)
 
 
 def test_the_emulated_service_refuses_other_keys(
@@ -267,5 +278,5 @@ def test_the_emulated_service_refuses_other_keys(
     rotate(appKey="other")
 
     with pytest.raises(CredentialsRefused, match="HTTP_401"):
-        emulated.submit(request(**emulator_body()), LATER)
+        emulated.submit(request(**emulator_body()), MARK, LATER)
     assert emulator.files() == ()

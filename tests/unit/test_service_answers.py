@@ -9,18 +9,20 @@ from contextlib import contextmanager
 from http.client import parse_headers
 from itertools import repeat
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 
+from reportflow.contract import WORKSPACE
+from reportflow.contract.client import ReportFlow
+from reportflow.contract.workspace import MAX_URL_CHARACTERS
 from reportflow.errors import CredentialsRefused, OutcomeUnknown, Permanent, PipelineError
-from reportflow.messages import MAX_REQUEST_BYTES, GenerationRequest
-from reportflow.pacing import Unpaced
+from reportflow.messages import GenerationRequest
 from reportflow.secret import SecretStore
-from reportflow.service import MAX_URL_CHARACTERS, ReportFlow
-from tests.unit.clock import LATER, Clock
+from tests.unit.clock import LATER
 from tests.unit.peer import Peer, answer, chunked_body
-from tests.unit.samples import PDF, request
+from tests.unit.samples import MARK, PDF, by_url, by_uuid, request
+from tests.unit.service_client import client_of
 from tests.unit.tls_peer import make_certificate, over_tls, serving
 
 INTERIM = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n"
@@ -35,13 +37,13 @@ def whole(status: int, body: bytes = b"", **headers: str) -> bytes:
     return b"".join(answer(status, body, **headers))
 
 
-def failure(service: ReportFlow, asked: GenerationRequest | None = None) -> PipelineError:
+def failure(service: ReportFlow, asked: GenerationRequest[Any] | None = None) -> PipelineError:
     with pytest.raises(PipelineError) as failed:
-        service.submit(asked or request(), LATER)
+        service.submit(asked or request(), MARK, LATER)
     return failed.value
 
 
-def asking(job: str) -> GenerationRequest:
+def asking(job: str) -> GenerationRequest[Any]:
     return request(content={"fileName": "a.pdf", "params": {"job": job}})
 
 
@@ -94,8 +96,8 @@ def read_job(stream: BinaryIO) -> str:
 
 
 @contextmanager
-def client_of(url: str, secret_store: SecretStore) -> Iterator[ReportFlow]:
-    client = ReportFlow(f"{url}/v1", f"{url}/", secret_store, Unpaced(), clock=Clock())
+def connected(url: str, secret_store: SecretStore) -> Iterator[ReportFlow]:
+    client = client_of(f"{url}/v1", secret_store, f"{url}/")
     yield client
     client._session.close()
 
@@ -112,10 +114,10 @@ def test_interim_answers_are_not_the_answer(
     early = interim.replace(b"103", str(status).encode())
     with (
         keeping_connections(lambda job: early + answer_of(job)) as (url, _),
-        client_of(url, secret_store) as service,
+        connected(url, secret_store) as service,
     ):
         for job in ("a", "b", "c"):
-            assert service.submit(asking(job), LATER).file_id == f"file_of_{job}"
+            assert service.submit(asking(job), MARK, LATER).file_id == f"file_of_{job}"
 
 
 def test_an_interim_answer_before_a_file_is_not_the_file(
@@ -123,7 +125,7 @@ def test_an_interim_answer_before_a_file_is_not_the_file(
 ) -> None:
     peer.respond = lambda _: [INTERIM, *answer(200, PDF)]
 
-    with service.download("u", "f", LATER) as response:
+    with service.open("f", by_uuid("u"), LATER) as response:
         assert response.content == PDF
 
 
@@ -147,11 +149,14 @@ def test_a_switch_of_protocols_leaves_the_outcome_unknown(service: ReportFlow, p
 def test_each_request_has_a_connection_of_its_own(secret_store: SecretStore) -> None:
     with (
         keeping_connections(answer_of) as (url, connections),
-        client_of(url, secret_store) as service,
+        connected(url, secret_store) as service,
     ):
         for job in ("a", "b"):
-            service.submit(asking(job), LATER)
-            with service.download("u", f"file-{job}", LATER), service.fetch(f"{url}/{job}", LATER):
+            service.submit(asking(job), MARK, LATER)
+            with (
+                service.open(f"file-{job}", by_uuid("u"), LATER),
+                service.open("file_1", by_url(f"{url}/{job}"), LATER),
+            ):
                 pass
 
     assert sorted(connections) == [["a"], ["a"], ["b"], ["b"], ["file-a"], ["file-b"]]
@@ -177,7 +182,7 @@ def test_bytes_behind_the_answer_leave_the_outcome_unknown(
 def test_an_empty_line_behind_the_answer_is_nothing(service: ReportFlow, peer: Peer) -> None:
     peer.respond = lambda _: [whole(202, accepted()) + b"\r\n"]
 
-    assert service.submit(request(), LATER).file_id == "file_1"
+    assert service.submit(request(), MARK, LATER).file_id == "file_1"
 
 
 @pytest.mark.parametrize(
@@ -189,7 +194,7 @@ def test_an_empty_line_behind_the_answer_is_nothing(service: ReportFlow, peer: P
         accepted(url="https://x/" + "u" * MAX_URL_CHARACTERS),
         accepted(requestId="r", files=[{"fileId": "file_1"}]),
         BOM + accepted(url="https://x/"),
-        json.dumps({"request": "x" * MAX_REQUEST_BYTES, "fileId": "file_1"}).encode(),
+        json.dumps({"request": "x" * WORKSPACE.max_request_bytes, "fileId": "file_1"}).encode(),
     ],
     ids=["no URL", "null", "an object", "long URL", "more fields", "BOM", "with the request"],
 )
@@ -198,14 +203,14 @@ def test_a_success_in_an_unexpected_wrapping_is_one(
 ) -> None:
     peer.respond = lambda _: answer(202, body)
 
-    assert service.submit(request(), LATER).file_id == "file_1"
+    assert service.submit(request(), MARK, LATER).file_id == "file_1"
 
 
 def test_a_long_url_is_kept(service: ReportFlow, peer: Peer) -> None:
     url = "https://x/?X-Amz-Security-Token=" + "A" * 2100
     peer.respond = lambda _: answer(202, accepted(url=url))
 
-    assert service.submit(request(), LATER).url == url
+    assert service.submit(request(), MARK, LATER).reference == by_url(url)
 
 
 @pytest.mark.parametrize(
@@ -256,7 +261,7 @@ def test_a_refusal_before_the_request_was_read_is_a_refusal(
     serve = refusing(status)
     with (
         serving(serve if scheme == "http" else over_tls(certificate, serve)) as port,
-        client_of(f"{scheme}://127.0.0.1:{port}", secret_store) as service,
+        connected(f"{scheme}://127.0.0.1:{port}", secret_store) as service,
     ):
         service._session.verify = str(certificate)
         error = failure(service, large)
@@ -274,7 +279,9 @@ def test_a_reset_in_place_of_an_answer_leaves_the_outcome_unknown(
 
     with (
         serving(serve) as port,
-        client_of(f"http://127.0.0.1:{port}", secret_store) as service,
+        connected(f"http://127.0.0.1:{port}", secret_store) as service,
         pytest.raises(OutcomeUnknown),
     ):
-        service.submit(request(content={"fileName": "a", "params": {"x": "x" * 10**7}}), LATER)
+        service.submit(
+            request(content={"fileName": "a", "params": {"x": "x" * 10**7}}), MARK, LATER
+        )

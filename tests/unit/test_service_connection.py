@@ -7,25 +7,25 @@ from pathlib import Path
 import pytest
 
 from reportflow import http_session
+from reportflow.contract.client import ReportFlow
 from reportflow.errors import (
     OutcomeUnknown,
     PipelineError,
     Retryable,
 )
-from reportflow.pacing import Unpaced
 from reportflow.secret import SecretStore
-from reportflow.service import ReportFlow
-from tests.unit.clock import LATER, Clock
+from tests.unit.clock import LATER
 from tests.unit.peer import Peer, Received, Respond, answer
 from tests.unit.reportflow_answers import ACCEPTED
-from tests.unit.samples import request
+from tests.unit.samples import MARK, by_url, by_uuid, request
+from tests.unit.service_client import client_of
 
 type Listen = Callable[[Respond], Peer]
 
 
 def failure(service: ReportFlow) -> PipelineError:
     with pytest.raises(PipelineError) as failed:
-        service.submit(request(), LATER)
+        service.submit(request(), MARK, LATER)
     return failed.value
 
 
@@ -51,7 +51,7 @@ def test_no_redirect_is_followed(
     peer.respond = lambda _: answer(status, Location=f"{elsewhere.url}/v1/file/async/single")
 
     assert isinstance(failure(service), Retryable)
-    with pytest.raises(Retryable), service.download("u", "f", LATER):
+    with pytest.raises(Retryable), service.open("f", by_uuid("u"), LATER):
         pass
     assert elsewhere.received == []
 
@@ -91,7 +91,7 @@ def test_proxies_and_netrc_of_the_environment_are_ignored(
     monkeypatch.setenv("NETRC", str(netrc))
     peer.respond = lambda _: answer(202, ACCEPTED)
 
-    service.submit(request(), LATER)
+    service.submit(request(), MARK, LATER)
 
     assert proxy.received == []
     assert "authorization" not in peer.received[0].headers
@@ -100,8 +100,8 @@ def test_proxies_and_netrc_of_the_environment_are_ignored(
 def test_cookies_are_not_kept(service: ReportFlow, peer: Peer) -> None:
     peer.respond = lambda _: answer(202, ACCEPTED, Set_Cookie="session=1; Path=/")
 
-    service.submit(request(), LATER)
-    service.submit(request(), LATER)
+    service.submit(request(), MARK, LATER)
+    service.submit(request(), MARK, LATER)
 
     assert "cookie" not in peer.received[-1].headers
 
@@ -109,9 +109,7 @@ def test_cookies_are_not_kept(service: ReportFlow, peer: Peer) -> None:
 def test_a_refused_connection_can_be_tried_again(secret_store: SecretStore) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    client = ReportFlow(
-        f"http://127.0.0.1:{port}/v1", "http://127.0.0.1/", secret_store, Unpaced(), clock=Clock()
-    )
+    client = client_of(f"http://127.0.0.1:{port}/v1", secret_store)
 
     error = failure(client)
 
@@ -123,13 +121,7 @@ def test_a_connection_that_is_not_made_in_time_can_be_tried_again(
     busy_port: int, secret_store: SecretStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_session, "CONNECT_SECONDS", 0.1)
-    client = ReportFlow(
-        f"http://127.0.0.1:{busy_port}/v1",
-        "http://127.0.0.1/",
-        secret_store,
-        Unpaced(),
-        clock=Clock(),
-    )
+    client = client_of(f"http://127.0.0.1:{busy_port}/v1", secret_store)
 
     error = failure(client)
 
@@ -178,6 +170,6 @@ def test_headers_that_nobody_can_read_are_not_logged(
     head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nbroken header\r\nContent-Length: 0\r\n\r\n"
     peer.respond = lambda _: [head]
 
-    with service.fetch(f"{peer.url}/files/of-the-202", LATER):
+    with service.open("file_1", by_url(f"{peer.url}/files/of-the-202"), LATER):
         pass
     assert caplog.records == []

@@ -14,13 +14,15 @@ import pytest
 from urllib3.exceptions import ReadTimeoutError
 
 from reportflow import http_session
-from reportflow import service as service_module
+from reportflow.contract import client as client_module
+from reportflow.contract.client import ReportFlow
 from reportflow.errors import OutcomeUnknown, Permanent, PipelineError, Retryable
-from reportflow.service import ReportFlow
-from tests.unit.clock import LATER, START
+from reportflow.secret import SecretStore
+from tests.unit.clock import LATER, START, Clock
 from tests.unit.peer import Peer, Received, answer, slowly
 from tests.unit.reportflow_answers import ACCEPTED, OPEN_ENDED, said
-from tests.unit.samples import PDF, request
+from tests.unit.samples import MARK, PDF, by_uuid, request
+from tests.unit.service_client import client_of
 
 HOST = "reportflow.example"
 SECONDS = 0.6
@@ -35,7 +37,7 @@ type LookUp = Callable[[], Addresses]
 def failure(service: ReportFlow) -> PipelineError:
     begun = time.monotonic()
     with pytest.raises(PipelineError) as failed:
-        service.submit(request(), SOON)
+        service.submit(request(), MARK, SOON)
     assert time.monotonic() - begun < MUCH_LATER
     return failed.value
 
@@ -46,11 +48,11 @@ def port_of(peer: Peer) -> int:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service_module, "SHORTEST_SECONDS", SECONDS)
+    monkeypatch.setattr(client_module, "SHORTEST_SECONDS", SECONDS)
 
 
 @pytest.fixture
-def resolving(service: ReportFlow, monkeypatch: pytest.MonkeyPatch) -> Callable[[LookUp], None]:
+def resolving(monkeypatch: pytest.MonkeyPatch) -> Callable[[LookUp], None]:
     """Gives ReportFlow a host name, and sets what that stands for."""
     real = socket.getaddrinfo
 
@@ -60,8 +62,18 @@ def resolving(service: ReportFlow, monkeypatch: pytest.MonkeyPatch) -> Callable[
 
         monkeypatch.setattr(socket, "getaddrinfo", chosen)
 
-    service._base_url = f"http://{HOST}/v1"
     return resolve
+
+
+@pytest.fixture
+def service(
+    peer: Peer, secret_store: SecretStore, clock: Clock, resolving: Callable[[LookUp], None]
+) -> Iterator[ReportFlow]:
+    """A client of a host that has a name."""
+    resolving(lambda: address(port_of(peer)))
+    client = client_of(f"http://{HOST}/v1", secret_store, clock=clock)
+    yield client
+    client._session.close()
 
 
 @pytest.fixture
@@ -120,7 +132,7 @@ def test_a_file_that_comes_in_a_trickle_is_given_up(service: ReportFlow, peer: P
 
     peer.respond = respond
 
-    with service.download("u", "f", SOON) as response, pytest.raises(ReadTimeoutError):
+    with service.open("f", by_uuid("u"), SOON) as response, pytest.raises(ReadTimeoutError):
         b"".join(iter(lambda: response.raw.read1(65_536, decode_content=True), b""))
 
 
@@ -148,7 +160,7 @@ def test_the_next_address_is_tried_while_there_is_time(
     peer.respond = lambda _: answer(202, ACCEPTED)
     resolving(lambda: [*black_hole * 2, *address(port_of(peer))])
 
-    assert service.submit(request(), LATER).file_id == "file_abc123"
+    assert service.submit(request(), MARK, LATER).file_id == "file_abc123"
 
 
 def test_a_name_that_is_not_looked_up_in_time_can_be_tried_again(

@@ -6,18 +6,21 @@ from typing import Any
 
 import pytest
 
+from reportflow.contract.client import ReportFlow
 from reportflow.errors import FileMissing, Retryable, Throttled
-from reportflow.service import ReportFlow
 from tests.unit.clock import LATER
 from tests.unit.peer import Peer, Received, Respond, answer
 from tests.unit.reportflow_answers import ACCEPTED
-from tests.unit.samples import APP_KEY, PDF, SECRET_KEY, request
+from tests.unit.samples import APP_KEY, MARK, PDF, SECRET_KEY, by_url, request
 
 type Listen = Callable[[Respond], Peer]
 
 
 def failure(service: ReportFlow, peer: Peer) -> Retryable:
-    with pytest.raises(Retryable) as failed, service.fetch(f"{peer.url}/files/x", LATER):
+    with (
+        pytest.raises(Retryable) as failed,
+        service.open("file_1", by_url(f"{peer.url}/files/x"), LATER),
+    ):
         pass
     return failed.value
 
@@ -37,10 +40,10 @@ def shows_a_key(got: Received) -> bool:
 
 def test_a_file_is_fetched_without_keys(service: ReportFlow, peer: Peer) -> None:
     peer.respond = lambda _: answer(202, ACCEPTED)
-    service.submit(request(), LATER)
+    service.submit(request(), MARK, LATER)
     peer.respond = lambda _: answer(200, PDF)
 
-    with service.fetch(f"{peer.url}/files/share/x.pdf?v=1", LATER) as response:
+    with service.open("file_1", by_url(f"{peer.url}/files/share/x.pdf?v=1"), LATER) as response:
         assert response.content == PDF
 
     submitted, got = peer.received
@@ -78,7 +81,10 @@ def test_a_url_elsewhere_is_not_asked(
         host=peer.url,
     )
 
-    with pytest.raises(FileMissing, match="URL_ELSEWHERE"), service.fetch(url, LATER):
+    with (
+        pytest.raises(FileMissing, match="URL_ELSEWHERE"),
+        service.open("file_1", by_url(url), LATER),
+    ):
         pass
     assert elsewhere.received == peer.received == []
 

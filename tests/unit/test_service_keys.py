@@ -3,23 +3,23 @@ from traceback import format_exception
 
 import pytest
 
+from reportflow.contract.client import ReportFlow
 from reportflow.errors import (
     CredentialsRefused,
     PipelineError,
 )
 from reportflow.secret import REREAD_SECONDS, SecretStore
-from reportflow.service import ReportFlow
 from tests.unit.clock import LATER, Ticker
 from tests.unit.peer import Peer, Respond, answer
 from tests.unit.reportflow_answers import ACCEPTED, accept_only, keys_of, said
-from tests.unit.samples import APP_KEY, SECRET_KEY, request
+from tests.unit.samples import APP_KEY, MARK, SECRET_KEY, body_of, request
 
 type Rotate = Callable[..., None]
 
 
 def failure(service: ReportFlow) -> PipelineError:
     with pytest.raises(PipelineError) as failed:
-        service.submit(request(), LATER)
+        service.submit(request(), MARK, LATER)
     return failed.value
 
 
@@ -33,15 +33,15 @@ def test_refused_keys_are_read_again_and_tried_once_more(
     service: ReportFlow, peer: Peer, rotate: Rotate, ticker: Ticker
 ) -> None:
     peer.respond = accept_only(APP_KEY)
-    service.submit(request(), LATER)
+    service.submit(request(), MARK, LATER)
     rotate(appKey="new")
     peer.respond = accept_only("new")
     ticker.now = REREAD_SECONDS
 
-    service.submit(request(), LATER)
+    service.submit(request(), MARK, LATER)
 
     assert [keys_of(got)[0] for got in peer.received] == [APP_KEY, APP_KEY, "new"]
-    assert peer.received[-1].body == request().service_body()
+    assert peer.received[-1].body == body_of(request())
 
 
 def test_new_keys_that_are_refused_too_are_an_outage(
@@ -100,7 +100,7 @@ def test_keys_that_were_filled_in_just_now_are_found(
     ticker.now = REREAD_SECONDS
     peer.respond = accept_only(APP_KEY)
 
-    service.submit(request(), LATER)
+    service.submit(request(), MARK, LATER)
 
     assert keys_of(peer.received[-1]) == (APP_KEY, SECRET_KEY)
 
@@ -125,6 +125,6 @@ def test_no_failure_shows_a_key(service: ReportFlow, peer: Peer, respond: Respon
 
 def test_the_client_itself_shows_no_key(service: ReportFlow, peer: Peer) -> None:
     peer.respond = lambda _: answer(202, ACCEPTED)
-    service.submit(request(), LATER)
+    service.submit(request(), MARK, LATER)
 
     assert APP_KEY not in repr(vars(service))

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 
 from reportflow import http_session
+from reportflow.contract.client import SHORTEST_SECONDS, ReportFlow
 from reportflow.errors import OutcomeUnknown, PipelineError, Retryable
 from reportflow.messages import GenerationRequest
-from reportflow.pacing import Unpaced
 from reportflow.secret import SecretStore
-from reportflow.service import SHORTEST_SECONDS, ReportFlow
-from tests.unit.clock import LATER, START, Clock
+from tests.unit.clock import LATER, START
 from tests.unit.peer import slowly
 from tests.unit.reportflow_answers import ACCEPTED
-from tests.unit.samples import request
+from tests.unit.samples import MARK, body_of, request
+from tests.unit.service_client import client_of
 from tests.unit.tls_peer import Serve, ServeTls, make_certificate, over_tls, serving
 
 SOON = START + timedelta(seconds=SHORTEST_SECONDS)
@@ -48,7 +48,7 @@ def cut_the_handshake(client: socket.socket) -> None:
 
 def read_request(client: socket.socket) -> bytes:
     got = b""
-    while request().service_body() not in got:
+    while body_of(request()) not in got:
         got += client.recv(65_536)
     return got
 
@@ -67,7 +67,7 @@ def connected(
     place: str = "https://127.0.0.1",
 ) -> Iterator[ReportFlow]:
     url = f"{place}:{port}/v1"
-    client = ReportFlow(url, url, secret_store, Unpaced(), clock=Clock())
+    client = client_of(url, secret_store, url)
     client._session.verify = str(trusted) if trusted else True
     yield client
     client._session.close()
@@ -79,14 +79,14 @@ def failure(
     trusted: Path | None,
     *,
     place: str = "https://127.0.0.1",
-    asked: GenerationRequest | None = None,
+    asked: GenerationRequest[Any] | None = None,
     deadline: datetime = LATER,
 ) -> PipelineError:
     with (
         connected(port, secret_store, trusted, place=place) as client,
         pytest.raises(PipelineError) as failed,
     ):
-        client.submit(asked or request(), deadline)
+        client.submit(asked or request(), MARK, deadline)
     return failed.value
 
 
@@ -99,7 +99,7 @@ def test_a_submission_goes_over_tls(certificate: Path, secret_store: SecretStore
         serving(over_tls(certificate, serve)) as port,
         connected(port, secret_store, certificate) as client,
     ):
-        assert client.submit(request(), LATER).file_id == "file_abc123"
+        assert client.submit(request(), MARK, LATER).file_id == "file_abc123"
 
 
 def test_root_certificates_are_loaded_once_for_all_connections(
@@ -124,7 +124,7 @@ def test_root_certificates_are_loaded_once_for_all_connections(
         connected(port, secret_store, roots) as client,
     ):
         for _ in range(3):
-            assert client.submit(request(), LATER).file_id == "file_abc123"
+            assert client.submit(request(), MARK, LATER).file_id == "file_abc123"
     assert loaded == [str(roots)]
 
 
@@ -220,7 +220,7 @@ def taking(pause: float) -> Callable[[socket.socket], None]:
 
     def serve(client: socket.socket) -> None:
         got = 0
-        while got < len(LARGE.service_body()):
+        while got < len(body_of(LARGE)):
             got += len(client.recv(16_384))
             time.sleep(pause)
         client.sendall(accepted())
@@ -251,4 +251,4 @@ def test_a_request_may_take_longer_to_send_than_to_connect(
         serving(serve if scheme == "http" else over_tls(certificate, serve)) as port,
         connected(port, secret_store, certificate, place=f"{scheme}://127.0.0.1") as client,
     ):
-        assert client.submit(LARGE, LATER).file_id == "file_abc123"
+        assert client.submit(LARGE, MARK, LATER).file_id == "file_abc123"

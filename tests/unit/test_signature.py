@@ -12,11 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from reportflow.refusal import Refusal, Refused
 from reportflow.signature import (
     MIN_KEY_BYTES,
     TOLERANCE_SECONDS,
-    Flaw,
-    InvalidSignature,
     check_signature,
     signing_keys,
 )
@@ -48,12 +47,12 @@ def headers(
     return {"webhook-id": id_, "webhook-timestamp": str(stamp), "webhook-signature": made}
 
 
-def flaw(given: Mapping[str, str], body: bytes = BODY.encode(), *secrets: str) -> Flaw | None:
+def flaw(given: Mapping[str, str], body: bytes = BODY.encode(), *secrets: str) -> Refusal | None:
     """What we say; None if we accept."""
     try:
         check_signature(given, body, signing_keys(secrets or (SECRET,)), time.time())
-    except InvalidSignature as invalid:
-        return invalid.flaw
+    except Refused as invalid:
+        return invalid.reason
     return None
 
 
@@ -139,7 +138,7 @@ def test_one_of_several_signatures_is_enough(signatures: str) -> None:
 @pytest.mark.parametrize("secrets", [(SECRET, OTHER), (OTHER, SECRET), (SECRET,)])
 def test_while_secrets_are_rotated_each_of_them_counts(secrets: tuple[str, ...]) -> None:
     assert flaw(headers(), BODY.encode(), *secrets) is None
-    assert flaw(headers(), BODY.encode(), OTHER) is Flaw.WRONG
+    assert flaw(headers(), BODY.encode(), OTHER) is Refusal.SIGNATURE_WRONG
 
 
 @pytest.mark.parametrize("age", [-TOLERANCE_SECONDS, TOLERANCE_SECONDS])
@@ -150,16 +149,16 @@ def test_the_tolerance_ends_towards_past_and_future(age: int) -> None:
     edge, beyond = (headers(timestamp=int(now) - seconds) for seconds in (age, further))
 
     check_signature(edge, BODY.encode(), keys, now)
-    with pytest.raises(InvalidSignature) as invalid:
+    with pytest.raises(Refused) as invalid:
         check_signature(beyond, BODY.encode(), keys, now)
-    assert invalid.value.flaw is Flaw.EXPIRED
+    assert invalid.value.reason is Refusal.SIGNATURE_EXPIRED
 
 
 @pytest.mark.parametrize("age", [TOLERANCE_SECONDS + SPARE_SECONDS, -(10**9), 10**9])
 def test_the_reference_refuses_an_absurd_age_as_well(age: int) -> None:
     given = headers(timestamp=at(-age))
 
-    assert flaw(given) is Flaw.EXPIRED
+    assert flaw(given) is Refusal.SIGNATURE_EXPIRED
     assert not reference_accepts(given)
 
 
@@ -201,12 +200,12 @@ def test_an_absurd_timestamp_is_refused_even_when_signed(stamp: str) -> None:
     good = f"{ID}.{now}.{BODY}".encode()
     assert "v1," + b64encode(hmac.digest(key, good, "sha256")).decode() == sign(timestamp=now)
 
-    assert flaw({**headers(signature), "webhook-timestamp": text}) is Flaw.MALFORMED
+    assert flaw({**headers(signature), "webhook-timestamp": text}) is Refusal.SIGNATURE_MALFORMED
 
 
 @pytest.mark.parametrize("stamp", ["0", "1", "999999999999"])
 def test_a_timestamp_of_another_age_of_the_world_is_refused(stamp: str) -> None:
-    assert flaw({**headers(), "webhook-timestamp": stamp}) is Flaw.EXPIRED
+    assert flaw({**headers(), "webhook-timestamp": stamp}) is Refusal.SIGNATURE_EXPIRED
 
 
 @pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
@@ -214,7 +213,7 @@ def test_a_request_without_a_signature_is_refused(name: str) -> None:
     without = {key: value for key, value in headers().items() if key != name}
 
     for unsigned in (without, {**without, name: ""}):
-        assert flaw(unsigned) is Flaw.MISSING
+        assert flaw(unsigned) is Refusal.SIGNATURE_MISSING
         assert not reference_accepts(unsigned)
 
 
@@ -250,7 +249,11 @@ def test_a_malformed_signature_is_refused(signature: str) -> None:
     bare = good.removeprefix("v1,")
     text = signature.format(good=good, bare=bare, hex=bare.encode().hex())
 
-    assert flaw(headers(text)) in {Flaw.MALFORMED, Flaw.WRONG, Flaw.MISSING}
+    assert flaw(headers(text)) in {
+        Refusal.SIGNATURE_MALFORMED,
+        Refusal.SIGNATURE_WRONG,
+        Refusal.SIGNATURE_MISSING,
+    }
 
 
 def test_the_reference_answers_a_malformed_signature_with_a_bare_value_error() -> None:
@@ -259,27 +262,30 @@ def test_the_reference_answers_a_malformed_signature_with_a_bare_value_error() -
 
     with pytest.raises(ValueError, match="unpack"):
         Webhook(SECRET).verify(BODY, given)
-    assert flaw(given) is Flaw.MALFORMED
+    assert flaw(given) is Refusal.SIGNATURE_MALFORMED
 
 
 def test_the_reference_answers_a_body_that_is_not_utf8_with_a_unicode_error() -> None:
     """A defect of it, as above."""
     with pytest.raises(UnicodeDecodeError):
         Webhook(SECRET).verify(b"\xff", headers())
-    assert flaw(headers(), b"\xff") is Flaw.WRONG
+    assert flaw(headers(), b"\xff") is Refusal.SIGNATURE_WRONG
 
 
 @pytest.mark.parametrize("id_", ["a.1", "a b", "", "é", "a" * 257, "a\n", "\udcff"], ids=ascii)
 def test_an_id_that_could_be_read_in_two_ways_is_refused(id_: str) -> None:
-    assert flaw({**headers(), "webhook-id": id_}) in {Flaw.MALFORMED, Flaw.MISSING}
+    assert flaw({**headers(), "webhook-id": id_}) in {
+        Refusal.SIGNATURE_MALFORMED,
+        Refusal.SIGNATURE_MISSING,
+    }
 
 
 def test_a_signature_is_good_for_its_own_bytes_only() -> None:
     given = headers()
 
-    assert flaw(given, BODY.encode() + b"\n") is Flaw.WRONG
-    assert flaw({**given, "webhook-id": "msg_other"}) is Flaw.WRONG
-    assert flaw({**given, "webhook-timestamp": str(at(-10))}) is Flaw.WRONG
+    assert flaw(given, BODY.encode() + b"\n") is Refusal.SIGNATURE_WRONG
+    assert flaw({**given, "webhook-id": "msg_other"}) is Refusal.SIGNATURE_WRONG
+    assert flaw({**given, "webhook-timestamp": str(at(-10))}) is Refusal.SIGNATURE_WRONG
 
 
 @pytest.mark.parametrize(
@@ -296,7 +302,7 @@ def test_a_signature_is_good_for_its_own_bytes_only() -> None:
 )
 def test_a_secret_that_anybody_could_know_is_none(secret: str) -> None:
     assert signing_keys([secret]) == []
-    assert flaw(headers(), BODY.encode(), secret) is Flaw.WRONG
+    assert flaw(headers(), BODY.encode(), secret) is Refusal.SIGNATURE_WRONG
 
 
 def test_white_space_that_came_along_with_a_pasted_secret_is_no_part_of_it() -> None:
@@ -305,7 +311,7 @@ def test_white_space_that_came_along_with_a_pasted_secret_is_no_part_of_it() -> 
 
 def test_what_would_have_been_right_is_not_told() -> None:
     right = sign()
-    with pytest.raises(InvalidSignature) as invalid:
+    with pytest.raises(Refused) as invalid:
         check_signature(headers(sign(OTHER)), BODY.encode(), signing_keys([SECRET]), time.time())
 
     assert right.removeprefix("v1,") not in repr(invalid.value) + str(invalid.value)

@@ -22,7 +22,7 @@ from tests.unit.deliveries import (
 from tests.unit.peer import Peer, answer
 from tests.unit.queue_pair import QueuePair
 from tests.unit.reportflow_answers import accepting
-from tests.unit.samples import JOB_ID, message_body, pointer
+from tests.unit.samples import JOB_ID, by_url, message_body, pointer
 
 type Items = Callable[[str], dict[str, str]]
 
@@ -36,7 +36,8 @@ def test_a_message_becomes_one_request_and_a_submitted_job(
 
     job = item(JOB_ID)
     assert len(peer.received) == 1
-    assert (job["status"], job["fileId"], job["url"]) == ("SUBMITTED", "file_1", "https://x")
+    assert (job["status"], job["fileId"]) == ("SUBMITTED", "file_1")
+    assert job["fileReference"] == by_url("https://x")
     assert "possibleDuplicates" not in job
     assert "leaseOwner" not in job
     assert b"tenant" not in peer.received[0].body
@@ -208,7 +209,7 @@ def test_a_payload_that_cannot_be_read_uses_the_queues_count_up(
     invocation: Invocation,
 ) -> None:
     s3 = client_at("s3", listen(lambda _: answer(500)).url)
-    submission = submission_with(bodies=Payloads(lambda: s3, ("mine",)))
+    submission = submission_with(bodies=Payloads(lambda: s3, ("mine",), max_request_bytes=1000))
     record = queues.deliver(pointer("mine"))
 
     with pytest.raises(Retryable):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reportflow.messages import MAX_REQUEST_BYTES
+from reportflow.contract import WORKSPACE
 from stacks.conflicts import PAYLOAD_MB, READING_MB
 from stacks.packaging import REPOSITORY
 from tests.unit.samples import DESIGN_ID
@@ -20,6 +20,8 @@ import sys
 from pathlib import Path
 from threading import Barrier, Thread
 
+from reportflow.contract import WORKSPACE
+from reportflow.contract.files import Mark
 from reportflow.messages import parse_request
 
 BATCH = int(sys.argv[1])
@@ -38,7 +40,7 @@ all_at_once = Barrier(BATCH)
 def submit():
     body = payload.read_bytes()
     all_at_once.wait()
-    sent = parse_request(body).service_body()
+    sent = WORKSPACE.body(parse_request(body, WORKSPACE), Mark("job", "tag"))
     all_at_once.wait()
     assert len(sent) == len(body)
 
@@ -57,7 +59,7 @@ def test_a_batch_of_the_largest_payloads_takes_what_the_settings_are_checked_aga
     value: str, batch: int, tmp_path: Path
 ) -> None:
     """Rows are what a body is made of; the others take the most that was found, and long."""
-    values = ",".join([value] * (MAX_REQUEST_BYTES // len(f"{value},")))
+    values = ",".join([value] * (WORKSPACE.max_request_bytes // len(f"{value},")))
     content = f'{{"fileName":"a.pdf","params":{{"values":[{values}]}}}}'
     payload = tmp_path / "payload.json"
     payload.write_text(f'{{"designId":"{DESIGN_ID}","version":1,"content":{content}}}')

@@ -16,8 +16,9 @@ from standardwebhooks import Webhook
 from local.backend import Backend
 from local.payload_format import error_response, read_response
 from reportflow import aws as clients
+from reportflow.refusal import Refusal
 from reportflow.settings import InvalidEnvironment
-from reportflow.webhook import MAX_BODY_BYTES, Refusal
+from reportflow.webhook import MAX_BODY_BYTES
 from tests.unit.queue_pair import QueuePair
 from tests.unit.samples import TOKEN, webhook_body
 from tests.unit.test_handlers import LambdaContext, load

@@ -5,13 +5,17 @@ from typing import Any
 
 import pytest
 
-from reportflow.messages import CompletedFile, parse_download, parse_request
+from reportflow.contract import WORKSPACE
+from reportflow.contract.files import Announced, CompletedFile
+from reportflow.contract.webhook_body import MAX_FILES
+from reportflow.messages import parse_download, parse_request
 from reportflow.queues import Downloads
+from reportflow.refusal import Refusal, Refused
 from reportflow.secret import REREAD_SECONDS, SecretStore
-from reportflow.webhook import MAX_BODY_BYTES, MAX_FILES, Announced, Receiver, Refusal, Refused
+from reportflow.webhook import MAX_BODY_BYTES, Receiver
 from tests.unit.clock import Ticker
 from tests.unit.queue_pair import QueuePair
-from tests.unit.samples import TOKEN, message_body, webhook_body
+from tests.unit.samples import TOKEN, by_uuid, message_body, webhook_body
 from tests.unit.webhook_events import event, sent
 
 type Rotate = Callable[..., None]
@@ -247,7 +251,8 @@ def test_ids_are_safe_texts_of_any_form(
     receiver.receive(event(webhook_body(designId=design_id, files=[file])))
 
     (stored,) = queued(queues)
-    assert (stored.design_id, stored.uuid, stored.file_id) == (design_id, design_id, file["fileId"])
+    assert (stored.design_id, stored.file_id) == (design_id, file["fileId"])
+    assert stored.reference == by_uuid(design_id)
 
 
 @pytest.mark.parametrize("version", ["1", "1.0", "1e0", '"1"'])
@@ -272,7 +277,7 @@ def test_a_webhook_quotes_its_jobs_document_after_javascript_has_written_it(
     receiver.receive(event(json.dumps(webhook_body(files=[file])).replace('"@"', quoted)))
 
     (stored,) = queued(queues)
-    request = parse_request(asked.replace('"@"', params).encode())
+    request = parse_request(asked.replace('"@"', params).encode(), WORKSPACE)
     assert stored.request_digest == request.digest
 
 

@@ -11,23 +11,16 @@ from typing import Any
 
 import pytest
 
-from reportflow.messages import CompletedFile
+from reportflow.contract.files import CompletedFile
+from reportflow.refusal import Refusal, Refused
 from reportflow.secret import Secret
-from reportflow.webhook import (
-    MAX_BODY_BYTES,
-    Expected,
-    Refusal,
-    Refused,
-    Request,
-    request_of,
-    verify,
-)
-from tests.unit.samples import TOKEN, webhook_body
+from reportflow.webhook import MAX_BODY_BYTES, Expected, Request, request_of, verify
+from tests.unit.samples import TOKEN, by_uuid, webhook_body
 from tests.unit.test_signature import SECRET as SIGNING_SECRET
 from tests.unit.test_signature import headers
 from tests.unit.webhook_events import event, sent
 
-SECRET = Secret("", "", (TOKEN,))
+SECRET = Secret({}, (TOKEN,))
 
 
 def verified(request: Request) -> list[CompletedFile]:
@@ -78,7 +71,7 @@ def test_names_of_headers_are_in_lower_case_and_repeated_ones_are_joined() -> No
 def test_a_header_that_is_no_text_is_no_signature(name: str, odd: object) -> None:
     given = {**event(), "headers": {**headers(), name: odd}}
     expected = Expected("acme", signed=True)
-    secret = Secret("", "", (TOKEN,), (SIGNING_SECRET,))
+    secret = Secret({}, (TOKEN,), (SIGNING_SECRET,))
 
     with pytest.raises(Refused) as refused:
         verify(request_of(given), secret, expected, time.time())
@@ -121,7 +114,7 @@ def test_whatever_stands_in_a_requests_place_is_refused_or_read(
 
 def test_an_empty_token_opens_nothing_even_where_it_is_stored() -> None:
     with pytest.raises(Refused) as refused:
-        verify(request_of(event(token="")), Secret("", "", ("", TOKEN)), Expected("acme"), 0.0)
+        verify(request_of(event(token="")), Secret({}, ("", TOKEN)), Expected("acme"), 0.0)
     assert refused.value.reason is Refusal.UNKNOWN_CALLER
 
 
@@ -353,4 +346,7 @@ def test_the_same_file_under_two_uuids_is_kept_twice() -> None:
     """One of them is right, and the downloader finds out which."""
     files = [{"fileId": "f", "uuid": uuid} for uuid in ("u1", "u2", "u1")]
 
-    assert [f.uuid for f in verified(request_of(event(webhook_body(files=files))))] == ["u1", "u2"]
+    assert [file.reference for file in verified(request_of(event(webhook_body(files=files))))] == [
+        by_uuid("u1"),
+        by_uuid("u2"),
+    ]

@@ -6,11 +6,12 @@ from typing import Any, cast
 import pytest
 
 from reportflow.aws import PROMPT_SECONDS
+from reportflow.contract.files import CompletedFile
 from reportflow.errors import OutOfTime, Retryable
-from reportflow.messages import CompletedFile
 from reportflow.queues import Downloads
+from reportflow.refusal import Refusal, Refused
 from reportflow.secret import REREAD_SECONDS, SecretStore
-from reportflow.webhook import Receiver, Refusal, Refused
+from reportflow.webhook import Receiver
 from tests.unit.clock import Ticker
 from tests.unit.queue_pair import QueuePair
 from tests.unit.samples import webhook_body

@@ -42,7 +42,9 @@ from urllib3.exceptions import DecodeError, HTTPError
 
 from reportflow import pdf
 from reportflow.archive import S3Archive
-from reportflow.consumer import Invocation, Outcome, Patience
+from reportflow.consumer import Invocation, Outcome
+from reportflow.contract.client import ReportFlow
+from reportflow.contract.files import CompletedFile
 from reportflow.errors import (
     FileMissing,
     Held,
@@ -53,24 +55,20 @@ from reportflow.errors import (
     Throttled,
     Unavailable,
 )
-from reportflow.events import Outbox
+from reportflow.finishing import Finisher
 from reportflow.jobs import (
     ArchivedFile,
     Job,
     JobStatus,
-    Step,
     Verdict,
     adopted,
     archived,
     doubted,
-    failed,
     postponed,
 )
-from reportflow.jobs_table import JobsTable, Rule
-from reportflow.messages import Check, CompletedFile, parse_download, same_design
+from reportflow.messages import Check, parse_download
 from reportflow.observability import count, logger, measure
-from reportflow.queues import Record, SqsQueue
-from reportflow.service import ReportFlow
+from reportflow.queues import Record
 
 CHUNK_BYTES: Final = 64 * 1024
 MEMORY_BYTES: Final = 1024 * 1024
@@ -93,41 +91,34 @@ type Open = Callable[[datetime], Opened]
 """Opens a file by a deadline."""
 
 
-@dataclass(frozen=True)
-class ArchivingPolicy:
-    """The downloader's limits.
+@dataclass
+class Archiving:
+    """Turns a record of the download queue into an archived job, or a failed one.
 
     `max_attempts` is a job's retry budget. A file without a job may become one's within
     `orphan_grace`. A job without a webhook is first checked after `check_interval`, then each time
     after as long again as it has waited, and given up `completion_deadline` after its submission.
     """
 
+    finisher: Finisher
+    files: ReportFlow
+    archive: S3Archive
     max_file_bytes: int
     max_attempts: int
-    patience: Patience
     orphan_grace: timedelta
     check_interval: timedelta
     completion_deadline: timedelta
 
-
-@dataclass
-class Archiving:
-    """Turns a record of the download queue into an archived job, or a failed one."""
-
-    jobs: JobsTable
-    files: ReportFlow
-    archive: S3Archive
-    queue: SqsQueue
-    outbox: Outbox
-    policy: ArchivingPolicy
-    clock: Callable[[], datetime]
+    def __post_init__(self) -> None:
+        """Take the parts that `finisher` has, too."""
+        self.jobs, self.clock = self.finisher.jobs, self.finisher.clock
 
     def __call__(self, record: Record, invocation: Invocation) -> Outcome:
         """See `reportflow.consumer.Work`."""
         try:
             message = parse_download(record.body.encode())
         except Permanent as error:
-            return self._dead_letter(record, record.message_id, error)
+            return self.finisher.dead_letter(record, record.message_id, error)
         if isinstance(message, Check):
             return self._check(record, message, invocation)
         return self._complete(record, message, invocation)
@@ -135,18 +126,18 @@ class Archiving:
     def _complete(self, record: Record, file: CompletedFile, invocation: Invocation) -> Outcome:
         """ReportFlow says that a file is done."""
         job = self.jobs.find_by_file_id(file.file_id, file.request_digest)
-        contradicted = job if job is not None and not _is_document_of(job, file) else None
+        contradicted = job if job is not None and not job.is_document_of(file) else None
         if contradicted is not None:
             if contradicted.status is JobStatus.ARCHIVED:
-                return self._dead_letter(record, contradicted.job_id, _mismatch())
-            self._change(contradicted, partial(doubted, read=contradicted))
+                return self.finisher.dead_letter(record, contradicted.job_id, _mismatch())
+            self.finisher.change(contradicted, partial(doubted, read=contradicted))
             job = None
         job = job or self._adopt(record, file)
         if job is None:
             return self._unknown(record, file, contradicted)
         if job.status is JobStatus.ARCHIVED:
-            return self._done(record, job)
-        open_file = partial(self.files.download, file.uuid, file.file_id)
+            return self.finisher.done(record, job)
+        open_file = partial(self.files.open, file.file_id, file.reference)
         after = partial(self._after_webhook, record, file, job)
         return self._archive(record, job, open_file, invocation, after)
 
@@ -164,13 +155,11 @@ class Archiving:
         have it.
         """
         now = self.clock()
-        if not file.request_digest or now - record.sent_at < ADOPTION_AGE:
-            return None
-        job = self.jobs.find_unanswered(file.request_digest, now)
+        job = self._unanswered(record, file, now)
         if job is None:
             return None
-        rule = partial(adopted, file_id=file.file_id, uuid=file.uuid, now=now)
-        current, verdict = self._change(job, rule)
+        rule = partial(adopted, file=file, now=now)
+        current, verdict = self.finisher.change(job, rule)
         if verdict is not None:
             return None
         logger().info(
@@ -179,14 +168,22 @@ class Archiving:
         )
         return current
 
+    def _unanswered(self, record: Record, file: CompletedFile, now: datetime) -> Job | None:
+        if file.mark is not None:
+            marked = self.jobs.get(file.mark.job_id)
+            return marked if marked is not None and marked.is_document_of(file) else None
+        if not file.request_digest or now - record.sent_at < ADOPTION_AGE:
+            return None
+        return self.jobs.find_unanswered(file.request_digest, now)
+
     def _unknown(
         self, record: Record, file: CompletedFile, contradicted: Job | None = None
     ) -> Outcome:
         """A file that no job has, or that is not there: either may come, or it is not ours."""
-        if self.clock() - record.sent_at < self.policy.orphan_grace:
+        if self.clock() - record.sent_at < self.orphan_grace:
             raise Held("FILE_UNKNOWN", "no job has this file yet, or ReportFlow has not")
         if contradicted is not None:
-            return self._dead_letter(record, contradicted.job_id, _mismatch())
+            return self.finisher.dead_letter(record, contradicted.job_id, _mismatch())
         logger().info("not ours", extra={"file_id": file.file_id})
         return Outcome.NOT_OURS
 
@@ -219,7 +216,7 @@ class Archiving:
         if job.status is not JobStatus.SUBMITTED and not (
             redriven and job.status is JobStatus.FAILED and job.file_id
         ):
-            return self._done(record, job)
+            return self.finisher.done(record, job)
         submitted_at = record.sent_at if redriven else job.submitted_at or record.sent_at
         if not redriven:
             self._wait_its_turn(record, job, submitted_at)
@@ -227,7 +224,7 @@ class Archiving:
         if job.file_is_in_doubt:
             return after(_in_doubt())
         outcome = self._archive(record, job, partial(self._open, job), invocation, after)
-        lost = outcome is Outcome.ARCHIVED and not job.webhook_came
+        lost = outcome is Outcome.ARCHIVED and job.webhook_at is None
         if lost:
             about = {"job_id": job.job_id, "file_id": job.file_id}
             logger().warning("webhook lost", extra=about)
@@ -245,10 +242,10 @@ class Archiving:
             Held: the check comes again; never after the job's deadline.
         """
         wait = self._next_check(submitted_at)
-        over = self.policy.patience.ends(record, self.clock()) is not None
+        over = self.finisher.limits.ends(record, self.clock()) is not None
         if wait is None or over:
             return
-        if waiting := self.queue.waiting():
+        if waiting := self.finisher.queue.waiting():
             behind = Held(
                 "QUEUE_BEHIND",
                 "the job's webhook may be among the messages that wait in the queue",
@@ -280,10 +277,10 @@ class Archiving:
         Each check takes a slot of the rate limit: rendering that takes hours may not use it up.
         """
         age = self.clock() - submitted_at
-        remaining = self.policy.completion_deadline - age
+        remaining = self.completion_deadline - age
         if remaining <= timedelta():
             return None
-        return min(max(self.policy.check_interval, min(age, LONGEST_CHECK_INTERVAL)), remaining)
+        return min(max(self.check_interval, min(age, LONGEST_CHECK_INTERVAL)), remaining)
 
     def _open(self, job: Job, deadline: datetime) -> Opened:
         """Open the job's file by what its record says, if the job still waits for it.
@@ -293,21 +290,19 @@ class Archiving:
         current = self.jobs.get(job.job_id)
         if current is None or (current.status, current.file_id) != (job.status, job.file_id):
             raise Held("JOB_CHANGED", "the job went on while its check waited for a slot")
-        if not current.uuid and self.jobs.shares_file(current):
+        if current.webhook_at is None and self.jobs.shares_file(current):
             # One of the two has the answer of the other. The job's own webhook can tell.
-            self._change(current, partial(doubted, read=current))
+            self.finisher.change(current, partial(doubted, read=current))
             raise _in_doubt()
         _refuse_doubtful(current)
-        if current.uuid:
-            return self.files.download(current.uuid, current.file_id, deadline)
-        return self.files.fetch(current.url, deadline)
+        return self.files.open(current.file_id, current.file_reference, deadline)
 
     def _try_again(
         self, record: Record, job: Job, error: Retryable, *, by_webhook: bool = False
     ) -> Outcome:
         """Count the failure and let the message come again, or fail the job at its last retry."""
         error.job_id = job.job_id
-        if error.costs_retry and job.failed_attempts + 1 >= self.policy.max_attempts:
+        if error.costs_retry and job.failed_attempts + 1 >= self.max_attempts:
             return self._fail(record, job, error)
         rule = partial(
             postponed,
@@ -316,7 +311,7 @@ class Archiving:
             costs_retry=error.costs_retry,
             by_webhook=by_webhook,
         )
-        self._change(job, rule)
+        self.finisher.change(job, rule)
         raise error
 
     def _archive(
@@ -328,7 +323,7 @@ class Archiving:
         after: Callable[[Retryable], Outcome],
     ) -> Outcome:
         """Archive the job's file, or fail the job; `after` decides on a failure that may pass."""
-        if (end := self.policy.patience.ends(record, self.clock())) is not None:
+        if (end := self.finisher.limits.ends(record, self.clock())) is not None:
             return self._fail(record, job, end)
         try:
             stored = self._fetch(job, open_file, invocation)
@@ -345,12 +340,12 @@ class Archiving:
         deadline = now + (invocation.deadline - now) * DOWNLOAD_SHARE
         with SpooledTemporaryFile(max_size=MEMORY_BYTES) as spool, open_file(deadline) as response:
             # The length on the wire: of a coded answer it says less than the file has.
-            pdf.check_size(response.raw.length_remaining or 0, self.policy.max_file_bytes)
+            pdf.check_size(response.raw.length_remaining or 0, self.max_file_bytes)
             received = pdf.receive(
                 self._until(deadline, response),
                 spool,
                 content_type=response.headers.get("Content-Type"),
-                max_bytes=self.policy.max_file_bytes,
+                max_bytes=self.max_file_bytes,
             )
             spool.seek(0)
             return self.archive.store(job, received, spool)
@@ -377,38 +372,28 @@ class Archiving:
     def _record(self, record: Record, job: Job, stored: ArchivedFile) -> Outcome:
         now = self.clock()
         rule = partial(archived, read=job, file=stored, now=now, expires_at=self.jobs.expiry(now))
-        current, verdict = self._change(job, rule)
+        current, verdict = self.finisher.change(job, rule)
         if verdict is Verdict.IN_DOUBT:
             raise _in_doubt()
         if verdict is not None or current is None:
-            return self._done(record, current or job)
+            return self.finisher.done(record, current or job)
         logger().info(
             "archived",
             extra={"job_id": job.job_id, "archive_key": stored.key, "size": stored.size},
         )
         measure(ArchiveSeconds=(now - job.created_at).total_seconds())
-        self._publish(record, current)
+        self.finisher.publish(record, current)
         return Outcome.ARCHIVED
 
     def _fail(self, record: Record, job: Job, error: PipelineError) -> Outcome:
         """Dead letter first, then the record: no job is `FAILED` without one."""
         current = self.jobs.get(job.job_id) or job
         if current.status is JobStatus.ARCHIVED:
-            return self._done(record, current)
+            return self.finisher.done(record, current)
         if (found := self._stored(record, current)) is not None:
             return self._record(record, current, found)
-        outcome = self._dead_letter(record, job.job_id, error)
-        now = self.clock()
-        rule = partial(
-            failed,
-            read=job,
-            error=error,
-            step=Step.ARCHIVE,
-            now=now,
-            expires_at=self.jobs.expiry(now),
-        )
-        current_or_none, _ = self._change(current, rule)
-        self._publish(record, current_or_none or job)
+        outcome = self.finisher.dead_letter(record, job.job_id, error)
+        self.finisher.give_up(record, job, error, current)
         return outcome
 
     def _stored(self, record: Record, job: Job) -> ArchivedFile | None:
@@ -419,41 +404,9 @@ class Archiving:
         try:
             return self.archive.find(job)
         except Retryable:
-            if self.policy.patience.ends(record, self.clock()) is None:
+            if self.finisher.limits.ends(record, self.clock()) is None:
                 raise
             return None
-
-    def _done(self, record: Record, job: Job) -> Outcome:
-        """The message's work was done, except for the event perhaps."""
-        self._publish(record, job)
-        logger().info("duplicate", extra={"job_id": job.job_id, "status": job.status})
-        return Outcome.DUPLICATE
-
-    def _publish(self, record: Record, job: Job) -> None:
-        """Publish the job's final state; with the message's last delivery, its redrive does that.
-
-        Raises:
-            Retryable: the message comes again.
-        """
-        try:
-            self.outbox.publish(job)
-        except Retryable as error:
-            if self.policy.patience.ends(record, self.clock()) is None:
-                error.job_id = job.job_id
-                raise
-            self._dead_letter(record, job.job_id, error)
-
-    def _dead_letter(self, record: Record, job_id: str, error: PipelineError) -> Outcome:
-        self.queue.dead_letter(record, error, Step.ARCHIVE, job_id)
-        logger().error(
-            "failed",
-            extra={"job_id": job_id, "error_code": error.code, "error_message": error.loggable},
-        )
-        count(error.code, Failed=1)
-        return Outcome.FAILED
-
-    def _change(self, job: Job, rule: Rule) -> tuple[Job | None, Verdict | None]:
-        return self.jobs.change(job.job_id, job, rule, self.clock())
 
 
 def _held(job: Job, error: Retryable, wait: timedelta) -> Held:
@@ -477,15 +430,6 @@ def _mismatch() -> Permanent:
         "the file that ReportFlow named for the job holds another document: look at it in "
         "ReportFlow, and in the archive if the job is there, then have upstream send the message "
         "again",
-    )
-
-
-def _is_document_of(job: Job, file: CompletedFile) -> bool:
-    """Whether the file holds the job's document, as far as the webhook says what it holds."""
-    return (
-        same_design(file.design_id, job.design_id)
-        and file.version == job.version
-        and file.request_digest in ("", job.request_digest)
     )
 
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 
 from reportflow import aws
+from reportflow.contract.document import JsonObject
 from reportflow.errors import Retryable
 from reportflow.jobs import Job, JobStatus, published
 from reportflow.jobs_table import JobsTable
-from reportflow.messages import JsonObject
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
@@ -28,7 +28,8 @@ Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 class PdfArchived(msgspec.Struct, frozen=True, rename="camel"):
     """Detail of `PDF Archived`: the PDF is in the archive.
 
-    `event_id` is the same whenever this state is published again. `metadata` is what upstream sent.
+    `event_id` is the same whenever this state is published again. `metadata` is what upstream sent,
+    and so is `passthrough`.
     `possible_duplicates` counts submissions whose answer was lost and which were repeated.
     """
 
@@ -38,6 +39,7 @@ class PdfArchived(msgspec.Struct, frozen=True, rename="camel"):
     version: int
     file_name: str
     metadata: JsonObject
+    passthrough: JsonObject
     requested_at: Moment
     archived_at: Moment
     bucket: str
@@ -61,6 +63,7 @@ class PdfFailed(msgspec.Struct, frozen=True, rename="camel"):
     version: int
     file_name: str
     metadata: JsonObject
+    passthrough: JsonObject
     requested_at: Moment
     failed_at: Moment
     error_code: str
@@ -134,6 +137,7 @@ def detail_of(job: Job) -> PdfArchived | PdfFailed:
         "version": job.version,
         "file_name": job.file_name,
         "metadata": msgspec.Raw((job.metadata or "{}").encode()),
+        "passthrough": msgspec.Raw((job.passthrough or "{}").encode()),
         "requested_at": job.created_at,
         "possible_duplicates": job.possible_duplicates,
     }

@@ -22,8 +22,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
+from reportflow.contract.document import normal_design
+from reportflow.contract.files import Accepted, CompletedFile, Mark
 from reportflow.errors import PipelineError
 from reportflow.messages import GenerationRequest
 
@@ -102,9 +104,11 @@ class Job:
 
     `message_id` is the message that began it last. `failed_attempts` counts towards the retry
     budget of the status it is in. `begun_at` is when this life of the job began, `created_at` when
-    its first did. A file has the `url` of its 202 or, if that was lost, the `uuid` of its webhook;
-    `doubtful_file_id` is one of which a webhook said that it holds another document. `webhook_at`
-    is when a webhook came that could not be acted on at once. `unannounced_at` is when the job
+    its first did. `tag` is random, and stays the same while the job stands for the same document.
+    `file_id` is ReportFlow's name for the file, and `file_reference` says how to get it; only the
+    contract reads them. `doubtful_file_id` is a file of which a webhook said that it holds another
+    document. `webhook_at` is when a webhook for the file came that did not archive it at once.
+    `passthrough` is the caller's object that ReportFlow returns. `unannounced_at` is when the job
     reached a final state that is not published yet. `expires_at` is in epoch seconds. `write_id`
     and `updated_at` are those of the last write.
     """
@@ -117,6 +121,8 @@ class Job:
     version: int = 0
     file_name: str = ""
     request_digest: str = ""
+    tag: str = ""
+    passthrough: str = ""
     metadata: str = ""
     begun_at: datetime | None = None
     submitting_at: datetime | None = None
@@ -127,8 +133,7 @@ class Job:
     failed_attempts: int = 0
     submitted_at: datetime | None = None
     file_id: str = ""
-    url: str = ""
-    uuid: str = ""
+    file_reference: str = ""
     webhook_at: datetime | None = None
     doubtful_file_id: str = ""
     archived_at: datetime | None = None
@@ -156,9 +161,18 @@ class Job:
         return f"{self.design_id}/{day:%Y/%m/%d}/{self.job_id}/{self.file_name}"
 
     @property
-    def webhook_came(self) -> bool:
-        """Whether a webhook for its file came, even if it could not be acted on yet."""
-        return self.webhook_at is not None or bool(self.uuid)
+    def mark(self) -> Mark:
+        """What its submission carries so that the webhook finds the job."""
+        return Mark(self.job_id, self.tag)
+
+    def is_document_of(self, file: CompletedFile) -> bool:
+        """Whether the file holds the job's document, as far as the webhook says what it holds."""
+        return (
+            normal_design(file.design_id) == normal_design(self.design_id)
+            and file.version == self.version
+            and file.request_digest in ("", self.request_digest)
+            and file.mark in (None, self.mark)
+        )
 
     @property
     def file_is_in_doubt(self) -> bool:
@@ -172,11 +186,12 @@ class Job:
 
 def begin(
     job: Job | None,
-    request: GenerationRequest,
+    request: GenerationRequest[Any],
     *,
     job_id: str,
     message_id: str,
     lease: Lease,
+    tag: str,
     grace: timedelta,
     now: datetime,
 ) -> Job | Verdict:
@@ -209,13 +224,16 @@ def begin(
     else:
         # Its owner died, or ReportFlow's answer was lost: a PDF may be in the making.
         taken = replace(job, possible_duplicates=job.possible_duplicates + 1)
+    same_document = job is not None and job.request_digest == request.digest
     return replace(
         taken,
+        tag=(job.tag if job and same_document else "") or tag,
         message_id=message_id,
         design_id=request.design_id,
         version=request.version,
         file_name=request.content.file_name,
         request_digest=request.digest,
+        passthrough=request.content.passthrough_json(),
         metadata=request.metadata_json(),
         submitting_at=now,
         lease_owner=lease.owner,
@@ -237,22 +255,26 @@ def unanswered(job: Job | None, owner: str, now: datetime) -> Job | Verdict:
     return replace(job, lease_expires_at=now, outcome_unknown_at=now)
 
 
-def submitted(job: Job | None, owner: str, file_id: str, url: str, now: datetime) -> Job | Verdict:
+def submitted(job: Job | None, owner: str, file: Accepted, now: datetime) -> Job | Verdict:
     """ReportFlow's 202 is stored. A webhook may have brought the same file before."""
-    if job is not None and job.file_id == file_id:
+    if job is not None and job.file_id == file.file_id:
         return job
     if job is None or not _is_held_by(job, owner):
         return Verdict.SUPERSEDED
-    return replace(_with_file(job, file_id, now), url=url)
+    return _with_file(job, file.file_id, file.reference, now)
 
 
-def adopted(job: Job | None, file_id: str, uuid: str, now: datetime) -> Job | Verdict:
-    """A webhook brought the file of a submission whose answer was lost."""
+def adopted(job: Job | None, file: CompletedFile, now: datetime) -> Job | Verdict:
+    """A webhook brought the file of a submission whose answer was lost, or is not stored yet.
+
+    A webhook that returns the job's mark can belong to no other job. Without the mark, the
+    answer's owner must be gone: the file may be the answer to another job's submission.
+    """
     if job is None or job.status is not JobStatus.SUBMITTING:
         return Verdict.SUPERSEDED
-    if not job.lease_owner or job.is_leased(now):
+    if file.mark != job.mark and (not job.lease_owner or job.is_leased(now)):
         return Verdict.SUPERSEDED
-    return replace(_with_file(job, file_id, now), uuid=uuid)
+    return replace(_with_file(job, file.file_id, file.reference, now), webhook_at=now)
 
 
 def postponed(
@@ -347,11 +369,12 @@ def _unleased(job: Job) -> Job:
     return replace(job, lease_owner="", lease_expires_at=None)
 
 
-def _with_file(job: Job, file_id: str, now: datetime) -> Job:
+def _with_file(job: Job, file_id: str, reference: str, now: datetime) -> Job:
     return replace(
         _unleased(job),
         status=JobStatus.SUBMITTED,
         file_id=file_id,
+        file_reference=reference,
         submitted_at=now,
         failed_attempts=0,
     )

@@ -13,14 +13,12 @@ import msgspec
 
 from reportflow import aws
 from reportflow.errors import PayloadMissing, Permanent, Unavailable
-from reportflow.messages import MAX_METADATA_BYTES, MAX_REQUEST_BYTES, unwrapped
+from reportflow.messages import MAX_METADATA_BYTES, unwrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mypy_boto3_s3 import S3Client
-
-MAX_PAYLOAD_BYTES: Final = MAX_REQUEST_BYTES + MAX_METADATA_BYTES
 
 
 class _Location(msgspec.Struct):
@@ -54,10 +52,17 @@ def _is_array(body: bytes) -> bool:
 class Payloads:
     """Fetches the body behind a pointer, from the named buckets only."""
 
-    def __init__(self, client: "Callable[[], S3Client]", buckets: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        client: "Callable[[], S3Client]",
+        buckets: tuple[str, ...],
+        *,
+        max_request_bytes: int,
+    ) -> None:
         """`client` is called when the first pointer comes: most deployments never see one."""
         self._client = client
         self._buckets = buckets
+        self._max_request_bytes = max_request_bytes
 
     def resolve(self, body: str) -> bytes:
         """The message itself: `body` without an envelope, or what the pointer in it points at.
@@ -94,11 +99,11 @@ class Payloads:
             raise
         # As a context manager a StreamingBody is urllib3's stream, whose errors are not botocore's.
         with closing(answer["Body"]) as stream:
-            if answer["ContentLength"] > MAX_PAYLOAD_BYTES:
+            if answer["ContentLength"] > self._max_request_bytes + MAX_METADATA_BYTES:
                 raise Permanent(
                     "PAYLOAD_TOO_LARGE",
                     f"the payload has {answer['ContentLength']} bytes, ReportFlow takes "
-                    f"{MAX_REQUEST_BYTES}",
+                    f"{self._max_request_bytes}",
                 )
             with aws.translated("s3:GetObject"):
                 return stream.read()

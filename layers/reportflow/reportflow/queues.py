@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import msgspec
 
 from reportflow import aws
+from reportflow.contract.files import CompletedFile
 from reportflow.errors import PipelineError, Retryable
 from reportflow.jobs import Step
-from reportflow.messages import Check, CompletedFile
+from reportflow.messages import Check
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

@@ -2,9 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -23,21 +23,18 @@ REREAD_SECONDS: Final = 10.0
 class Secret:
     """The secret's value. Its parts never show in a repr, so no log or traceback carries them.
 
-    `app_key` and `secret_key` are empty until somebody has filled them in. `webhook_tokens` holds
-    the current token and, during a rotation, the previous one; `webhook_signing_secrets` those of
-    a relay that signs, whatever they look like.
+    `keys` are the other texts by their names: ReportFlow's keys, which the contract reads.
+    `webhook_tokens` holds the current token and, during a rotation, the previous one;
+    `webhook_signing_secrets` those of a relay that signs, whatever they look like.
     """
 
-    app_key: str = field(repr=False)
-    secret_key: str = field(repr=False)
+    keys: Mapping[str, str] = field(repr=False, hash=False)
     webhook_tokens: tuple[str, ...] = field(repr=False)
     webhook_signing_secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 class _Stored(msgspec.Struct, rename="camel"):
     webhook_token: str
-    app_key: str = ""
-    secret_key: str = ""
     previous_webhook_token: str = ""
     # Read apart: a mistake in it concerns the webhook alone.
     webhook_signing_secrets: msgspec.Raw = msgspec.Raw(b"[]")
@@ -89,19 +86,20 @@ class SecretStore:
         with aws.translated("secretsmanager:GetSecretValue"):
             answer = self._client.get_secret_value(SecretId=self._secret_arn)
         try:
-            stored = msgspec.json.decode(answer.get("SecretString", ""), type=_Stored)
+            text = answer.get("SecretString", "")
+            stored = msgspec.json.decode(text, type=_Stored)
+            members = msgspec.json.decode(text, type=dict[str, Any])
         except msgspec.DecodeError:
             # The decoder's own message could quote the secret.
             raise CredentialsRefused(
                 "SECRET_MALFORMED",
-                "the secret must be a JSON object of strings with appKey, secretKey, webhookToken "
+                "the secret must be a JSON object of strings with ReportFlow's keys, webhookToken "
                 "and previousWebhookToken",
             ) from None
         tokens = (stored.webhook_token, stored.previous_webhook_token)
         return Secret(
             # White space that came along with a pasted key is no part of it.
-            app_key=stored.app_key.strip(),
-            secret_key=stored.secret_key.strip(),
+            keys={name: value.strip() for name, value in members.items() if isinstance(value, str)},
             webhook_tokens=tuple(token for token in tokens if token),
             webhook_signing_secrets=_signing_secrets(stored.webhook_signing_secrets),
         )

@@ -1,8 +1,8 @@
 """The settings that each function reads from its environment: frozen, typed, checked all at once.
 
 A field names a setting of the deployment, or a resource of its stacks. The variables in the
-template and `load` both follow these classes. Bounds, defaults and meanings stand in
-`stacks/settings.py`.
+template and `load` both follow these classes. A text with a default may be empty. Bounds, defaults
+and meanings stand in `stacks/settings.py`.
 """
 
 from collections.abc import Mapping
@@ -23,8 +23,11 @@ class ConsumerSettings:
     event_bus: str
     download_queue_url: str
     secret_arn: str
+    contract: str
     reportflow_url: str
     reportflow_files_url: str
+    reportflow_token_url: str
+    former_reportflow_url: str = ""
     reportflow_requests_per_minute: int
     reportflow_burst: int
     status_ttl_days: int
@@ -89,7 +92,7 @@ def load[S: (SubmitterSettings, WebhookSettings, DownloaderSettings)](
             else:
                 mistakes.append(f"{name} must be a whole number, not {text!r}")
         elif field.type is str:
-            if text:
+            if text or field.default == "":
                 values[field.name] = text
             else:
                 mistakes.append(f"{name} is empty")

@@ -8,43 +8,27 @@ import hmac
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
-from enum import StrEnum
 from typing import Final
+
+from reportflow.refusal import Refusal, Refused
 
 TOLERANCE_SECONDS: Final = 300
 """How far a timestamp may lie in the past or in the future."""
 
 MIN_KEY_BYTES: Final = 24
-"""The specification's minimum. An empty key would be one that everybody knows."""
+"""The specification's minimum. Everybody would know an empty key."""
 
 _VERSION: Final = b"v1"
 
-# Without a full stop: id, timestamp and body are signed with one between them, and of an id with
-# full stops in it a second reading could be signed too.
+# No full stop: the signed text joins id, timestamp and body with full stops. An id that contains
+# one would allow a second reading of the same signature.
 _ID: Final = re.compile(r"[!-\-/-~]{1,256}")
 _TIMESTAMP: Final = re.compile(r"[0-9]{1,12}")
 _SIGNATURES: Final = re.compile(r"[!-+\--~]+,[!-+\--~]+( [!-+\--~]+,[!-+\--~]+)*")
 
 
-class Flaw(StrEnum):
-    """What is wrong with a signature."""
-
-    MISSING = "SignatureMissing"
-    MALFORMED = "SignatureMalformed"
-    EXPIRED = "SignatureExpired"
-    WRONG = "SignatureWrong"
-
-
-class InvalidSignature(Exception):
-    """The request is not signed, or not so that it counts. Says nothing of what would."""
-
-    def __init__(self, flaw: Flaw) -> None:
-        super().__init__(flaw)
-        self.flaw = flaw
-
-
 def signing_keys(secrets: Iterable[str]) -> list[bytes]:
-    """The keys of `whsec_` secrets; what is none, or shorter than `MIN_KEY_BYTES`, is left out."""
+    """The keys of `whsec_` secrets, without malformed ones and ones under `MIN_KEY_BYTES`."""
     keys = [_key(secret) for secret in secrets]
     return [key for key in keys if len(key) >= MIN_KEY_BYTES]
 
@@ -52,38 +36,38 @@ def signing_keys(secrets: Iterable[str]) -> list[bytes]:
 def check_signature(
     headers: Mapping[str, str], body: bytes, keys: Iterable[bytes], now: float
 ) -> None:
-    """Return if one of the signatures was made with one of the keys.
+    """Return if one of the signatures matches one of the keys.
 
     `headers` have their names in lower case; `now` is in seconds since 1970.
 
     Raises:
-        InvalidSignature: none was, or it is too old, too new or malformed.
+        Refused: no signature matches, or the timestamp is too old or too new.
     """
     message_id = headers.get("webhook-id", "")
     timestamp = headers.get("webhook-timestamp", "")
     signatures = headers.get("webhook-signature", "")
     if not (message_id and timestamp and signatures):
-        raise InvalidSignature(Flaw.MISSING)
+        raise Refused(Refusal.SIGNATURE_MISSING)
     if not (
         _ID.fullmatch(message_id)
         and _TIMESTAMP.fullmatch(timestamp)
         and _SIGNATURES.fullmatch(signatures)
     ):
-        raise InvalidSignature(Flaw.MALFORMED)
+        raise Refused(Refusal.SIGNATURE_MALFORMED)
     if abs(now - int(timestamp)) > TOLERANCE_SECONDS:
-        raise InvalidSignature(Flaw.EXPIRED)
+        raise Refused(Refusal.SIGNATURE_EXPIRED)
     given = signatures.encode().split(b" ")
     head = f"{message_id}.{timestamp}.".encode()
-    # As text: what a lenient decoder makes of something else is no signature of ours.
+    # Compared as text: a lenient base64 decoder would accept several spellings of a signature.
     expected = [signature(key, head, body) for key in keys]
-    # All of them, whatever the first comparison says: the time tells nobody which key it was.
+    # Every pair is compared, so that the time does not reveal which key matched.
     matches = [hmac.compare_digest(one, other) for one in expected for other in given]
     if not any(matches):
-        raise InvalidSignature(Flaw.WRONG)
+        raise Refused(Refusal.SIGNATURE_WRONG)
 
 
 def signature(key: bytes, head: bytes, body: bytes) -> bytes:
-    """What the header holds for one key; `head` is `{id}.{timestamp}.`."""
+    """The header's signature for one key; `head` is `{id}.{timestamp}.`."""
     made = hmac.new(key, head, "sha256")
     made.update(body)
     return _VERSION + b"," + b64encode(made.digest())

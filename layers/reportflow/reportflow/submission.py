@@ -21,13 +21,17 @@ What ReportFlow's answer leads to:
 """
 
 import hashlib
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
-from reportflow.consumer import Invocation, Outcome, Patience
+from reportflow.consumer import Invocation, Outcome
+from reportflow.contract import Contract
+from reportflow.contract.client import ReportFlow
+from reportflow.contract.files import Accepted
 from reportflow.errors import (
     Held,
     OutcomeUnknown,
@@ -36,26 +40,22 @@ from reportflow.errors import (
     PipelineError,
     Retryable,
 )
-from reportflow.events import Outbox
+from reportflow.finishing import Finisher
 from reportflow.jobs import (
     Job,
     JobStatus,
     Lease,
-    Step,
     Verdict,
     begin,
-    failed,
     given_back,
     rejected,
     submitted,
     unanswered,
 )
-from reportflow.jobs_table import JobsTable, Rule
 from reportflow.messages import GenerationRequest, named_job_id, parse_request, salvage_job_id
 from reportflow.observability import count, expect_webhook, logger
 from reportflow.payloads import Payloads
-from reportflow.queues import Downloads, Record, SqsQueue
-from reportflow.service import Accepted, ReportFlow
+from reportflow.queues import Downloads, Record
 
 LEASE_MARGIN: Final = timedelta(seconds=2)
 """Added to the invocation's deadline, for clocks that differ."""
@@ -67,41 +67,44 @@ MAX_UNKNOWN_OUTCOMES: Final = 3
 """After so many repeated submissions a person decides: each may have made a PDF."""
 
 
-@dataclass(frozen=True)
-class SubmissionPolicy:
-    """The submitter's limits.
+TAG_BYTES: Final = 16
+"""Of a job's tag, which nobody can guess."""
+
+
+def _new_tag() -> str:
+    return secrets.token_urlsafe(TAG_BYTES)
+
+
+@dataclass
+class Submission:
+    """Turns a record of the request queue into a submitted job, or a failed one.
 
     `max_attempts` is a job's retry budget. For `outcome_grace` a webhook may bring the answer of an
     unanswered submission, before it is repeated.
     """
 
-    max_attempts: int
-    patience: Patience
-    outcome_grace: timedelta
-
-
-@dataclass
-class Submission:
-    """Turns a record of the request queue into a submitted job, or a failed one."""
-
-    jobs: JobsTable
+    finisher: Finisher
     service: ReportFlow
     bodies: Payloads
-    queue: SqsQueue
     checks: Downloads
-    outbox: Outbox
-    policy: SubmissionPolicy
-    clock: Callable[[], datetime]
+    contract: Contract
+    max_attempts: int
+    outcome_grace: timedelta
+    new_tag: Callable[[], str] = _new_tag
+
+    def __post_init__(self) -> None:
+        """Take the parts that `finisher` has, too."""
+        self.jobs, self.clock = self.finisher.jobs, self.finisher.clock
 
     def __call__(self, record: Record, invocation: Invocation) -> Outcome:
         """See `reportflow.consumer.Work`."""
         own_id = _job_id_of(record)
-        if (end := self.policy.patience.ends(record, self.clock())) is not None:
+        if (end := self.finisher.limits.ends(record, self.clock())) is not None:
             return self._reject(record, salvage_job_id(record.body.encode(), own_id), end)
         body = b""
         try:
             body = self.bodies.resolve(record.body)
-            request = parse_request(body)
+            request = parse_request(body, self.contract)
         except PayloadMissing as error:
             if record.receive_count < PAYLOAD_RECEIVES:
                 raise Held.of(error) from error
@@ -111,7 +114,7 @@ class Submission:
         return self._begin(record, request.job_id or own_id, request, invocation)
 
     def _begin(
-        self, record: Record, job_id: str, request: GenerationRequest, invocation: Invocation
+        self, record: Record, job_id: str, request: GenerationRequest[Any], invocation: Invocation
     ) -> Outcome:
         rule = partial(
             begin,
@@ -119,7 +122,8 @@ class Submission:
             job_id=job_id,
             message_id=record.message_id,
             lease=Lease(_owner(record, invocation), invocation.deadline + LEASE_MARGIN),
-            grace=self.policy.outcome_grace,
+            tag=self.new_tag(),
+            grace=self.outcome_grace,
         )
         read = self.jobs.get(job_id)
         wanted = rule(read, now=self.clock())
@@ -155,29 +159,30 @@ class Submission:
         """The message's work was done, except for the check or the event perhaps."""
         if job.status is JobStatus.SUBMITTED:
             self._check_later(job)
-        self._publish(record, job)
-        logger().info("duplicate", extra={"job_id": job.job_id, "status": job.status})
-        return Outcome.DUPLICATE
+        return self.finisher.done(record, job)
 
     def _submit(
-        self, record: Record, request: GenerationRequest, job: Job, invocation: Invocation
+        self, record: Record, request: GenerationRequest[Any], job: Job, invocation: Invocation
     ) -> Outcome:
         owner = job.lease_owner
         try:
-            accepted = self.service.submit(request, invocation.deadline - invocation.store_time)
+            by = invocation.deadline - invocation.store_time
+            accepted = self.service.submit(request, job.mark, by)
         except Permanent as error:
             return self._fail(record, job, error)
         except Retryable as error:
-            if error.costs_retry and job.failed_attempts + 1 >= self.policy.max_attempts:
+            if error.costs_retry and job.failed_attempts + 1 >= self.max_attempts:
                 return self._fail(record, job, error)
-            self._change(job, partial(given_back, owner=owner, costs_retry=error.costs_retry))
+            self.finisher.change(
+                job, partial(given_back, owner=owner, costs_retry=error.costs_retry)
+            )
             error.job_id = job.job_id
             raise
         except OutcomeUnknown as error:
             about = {"job_id": job.job_id, "error_code": error.code}
             logger().warning("outcome unknown", extra=about)
-            self._change(job, partial(unanswered, owner=owner, now=self.clock()))
-            wait = self.policy.outcome_grace + timedelta(seconds=1)
+            self.finisher.change(job, partial(unanswered, owner=owner, now=self.clock()))
+            wait = self.outcome_grace + timedelta(seconds=1)
             held = Held.of(error, delay_seconds=wait.total_seconds())
             held.job_id = job.job_id
             raise held from error
@@ -185,14 +190,8 @@ class Submission:
 
     def _accept(self, job: Job, accepted: Accepted) -> Outcome:
         about = {"job_id": job.job_id, "file_id": accepted.file_id}
-        stored = partial(
-            submitted,
-            owner=job.lease_owner,
-            file_id=accepted.file_id,
-            url=accepted.url,
-            now=self.clock(),
-        )
-        _, verdict = self._change(job, stored)
+        stored = partial(submitted, owner=job.lease_owner, file=accepted, now=self.clock())
+        _, verdict = self.finisher.change(job, stored)
         if verdict is not None:
             logger().error("submitted twice: the lease was lost", extra=about)
             return Outcome.DUPLICATE
@@ -214,10 +213,10 @@ class Submission:
         if job is not None and job.message_id == record.message_id:
             if job.status is not JobStatus.SUBMITTING:
                 return self._done(record, job)
-            if job.is_leased(self.clock(), self.policy.outcome_grace):
+            if job.is_leased(self.clock(), self.outcome_grace):
                 return self._turn_away(record, job, Verdict.BUSY)
             return self._fail(record, job, error)
-        self.queue.dead_letter(record, error, Step.SUBMIT, job_id)
+        outcome = self.finisher.dead_letter(record, job_id, error)
         now = self.clock()
         rule = partial(
             rejected,
@@ -229,8 +228,8 @@ class Submission:
         )
         current, verdict = self.jobs.change(job_id, job, rule, now)
         if current is not None and verdict is None:
-            self._publish(record, current)
-        return _log_failure(job_id, error)
+            self.finisher.publish(record, current)
+        return outcome
 
     def _refuse_reuse(self, record: Record, job_id: str) -> Outcome:
         """End a message whose job id stands for another document, and leave that job alone."""
@@ -239,47 +238,17 @@ class Submission:
             "this jobId was sent before with another design, version, file name or params: "
             "give each document a jobId of its own",
         )
-        self.queue.dead_letter(record, error, Step.SUBMIT, job_id)
-        return _log_failure(job_id, error)
+        return self.finisher.dead_letter(record, job_id, error)
 
     def _fail(self, record: Record, job: Job, error: PipelineError) -> Outcome:
         try:
-            self.queue.dead_letter(record, error, Step.SUBMIT, job.job_id)
+            outcome = self.finisher.dead_letter(record, job.job_id, error)
         except Retryable:
             # The next delivery need not wait for the lease, nor suspect a second PDF.
-            self._change(job, partial(given_back, owner=job.lease_owner, costs_retry=False))
+            self.finisher.change(job, partial(given_back, owner=job.lease_owner, costs_retry=False))
             raise
-        now = self.clock()
-        rule = partial(
-            failed,
-            read=job,
-            error=error,
-            step=Step.SUBMIT,
-            now=now,
-            expires_at=self.jobs.expiry(now),
-        )
-        current, _ = self._change(job, rule)
-        if current is not None:
-            self._publish(record, current)
-        return _log_failure(job.job_id, error)
-
-    def _publish(self, record: Record, job: Job) -> None:
-        """Publish the job's final state; with the message's last delivery, its redrive does that.
-
-        Raises:
-            Retryable: the message comes again.
-        """
-        try:
-            self.outbox.publish(job)
-        except Retryable as error:
-            if self.policy.patience.ends(record, self.clock()) is None:
-                error.job_id = job.job_id
-                raise
-            self.queue.dead_letter(record, error, Step.SUBMIT, job.job_id)
-            _log_failure(job.job_id, error)
-
-    def _change(self, job: Job, rule: Rule) -> tuple[Job | None, Verdict | None]:
-        return self.jobs.change(job.job_id, job, rule, self.clock())
+        self.finisher.give_up(record, job, error)
+        return outcome
 
 
 def _never_answered(job: Job) -> Permanent:
@@ -305,12 +274,3 @@ def _owner(record: Record, invocation: Invocation) -> str:
     """Unlike any other delivery's, even of the same message in the same batch."""
     delivery = hashlib.sha256(record.receipt_handle.encode()).hexdigest()[:12]
     return f"{invocation.request_id}/{delivery}"
-
-
-def _log_failure(job_id: str, error: PipelineError) -> Outcome:
-    logger().error(
-        "failed",
-        extra={"job_id": job_id, "error_code": error.code, "error_message": error.loggable},
-    )
-    count(error.code, Failed=1)
-    return Outcome.FAILED

@@ -1,0 +1,167 @@
+"""The `central` contract: one host for all workspaces, an `appkey` or an OAuth token.
+
+A file has the id of its request and its own. The webhook does not quote the document. Instead it
+returns `passthrough`, in which each submission carries its `Mark`. Source: ReportFlow's API
+reference of today.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+
+from reportflow.contract.document import END, Content, Document, JsonObject, OpaqueId
+from reportflow.contract.files import Accepted, CompletedFile, Location, Mark
+from reportflow.contract.json_values import members, read_json
+
+OWN_KEY: Final = "reportflowJob"
+"""Our key in `passthrough`. The service prints top-level texts and numbers of `passthrough` into
+the PDF, so the mark is nested in an object."""
+
+MAX_REQUEST_BYTES: Final = 50 * 1024 * 1024
+"""ReportFlow's documented limit of a request's body."""
+
+_FILE_NAME: Final = r'^(?=.*\S)(?!\.pdf$)[^/\\:*?"<>|\x00-\x1f\x7f-\x9f]{1,200}' + END
+_PDF: Final = ".pdf"
+_REFERENCE: Final = "central"
+_SAFE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_SAYS_MISSING: Final = re.compile("NOT_READY|NOT_FOUND|DOWNLOAD_NOT_AVAILABLE")
+_OF_KEYS_OR_LOAD: Final = frozenset({401, 403, 408, 412, 429})
+
+
+class CentralContent(Content, frozen=True):
+    """The PDF's name and the template's parameters, kept as the very bytes that upstream sent.
+
+    Numbers of any length or form reach ReportFlow as they were written. `share_type` is `01`
+    (workspace), `02` (invited people) or `03` (public). `passthrough` comes back in the job's
+    record and events. ReportFlow prints its top-level texts and numbers into the PDF's metadata.
+    """
+
+    file_name: Annotated[str, msgspec.Meta(pattern=_FILE_NAME)]
+    params: JsonObject
+    share_type: Literal["01", "02", "03"] | msgspec.UnsetType = msgspec.UNSET
+    passcode_enabled: bool | msgspec.UnsetType = msgspec.UNSET
+    passthrough: JsonObject | msgspec.UnsetType = msgspec.UNSET
+
+    def mistake(self) -> str:
+        """See `Content.mistake`."""
+        passthrough = bytes(self.passthrough or b"{}")
+        if not passthrough.lstrip().startswith(b"{"):
+            return "passthrough: expected an object"
+        if OWN_KEY in msgspec.json.decode(passthrough, type=dict[str, msgspec.Raw]):
+            return f"passthrough: the key {OWN_KEY} is reserved"
+        return super().mistake()
+
+    def options(self) -> dict[str, object]:
+        """The fields that upstream set."""
+        options: dict[str, object] = {}
+        if self.share_type:
+            options["shareType"] = self.share_type
+        if self.passcode_enabled is not msgspec.UNSET:
+            options["passcodeEnabled"] = self.passcode_enabled
+        if self.passthrough is not msgspec.UNSET:
+            options["passthrough"] = read_json(self.passthrough_json())
+        return options
+
+    def passthrough_json(self) -> str:
+        """The caller's object, as it was written."""
+        return bytes(self.passthrough or b"").decode()
+
+
+class _NewFile(msgspec.Struct, rename="camel"):
+    file_id: OpaqueId
+
+
+class _Acceptance(msgspec.Struct, rename="camel"):
+    request_id: OpaqueId
+    files: Annotated[list[_NewFile], msgspec.Meta(min_length=1, max_length=1)]
+
+
+class _Request(msgspec.Struct, rename="camel"):
+    request_id: OpaqueId
+
+
+class _File(msgspec.Struct, rename="camel"):
+    file_id: OpaqueId
+    passthrough: Any = None
+
+
+class Central:
+    """See `reportflow.contract.Contract`."""
+
+    name: Final = "central"
+    content: Final = CentralContent
+    max_request_bytes: Final = MAX_REQUEST_BYTES
+    file_name_rule: Final = (
+        "1 to 200 characters other than / \\ : * ? \" < > | and control characters, not only '.pdf'"
+    )
+    customers_field: Final = "passthrough"
+    credentials: Final = (("centralAppKey",), ("clientId", "clientSecret"))
+
+    def file_name(self, name: str) -> str:
+        """With one `.pdf`: ReportFlow drops it and adds it again."""
+        return name if name.endswith(_PDF) else name + _PDF
+
+    def body(self, document: Document[CentralContent], mark: Mark) -> bytes:
+        """`{designId, version, content}`, the mark beside the caller's own `passthrough`."""
+        content = document.content
+        own = msgspec.json.encode({OWN_KEY: mark})
+        inner = bytes(content.passthrough or b"{}").strip()[1:-1].strip()
+        passthrough = own[:-1] + (b"," + inner if inner else b"") + b"}"
+        return msgspec.json.encode(
+            {
+                "designId": document.design_id,
+                "version": document.version,
+                "content": msgspec.structs.replace(content, passthrough=msgspec.Raw(passthrough)),
+            }
+        )
+
+    def key_mistake(self, *keys: str) -> str:
+        """One key that does not look like the service's."""
+        if len(keys) == 1 and not keys[0].startswith("ak_"):
+            return "expected a key that begins with ak_; others need the setting contract=workspace"
+        return ""
+
+    def headers(self, *keys: str) -> Mapping[str, str]:
+        """The key alone."""
+        [app_key] = keys
+        return {"appkey": app_key}
+
+    def accepted(self, answer: bytes) -> Accepted:
+        """`{requestId, files: [{fileId}]}`; its `url` means several things and is not used."""
+        accepted = msgspec.json.decode(answer, type=_Acceptance)
+        [file] = accepted.files
+        return Accepted(f"{accepted.request_id}/{file.file_id}", _REFERENCE)
+
+    def location(self, file_id: str, reference: str) -> Location | None:
+        """`/file/download/{requestId}/{fileId}`, before the webhook and after it."""
+        return Location(path=f"/file/download/{file_id}") if reference == _REFERENCE else None
+
+    def is_missing(self, status: int, message: str) -> bool:
+        """Any refusal that is not about the keys or the load: no page says which means what."""
+        refused = status < 500 and status not in _OF_KEYS_OR_LOAD
+        return refused or bool(_SAYS_MISSING.search(message))
+
+    def announces(self, event: Mapping[str, Any], _: Mapping[str, Any]) -> bool:
+        """An event with a `requestId`."""
+        return "requestId" in event
+
+    def completed(
+        self, event: Mapping[str, Any], design_id: str, version: int, entry: Mapping[str, Any]
+    ) -> CompletedFile:
+        """`{fileId, fileName, passthrough?, share}` of the event's `requestId`."""
+        request_id = members(event, _Request).request_id
+        file = members(entry, _File)
+        file_id = f"{request_id}/{file.file_id}"
+        return CompletedFile(file_id, _REFERENCE, design_id, version, mark=_mark(file.passthrough))
+
+
+def _mark(passthrough: object) -> Mark | None:
+    """The mark that the submission carried; None if there is none, or it is no mark of ours."""
+    try:
+        mark = members(passthrough[OWN_KEY] if isinstance(passthrough, dict) else None, Mark)
+    except (KeyError, msgspec.ValidationError):
+        return None
+    safe = all(_SAFE_ID.fullmatch(part) for part in (mark.job_id, mark.tag))
+    return mark if safe else None

@@ -1,0 +1,287 @@
+"""ReportFlow over HTTP, in either contract."""
+
+from codecs import BOM_UTF8
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+import requests
+
+from reportflow.contract import Contract
+from reportflow.contract.credentials import Credentials, Tokens
+from reportflow.contract.document import Document
+from reportflow.contract.failures import (
+    GATEWAY_TIMEOUT,
+    PASSING,
+    REFUSED_KEYS,
+    TOO_MANY_REQUESTS,
+    parse_retry_after,
+    translate_exception,
+    translate_status,
+)
+from reportflow.contract.files import Accepted, Mark
+from reportflow.errors import FileMissing, OutcomeUnknown, OutOfTime, PipelineError, Retryable
+from reportflow.http_session import Session, has_excess
+from reportflow.pacing import Pace
+from reportflow.secret import SecretStore
+
+SHORTEST_SECONDS: Final = 1.0
+"""With less than this to connect and to be answered, no request is begun."""
+
+MAX_ANSWER_MARGIN: Final = 1024 * 1024
+"""A success is read up to the size of a request and this: some services repeat the request."""
+
+MAX_REFUSAL_BYTES: Final = 64 * 1024
+"""The most that is read of a refusal's words."""
+
+_SECRET_HEADERS: Final = frozenset({"appkey", "secretkey", "authorization"})
+_PDF_HEADERS: Final = {"Accept": "application/pdf", "Accept-Encoding": "identity"}
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A contract and the base URL where it is spoken, as in `https://ws.re-port-flow.com/v1`."""
+
+    contract: Contract
+    base_url: str
+
+
+class ReportFlow:
+    """A client of one workspace. Thread-safe; each request has a connection of its own.
+
+    The host is always the configured one. No payload decides it, no redirect is followed, and no
+    proxy or `.netrc` is taken from the environment.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        secrets: SecretStore,
+        pace: Pace,
+        *,
+        clock: Callable[[], datetime],
+        files_url: str = "",
+        token_url: str = "",
+        former: Endpoint | None = None,
+    ) -> None:
+        """`files_url` is what URLs in answers begin with, as in `https://re-port-flow.com/`.
+
+        `token_url` is where OAuth tokens come from. `former` is where a deployment that has moved
+        from one contract to the other still finds the files of older jobs.
+        """
+        self._session = Session()
+        self._files_url = files_url.rstrip("/") + "/"
+        self._pace = pace
+        self._clock = clock
+        tokens = Tokens(self._session, token_url, clock=clock)
+        self._endpoints = {
+            each: Credentials(secrets, each.contract, tokens)
+            for each in (endpoint, former)
+            if each is not None
+        }
+        self._endpoint = endpoint
+
+    def await_slot(self, deadline: datetime) -> None:
+        """Wait until one more request keeps the rate limit; what it is for ends by `deadline`.
+
+        Raises:
+            Paced, Retryable: there is no slot soon enough, or nobody knows.
+        """
+        self._pace.wait(deadline)
+
+    def submit(self, document: Document[Any], mark: Mark, deadline: datetime) -> Accepted:
+        """Ask for one PDF with `POST /file/async/single`; by `deadline` it is given up.
+
+        Raises:
+            OutcomeUnknown: the request left, and its answer is lost or unreadable.
+            Retryable, Permanent: it was not taken, or there is no time left to ask.
+        """
+        contract = self._endpoint.contract
+        with self._send(
+            self._endpoint,
+            "POST",
+            "/file/async/single",
+            headers={"Content-Type": "application/json"},
+            body=contract.body(document, mark),
+            deadline=deadline,
+        ) as response:
+            if response.status_code == GATEWAY_TIMEOUT or response.status_code < 200:
+                raise OutcomeUnknown(
+                    f"HTTP_{response.status_code}",
+                    "no final answer of ReportFlow came, and it may still be at work",
+                )
+            if response.status_code >= 300:
+                raise self._refusal(response, _message(response))
+            return _accepted(contract, response)
+
+    @contextmanager
+    def open(self, file_id: str, reference: str, deadline: datetime) -> Iterator[requests.Response]:
+        """Open a file by `deadline`; the body is not read yet and not compressed.
+
+        Raises:
+            FileMissing: there is none, or not yet, or its URL is not under the configured one.
+            Retryable, Permanent: ReportFlow does not give it, now or at all.
+        """
+        for endpoint in self._endpoints:
+            where = endpoint.contract.location(file_id, reference)
+            if where is not None:
+                break
+        else:
+            raise FileMissing(
+                "CONTRACT_UNKNOWN",
+                "the job was submitted by another contract: set former_reportflow_url",
+            )
+        opening = (
+            self._download(endpoint, where.path, deadline)
+            if where.path
+            else self._fetch(where.url, deadline)
+        )
+        try:
+            with opening as response:
+                yield response
+        except OutcomeUnknown as error:
+            # Asking for a file twice does no harm.
+            raise Retryable.of(error) from error
+
+    @contextmanager
+    def _download(
+        self, endpoint: Endpoint, path: str, deadline: datetime
+    ) -> Iterator[requests.Response]:
+        with self._send(endpoint, "GET", path, headers=_PDF_HEADERS, deadline=deadline) as response:
+            status = response.status_code
+            if status != 200:
+                said = _message(response)
+                if endpoint.contract.is_missing(status, said):
+                    raise FileMissing(f"HTTP_{status}", f"ReportFlow has no such file ({status})")
+                raise self._refusal(response, said)
+            yield response
+
+    @contextmanager
+    def _fetch(self, url: str, deadline: datetime) -> Iterator[requests.Response]:
+        """The file under a URL of an answer; it takes no keys, so that none can be refused."""
+        if not url.startswith(self._files_url):
+            raise FileMissing("URL_ELSEWHERE", "the 202's URL is not under reportflow_files_url")
+        try:
+            with self._session.request(
+                "GET", url, headers=_PDF_HEADERS, seconds=self._seconds_until(deadline)
+            ) as response:
+                status = response.status_code
+                if status == TOO_MANY_REQUESTS or status in PASSING or status >= 500:
+                    raise self._refusal(response, _message(response))
+                if status != 200:
+                    raise FileMissing(f"HTTP_{status}", "ReportFlow has no PDF there yet")
+                yield response
+        except requests.RequestException as error:
+            raise translate_exception(error) from error
+
+    @contextmanager
+    def _send(
+        self,
+        endpoint: Endpoint,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        deadline: datetime,
+    ) -> Iterator[requests.Response]:
+        """Send with the known keys, and once more with fresh ones if ReportFlow refuses those."""
+        credentials = self._endpoints[endpoint]
+
+        def send(keys: Mapping[str, str]) -> requests.Response:
+            try:
+                return self._session.request(
+                    method,
+                    endpoint.base_url.rstrip("/") + path,
+                    headers={**headers, **keys},
+                    body=body,
+                    seconds=self._seconds_until(deadline),
+                )
+            except requests.RequestException as error:
+                raise translate_exception(error) from error
+
+        keys = credentials.headers(self._seconds_until(deadline))
+        with send(keys) as response:
+            if response.status_code not in REFUSED_KEYS or (
+                (fresh := credentials.headers(self._seconds_until(deadline), fresh=True)) == keys
+            ):
+                yield response
+                return
+        with send(fresh) as response:
+            yield response
+
+    def _seconds_until(self, deadline: datetime) -> float:
+        """How long a request that begins now may take.
+
+        Raises:
+            OutOfTime: nothing could be answered by then.
+        """
+        left = (deadline - self._clock()).total_seconds()
+        if left < SHORTEST_SECONDS:
+            raise OutOfTime
+        return left
+
+    def _refusal(self, response: requests.Response, said: str) -> PipelineError:
+        retry_after = parse_retry_after(response.headers.get("Retry-After"), self._clock())
+        if response.status_code == TOO_MANY_REQUESTS:
+            self._pace.pause(retry_after)
+        return translate_status(response.status_code, said, retry_after_seconds=retry_after)
+
+
+class _ErrorBody(msgspec.Struct):
+    message: str | list[str] = ""
+
+
+def _accepted(contract: Contract, response: requests.Response) -> Accepted:
+    """Read a success: the file's id is what counts.
+
+    Raises:
+        OutcomeUnknown: there is none in it, or it was cut off, or more came behind it.
+    """
+    most = contract.max_request_bytes + MAX_ANSWER_MARGIN
+    try:
+        accepted = contract.accepted(_start(response, most))
+    except (
+        msgspec.DecodeError,
+        UnicodeDecodeError,
+        RecursionError,
+        requests.RequestException,
+    ) as error:
+        raise OutcomeUnknown(
+            "UNREADABLE_ANSWER",
+            f"ReportFlow answered {response.status_code} without a fileId: the PDF may be on its "
+            "way",
+        ) from error
+    if has_excess(response):
+        raise OutcomeUnknown("TWO_ANSWERS", "more than one answer came to the request")
+    return accepted
+
+
+def _start(response: requests.Response, most: int) -> bytes:
+    """The body without a byte order mark, or its first `most` bytes and a little more."""
+    start = bytearray()
+    for part in response.iter_content(8192):
+        start += part
+        if len(start) > most:
+            break
+    return bytes(start.removeprefix(BOM_UTF8))
+
+
+def _message(response: requests.Response) -> str:
+    """ReportFlow's `message`, which may be a list; empty if the body is something else.
+
+    A key that it quotes is left out.
+    """
+    try:
+        body = _start(response, MAX_REFUSAL_BYTES)
+        said = msgspec.json.decode(body, type=_ErrorBody).message
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, requests.RequestException):
+        return ""
+    text = said if isinstance(said, str) else "; ".join(said)
+    for name, value in response.request.headers.items():
+        if name.lower() in _SECRET_HEADERS:
+            text = text.replace(value.removeprefix("Bearer "), "***")
+    return text[:500]

@@ -1,0 +1,133 @@
+"""From the body of a verified webhook to the files that ReportFlow reports as finished."""
+
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from reportflow.contract import CONTRACTS
+from reportflow.contract.document import DesignId, Version
+from reportflow.contract.files import Announced, CompletedFile
+from reportflow.contract.json_values import members, read_json
+from reportflow.refusal import Refusal, Refused
+
+MAX_FILES: Final = 100
+"""ReportFlow makes at most so many files a request."""
+
+COMPLETED: Final = "file.completed"
+
+_BOM: Final = b"\xef\xbb\xbf"
+_NUMBER: Final = re.compile(r"[1-9][0-9]{0,9}")
+
+
+class _Completed(msgspec.Struct, rename="camel"):
+    workspace_id: str
+    design_id: DesignId
+    version: Version
+    files: Annotated[list[Any], msgspec.Meta(max_length=MAX_FILES)]
+
+
+def read_webhook(body: bytes, workspace_id: str) -> Announced:
+    """The finished files that the body reports; none if it is about something else.
+
+    Nothing of the customer's data is kept but a digest.
+
+    Raises:
+        Refused: the body is not JSON, is ambiguous, has another shape or another workspace.
+    """
+    event = _object_in(body)
+    if event.get("event") != COMPLETED:
+        return Announced()
+    return completed_files(event, workspace_id)
+
+
+def completed_files(event: Mapping[str, Any], workspace_id: str) -> Announced:
+    """The files of a `file.completed` of this workspace, each once.
+
+    A malformed entry is counted and does not affect the others.
+
+    Raises:
+        Refused: the event has another shape, another workspace, or no well-formed entry.
+    """
+    try:
+        read = members({**event, "version": _version(event)}, _Completed)
+    except msgspec.ValidationError as error:
+        raise Refused(Refusal.WRONG_SHAPE) from error
+    if read.workspace_id != workspace_id:
+        raise Refused(Refusal.WRONG_WORKSPACE)
+    files = [_completed(event, read, entry) for entry in read.files]
+    found = list(dict.fromkeys(file for file in files if file is not None))
+    if files and not found:
+        raise Refused(Refusal.WRONG_SHAPE)
+    return Announced(found, files.count(None))
+
+
+def _completed(event: Mapping[str, Any], read: _Completed, entry: object) -> CompletedFile | None:
+    if not isinstance(entry, dict):
+        return None
+    for contract in CONTRACTS.values():
+        if contract.announces(event, entry):
+            with suppress(msgspec.ValidationError):
+                return contract.completed(event, read.design_id, read.version, entry)
+            break
+    return None
+
+
+def _object_in(body: bytes) -> dict[str, Any]:
+    """The object in the body; an empty one for an empty body, which a form sends to try the URL.
+
+    A name that stands twice is refused outside of the customer's parts: two readers of the body
+    would see different values.
+    """
+    body = body.removeprefix(_BOM)
+    if not body.strip():
+        return {}
+    repeated: dict[int, list[tuple[str, Any]]] = {}
+
+    def keep(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) < len(pairs):
+            # The pairs keep alive what the object has lost, and with it the ids.
+            repeated[id(made)] = [("", made), *pairs]
+        return made
+
+    try:
+        event = read_json(body.decode(), keep)
+    except (ValueError, RecursionError) as error:
+        raise Refused(Refusal.NOT_JSON) from error
+    if not isinstance(event, dict):
+        raise Refused(Refusal.WRONG_SHAPE)
+    if repeated and not _customers(event, repeated).issuperset(repeated):
+        raise Refused(Refusal.REPEATED_NAME)
+    return event
+
+
+def _customers(event: Mapping[str, Any], repeated: Mapping[int, list[tuple[str, Any]]]) -> set[int]:
+    """The ids of all objects within the customer's parts of the entries."""
+    entries = event.get("files")
+    fields = [contract.customers_field for contract in CONTRACTS.values()]
+    waiting = [
+        entry[field]
+        for entry in (entries if isinstance(entries, list) else [])
+        if isinstance(entry, dict)
+        for field in fields
+        if field in entry
+    ]
+    found = set()
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting += value
+        elif isinstance(value, dict) and id(value) not in found:
+            found.add(id(value))
+            waiting += [part for _, part in repeated.get(id(value), value.items())]
+    return found
+
+
+def _version(event: Mapping[str, Any]) -> object:
+    """The version as a number; some senders write it as a text."""
+    version = event.get("version")
+    is_number = isinstance(version, str) and _NUMBER.fullmatch(version)
+    return int(version) if is_number and version is not None else version

@@ -1,0 +1,142 @@
+"""The `workspace` contract: one host a workspace, `AppKey` and `SecretKey`.
+
+The 202 has a `url` for the file. The webhook has a `uuid`, which is the other half of the download
+path, and quotes the document. Source: ReportFlow's page on asynchronous generation.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from reportflow.contract.document import (
+    END,
+    MAX_PARAMS_DEPTH,
+    Content,
+    Document,
+    JsonObject,
+    OpaqueId,
+    digest_of,
+    is_opaque_id,
+)
+from reportflow.contract.files import Accepted, CompletedFile, Location, Mark
+from reportflow.contract.json_values import members, value_nests_deeper
+
+MAX_REQUEST_BYTES: Final = 20 * 1024 * 1024
+"""ReportFlow's documented limit of a request's body."""
+
+MAX_URL_CHARACTERS: Final = 16 * 1024
+"""A longer URL of a 202 is not kept, and the job waits for its webhook."""
+
+_JAPANESE: Final = "々〆〇ぁ-ゖ゙-ゟァ-ヿㇰ-ㇿ㐀-䶿一-鿿豈-﫿０-９Ａ-Ｚａ-ｚｦ-ﾟ\U00020000-\U000323af"
+_FILE_NAME: Final = rf"^[A-Za-z0-9_{_JAPANESE}-][A-Za-z0-9._{_JAPANESE}-]{{0,199}}" + END
+
+_URL: Final = "workspace url "
+_UUID: Final = "workspace uuid "
+
+
+class WorkspaceContent(Content, frozen=True):
+    """The PDF's name and the template's parameters, kept as the very bytes that upstream sent.
+
+    Numbers of any length or form reach ReportFlow as they were written.
+    """
+
+    file_name: Annotated[str, msgspec.Meta(pattern=_FILE_NAME)]
+    params: JsonObject
+
+
+class _Acceptance(msgspec.Struct, rename="camel"):
+    file_id: OpaqueId
+    url: Any = ""
+
+
+class _File(msgspec.Struct, rename="camel"):
+    file_id: OpaqueId
+    uuid: OpaqueId
+    file_name: Any = None
+    params: Any = None
+
+
+class Workspace:
+    """See `reportflow.contract.Contract`."""
+
+    name: Final = "workspace"
+    content: Final = WorkspaceContent
+    max_request_bytes: Final = MAX_REQUEST_BYTES
+    file_name_rule: Final = (
+        "1 to 200 letters, digits, Japanese characters, '-', '_' or '.', not starting with '.'"
+    )
+    customers_field: Final = "params"
+    credentials: Final = (("appKey", "secretKey"),)
+
+    def file_name(self, name: str) -> str:
+        """The name as it is."""
+        return name
+
+    def body(self, document: Document[Content], _: Mark) -> bytes:
+        """`{designId, version, content}`."""
+        return msgspec.json.encode(
+            {
+                "designId": document.design_id,
+                "version": document.version,
+                "content": document.content,
+            }
+        )
+
+    def key_mistake(self, *keys: str) -> str:
+        """A key of the other contract."""
+        if any(key.startswith("ak_") for key in keys):
+            return "a key that begins with ak_ needs the setting contract=central"
+        return ""
+
+    def headers(self, *keys: str) -> Mapping[str, str]:
+        """Both keys, each in a header of its own."""
+        app_key, secret_key = keys
+        return {"AppKey": app_key, "SecretKey": secret_key}
+
+    def accepted(self, answer: bytes) -> Accepted:
+        """`{url, fileId}`, in which only `fileId` must be valid."""
+        accepted = msgspec.json.decode(answer, type=_Acceptance)
+        url = accepted.url
+        kept = isinstance(url, str) and len(url) <= MAX_URL_CHARACTERS
+        return Accepted(accepted.file_id, _URL + (url if kept else ""))
+
+    def location(self, file_id: str, reference: str) -> Location | None:
+        """`/file/download/{uuid}/{fileId}` after the webhook, the 202's URL before it."""
+        uuid = reference.removeprefix(_UUID)
+        if uuid != reference and is_opaque_id(uuid):
+            return Location(path=f"/file/download/{uuid}/{file_id}")
+        if reference.startswith(_URL):
+            return Location(url=reference.removeprefix(_URL))
+        return None
+
+    def is_missing(self, status: int, _: str) -> bool:
+        """404 alone."""
+        return status == 404
+
+    def announces(self, _: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
+        """An entry with a `uuid`."""
+        return "uuid" in entry
+
+    def completed(
+        self, _: Mapping[str, Any], design_id: str, version: int, entry: Mapping[str, Any]
+    ) -> CompletedFile:
+        """`{fileId, uuid, fileName, params}`; nothing of `params` is kept but the digest."""
+        file = members(entry, _File)
+        digest = _digest(design_id, version, file)
+        return CompletedFile(file.file_id, _UUID + file.uuid, design_id, version, digest)
+
+
+def _digest(design_id: str, version: int, file: _File) -> str:
+    """The document's digest; empty if it is incomplete, or is none that a request may hold."""
+    name, params = file.file_name, file.params
+    if (
+        not isinstance(name, str)
+        or not isinstance(params, dict)
+        or value_nests_deeper(params, MAX_PARAMS_DEPTH)
+    ):
+        return ""
+    try:
+        return digest_of(design_id, version, name, params)
+    except UnicodeEncodeError:
+        return ""
