@@ -1,7 +1,8 @@
 """Too many messages for the rate limit, for hours of virtual time.
 
-What decides who waits how long is the code that ships: `SharedPace`, `put_back` and `Patience`. The
-queues, their event sources, the table and ReportFlow are the time that they take, and never fail.
+The code that ships decides how long each message waits: `SharedRateLimiter`, `put_back` and
+`GiveUpLimits`. The queues, their event sources, the table and ReportFlow only take time, and never
+fail.
 """
 
 import math
@@ -16,11 +17,11 @@ from unittest.mock import patch
 
 from reportflow import observability
 from reportflow.aws import call_seconds
-from reportflow.consumer import Patience, put_back
+from reportflow.consumer import GiveUpLimits, put_back
 from reportflow.errors import Paced, PipelineError
 from reportflow.jobs import Step
-from reportflow.pacing import MINUTE, RateLimit, SharedPace
 from reportflow.queues import Record
+from reportflow.rate_limiter import MINUTE, RateLimit, SharedRateLimiter
 from stacks.settings import DeploymentSettings
 from tests.simulation.dynamodb import DynamoDB
 from tests.simulation.narrator import Narrator
@@ -138,7 +139,7 @@ class Backlog:
         self._scheduler = scheduler = Scheduler()
         self._rng = random.Random(0)
         self._table = DynamoDB(monotonic=scheduler.monotonic, lag=lambda: 0.0)
-        self._pace = SharedPace(
+        self._rate_limiter = SharedRateLimiter(
             cast("Any", self),
             "jobs",
             self.limit,
@@ -146,7 +147,7 @@ class Backlog:
             rng=self._rng,
             sleep=scheduler.sleep,
         )
-        self._patience = Patience(
+        self._give_up_limits = GiveUpLimits(
             settings.max_receive_count, timedelta(seconds=settings.max_message_age_seconds)
         )
         timeout = settings.submitter_timeout_seconds
@@ -220,11 +221,11 @@ class Backlog:
 
     def _ask(self, record: Record, deadline: datetime, source: Source) -> bool:
         """Make the message's request to ReportFlow, if there is a slot for it."""
-        if end := self._patience.ends(record, self._scheduler.clock()):
+        if end := self._give_up_limits.reached(record, self._scheduler.clock()):
             self.given_up[end.code] += 1
             return False
         try:
-            self._pace.wait(deadline)
+            self._rate_limiter.wait(deadline)
         except Paced as error:
             put_back(record, error, source.return_after, self._rng)
             return False

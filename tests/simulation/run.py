@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from reportflow.pacing import RateLimit
+from reportflow.rate_limiter import RateLimit
 from stacks.settings import DeploymentSettings
 from tests.simulation.faults import Chaos, Fault, swarm
 from tests.simulation.narrator import Narrator

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from reportflow import http_session, jobs, jobs_table, pdf, submission
 from reportflow.archiving import Archiving
-from reportflow.consumer import Outcome, Patience
+from reportflow.consumer import GiveUpLimits, Outcome
 from reportflow.contract import client
 from reportflow.contract.files import CompletedFile
 from reportflow.errors import Held, Permanent, PipelineError, Retryable
@@ -269,7 +269,9 @@ VARIANTS = (
         _wrapped(Outbox, "_send", _sent_anyway),
         50,
     ),
-    Variant("a message is never given up", lambda: patch.object(Patience, "ends", _patient), 150),
+    Variant(
+        "a message is never given up", lambda: patch.object(GiveUpLimits, "reached", _patient), 150
+    ),
     Variant("retries are not counted", _wrapped(submission, "given_back", _costs_nothing), 50),
     Variant("a permanent refusal is tried again for ever", _refusal_as(Held, frozenset({404})), 50),
     Variant(

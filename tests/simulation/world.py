@@ -13,7 +13,7 @@ from unittest.mock import patch
 from reportflow import archiving, consumer, finishing, observability, submission
 from reportflow.archive import S3Archive
 from reportflow.archiving import Archiving
-from reportflow.consumer import Invocation, Patience, consume
+from reportflow.consumer import GiveUpLimits, Invocation, consume
 from reportflow.contract import WORKSPACE
 from reportflow.contract.client import Endpoint, ReportFlow
 from reportflow.errors import Retryable
@@ -21,9 +21,9 @@ from reportflow.events import Outbox
 from reportflow.finishing import Finisher
 from reportflow.jobs import Step
 from reportflow.jobs_table import JobsTable
-from reportflow.pacing import Pace, RateLimit, SharedPace, Unpaced
 from reportflow.payloads import Payloads
 from reportflow.queues import Downloads, Record, SqsQueue
+from reportflow.rate_limiter import NoRateLimit, RateLimit, RateLimiter, SharedRateLimiter
 from reportflow.refusal import Refused
 from reportflow.secret import SecretStore
 from reportflow.submission import TAG_BYTES, Submission
@@ -234,7 +234,7 @@ class World:
         return ReportFlow(
             Endpoint(WORKSPACE, BASE_URL),
             self._secrets(process),
-            self._pace(process),
+            self._rate_limiter(process),
             clock=self.scheduler.clock,
             files_url=FILES_URL,
         )
@@ -243,11 +243,11 @@ class World:
         client = cast("Any", DynamoDBClient(process.aws, self.table))
         return JobsTable(client, "jobs", ttl_days=self.settings.status_ttl_days)
 
-    def _pace(self, process: Process) -> Pace:
+    def _rate_limiter(self, process: Process) -> RateLimiter:
         limit = self._limit
         if limit is None:
-            return Unpaced()
-        return SharedPace(
+            return NoRateLimit()
+        return SharedRateLimiter(
             cast("Any", DynamoDBClient(process.aws, self._schedule)),
             "jobs",
             limit,
@@ -261,7 +261,7 @@ class World:
         client = cast("Any", EventsClient(process, self.events))
         jobs, clock = self._jobs(process), self.scheduler.clock
         outbox = Outbox(jobs, lambda: client, "bus", clock=clock)
-        return Finisher(step, jobs, queue, outbox, self._patience(), clock)
+        return Finisher(step, jobs, queue, outbox, self._give_up_limits(), clock)
 
     def _submitter(self, process: Process) -> Handler:
         """As `functions/submitter/handler.py` does."""
@@ -299,9 +299,9 @@ class World:
         )
         return self._consumer(work, queue)
 
-    def _patience(self) -> Patience:
+    def _give_up_limits(self) -> GiveUpLimits:
         age = timedelta(seconds=self.settings.max_message_age_seconds)
-        return Patience(self.settings.max_receive_count, age)
+        return GiveUpLimits(self.settings.max_receive_count, age)
 
     def _consumer(self, work: Submission | Archiving, queue: SqsQueue) -> Handler:
         def handle(event: list[Record], invocation: Invocation) -> Any:

@@ -34,11 +34,11 @@ from tests.unit.clock import Clock, Ticker
 from tests.unit.deliveries import (
     CHECK_INTERVAL,
     COMPLETION_DEADLINE,
+    GIVE_UP_LIMITS,
     INVOCATION_SECONDS,
     MAX_ATTEMPTS,
     ORPHAN_GRACE,
     OUTCOME_GRACE,
-    PATIENCE,
     DeadEnd,
 )
 from tests.unit.echo_gateway import echo_gateway, echo_pool
@@ -304,7 +304,7 @@ def submission_with(
                 max_request_bytes=WORKSPACE.max_request_bytes,
             ),
             "checks": Downloads(ordered.client, ordered.url),
-            "finisher": Finisher(Step.SUBMIT, jobs, queues.queue, outbox, PATIENCE, clock),
+            "finisher": Finisher(Step.SUBMIT, jobs, queues.queue, outbox, GIVE_UP_LIMITS, clock),
         }
         return Submission(
             contract=WORKSPACE,
@@ -341,7 +341,7 @@ def archiving(
 ) -> Archiving:
     peer.respond = lambda _: answer(200, PDF, Content_Type="application/pdf")
     return Archiving(
-        Finisher(Step.ARCHIVE, jobs, queues.queue, outbox, PATIENCE, clock),
+        Finisher(Step.ARCHIVE, jobs, queues.queue, outbox, GIVE_UP_LIMITS, clock),
         service,
         S3Archive(aws.client("s3"), bucket),
         max_file_bytes=MAX_FILE_BYTES,

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from reportflow.consumer import Invocation, Patience
+from reportflow.consumer import GiveUpLimits, Invocation
 from reportflow.contract.document import Document
 from reportflow.contract.files import Accepted, Mark
 from reportflow.queues import Record
@@ -22,7 +22,7 @@ ORPHAN_GRACE = timedelta(minutes=15)
 CHECK_INTERVAL = timedelta(minutes=5)
 COMPLETION_DEADLINE = timedelta(hours=3)
 
-PATIENCE = Patience(MAX_RECEIVES, timedelta(days=13))
+GIVE_UP_LIMITS = GiveUpLimits(MAX_RECEIVES, timedelta(days=13))
 
 
 def redelivered(record: Record) -> Record:

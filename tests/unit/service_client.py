@@ -5,7 +5,7 @@ from datetime import datetime
 
 from reportflow.contract import WORKSPACE, Contract
 from reportflow.contract.client import Endpoint, ReportFlow
-from reportflow.pacing import Pace, Unpaced
+from reportflow.rate_limiter import NoRateLimit, RateLimiter
 from reportflow.secret import SecretStore
 from tests.unit.clock import Clock
 
@@ -16,13 +16,13 @@ def client_of(
     files_url: str = "http://127.0.0.1/",
     *,
     contract: Contract = WORKSPACE,
-    pace: Pace | None = None,
+    rate_limiter: RateLimiter | None = None,
     clock: Callable[[], datetime] | None = None,
 ) -> ReportFlow:
     return ReportFlow(
         Endpoint(contract, url),
         secrets,
-        pace or Unpaced(),
+        rate_limiter or NoRateLimit(),
         clock=clock or Clock(),
         files_url=files_url,
     )

@@ -8,7 +8,7 @@ from threading import Event
 import pytest
 
 from local.backend import Backend
-from reportflow.consumer import Outcome, Patience
+from reportflow.consumer import GiveUpLimits, Outcome
 from reportflow.errors import Held, PipelineError
 from reportflow.jobs import Lease
 from reportflow.jobs_table import JobsTable
@@ -16,9 +16,9 @@ from reportflow.queues import Record
 from reportflow.submission import PAYLOAD_RECEIVES, Submission
 from tests.unit.clock import START, Clock
 from tests.unit.deliveries import (
+    GIVE_UP_LIMITS,
     MAX_RECEIVES,
     PAST_THE_GRACE,
-    PATIENCE,
     next_invocation,
     redelivered,
 )
@@ -48,7 +48,7 @@ def test_patience_ends_by_receives_or_by_age(
 ) -> None:
     record = replace(RECORD, receive_count=receives)
 
-    end = Patience(max_receives=10, max_age=timedelta(days=3)).ends(record, START + age)
+    end = GiveUpLimits(max_receives=10, max_age=timedelta(days=3)).reached(record, START + age)
 
     assert (end.code if end else None) == code
 
@@ -138,7 +138,7 @@ def test_at_its_age_a_message_ends_with_its_job_however_far_that_was(
         job = claim(jobs, JOB_ID, request(), record.message_id, lease, clock())
         if begun == "given back":
             give_back(jobs, job, clock(), costs_retry=True)
-    clock.advance(PATIENCE.max_age.total_seconds())
+    clock.advance(GIVE_UP_LIMITS.max_age.total_seconds())
 
     assert submission(record, next_invocation(clock)) is Outcome.FAILED
 

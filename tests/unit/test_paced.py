@@ -15,8 +15,8 @@ from reportflow.contract.client import ReportFlow
 from reportflow.errors import Held, Paced, Throttled
 from reportflow.jobs import Job, Lease
 from reportflow.jobs_table import JobsTable
-from reportflow.pacing import RateLimit, SharedPace
 from reportflow.queues import Record
+from reportflow.rate_limiter import RateLimit, SharedRateLimiter
 from reportflow.secret import SecretStore
 from reportflow.submission import Submission
 from tests.unit.clock import Clock
@@ -33,8 +33,8 @@ LIMIT = RateLimit(requests_per_minute=20, burst=2)
 
 
 @pytest.fixture
-def pace(aws: Backend, table_name: str, clock: Clock) -> SharedPace:
-    return SharedPace(
+def rate_limiter(aws: Backend, table_name: str, clock: Clock) -> SharedRateLimiter:
+    return SharedRateLimiter(
         aws.client("dynamodb"),
         table_name,
         LIMIT,
@@ -46,23 +46,25 @@ def pace(aws: Backend, table_name: str, clock: Clock) -> SharedPace:
 
 @pytest.fixture
 def service(
-    peer: Peer, secret_store: SecretStore, pace: SharedPace, clock: Clock
+    peer: Peer, secret_store: SecretStore, rate_limiter: SharedRateLimiter, clock: Clock
 ) -> Iterator[ReportFlow]:
-    client = client_of(f"{peer.url}/v1", secret_store, f"{peer.url}/files", pace=pace, clock=clock)
+    client = client_of(
+        f"{peer.url}/v1", secret_store, f"{peer.url}/files", rate_limiter=rate_limiter, clock=clock
+    )
     yield client
     client._session.close()
 
 
-def use_up(pace: SharedPace, clock: Clock) -> None:
+def use_up(rate_limiter: SharedRateLimiter, clock: Clock) -> None:
     """Let others have every slot of the next half minute."""
     for _ in range(LIMIT.burst + 4):
-        pace._reserve(clock(), clock() + timedelta(hours=1))
+        rate_limiter._reserve(clock(), clock() + timedelta(hours=1))
 
 
 @pytest.fixture
-def used_up(pace: SharedPace, clock: Clock) -> None:
+def used_up(rate_limiter: SharedRateLimiter, clock: Clock) -> None:
     """Others have every slot of the next quarter of a minute."""
-    use_up(pace, clock)
+    use_up(rate_limiter, clock)
 
 
 def numbered(number: int) -> str:
@@ -106,13 +108,13 @@ def test_what_sends_nothing_takes_no_slot(
     submission: Submission,
     queues: QueuePair,
     peer: Peer,
-    pace: SharedPace,
+    rate_limiter: SharedRateLimiter,
     clock: Clock,
     changes: dict[str, object],
     outcome: Outcome,
 ) -> None:
     submission(queues.deliver(message_body()), next_invocation(clock))
-    use_up(pace, clock)
+    use_up(rate_limiter, clock)
 
     assert submission(queues.deliver(message_body(**changes)), next_invocation(clock)) is outcome
     assert len(peer.received) == 1
@@ -158,13 +160,13 @@ def test_a_check_without_a_slot_fails_no_job_though_its_deadline_has_passed(
     archiving: Archiving,
     job: Job,
     queues: QueuePair,
-    pace: SharedPace,
+    rate_limiter: SharedRateLimiter,
     item: Items,
     clock: Clock,
 ) -> None:
     check = replace(queues.deliver(check_body()), sent_at=clock())
     clock.advance(COMPLETION_DEADLINE.total_seconds() + 1)
-    use_up(pace, clock)
+    use_up(rate_limiter, clock)
 
     with pytest.raises(Paced):
         archiving(check, next_invocation(clock))
@@ -173,13 +175,17 @@ def test_a_check_without_a_slot_fails_no_job_though_its_deadline_has_passed(
 
 
 def test_after_a_429_everybody_waits_as_it_asks(
-    submission: Submission, queues: QueuePair, peer: Peer, clock: Clock, pace: SharedPace
+    submission: Submission,
+    queues: QueuePair,
+    peer: Peer,
+    clock: Clock,
+    rate_limiter: SharedRateLimiter,
 ) -> None:
     peer.respond = lambda _: answer(429, json.dumps({"message": "slow"}).encode(), Retry_After="5")
     with pytest.raises(Throttled):
         submission(queues.deliver(message_body()), next_invocation(clock))
     begin = clock()
 
-    pace.wait(begin + timedelta(seconds=60))
+    rate_limiter.wait(begin + timedelta(seconds=60))
 
     assert clock() - begin == pytest.approx(timedelta(seconds=5), abs=timedelta(milliseconds=1))

@@ -7,7 +7,7 @@ from typing import override
 
 import pytest
 
-from reportflow.consumer import MAX_DELAY_SECONDS, Patience, put_back
+from reportflow.consumer import MAX_DELAY_SECONDS, GiveUpLimits, put_back
 from reportflow.errors import Paced, PipelineError
 from reportflow.jobs import Step
 from reportflow.queues import Record
@@ -61,13 +61,15 @@ def test_without_a_slot_a_message_stays_away_as_told_and_longer_each_time(
 
 def test_a_message_that_never_finds_a_slot_is_given_up_by_its_age_and_not_by_its_receives() -> None:
     defaults = DeploymentSettings(workspace_id="acme")
-    patience = Patience(
+    give_up_limits = GiveUpLimits(
         defaults.max_receive_count, timedelta(seconds=defaults.max_message_age_seconds)
     )
     waits = Waits()
     record = RECORD
 
-    while (end := patience.ends(record, START + timedelta(seconds=sum(waits.seconds)))) is None:
+    while (
+        end := give_up_limits.reached(record, START + timedelta(seconds=sum(waits.seconds)))
+    ) is None:
         put_back(record, Paced(timedelta()), waits.return_after, Soonest())
         record = replace(record, receive_count=record.receive_count + 1)
 

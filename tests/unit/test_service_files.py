@@ -27,9 +27,9 @@ def failure(service: ReportFlow, peer: Peer) -> Retryable:
 
 @pytest.fixture
 def pauses(service: ReportFlow, monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
-    """What the pace was told."""
+    """What the rate limiter was told."""
     told: list[float | None] = []
-    monkeypatch.setattr(service._pace, "pause", told.append)
+    monkeypatch.setattr(service._rate_limiter, "pause", told.append)
     return told
 
 

@@ -242,7 +242,7 @@ class Archiving:
             Held: the check comes again; never after the job's deadline.
         """
         wait = self._next_check(submitted_at)
-        over = self.finisher.limits.ends(record, self.clock()) is not None
+        over = self.finisher.limits.reached(record, self.clock()) is not None
         if wait is None or over:
             return
         if waiting := self.finisher.queue.waiting():
@@ -323,7 +323,7 @@ class Archiving:
         after: Callable[[Retryable], Outcome],
     ) -> Outcome:
         """Archive the job's file, or fail the job; `after` decides on a failure that may pass."""
-        if (end := self.finisher.limits.ends(record, self.clock())) is not None:
+        if (end := self.finisher.limits.reached(record, self.clock())) is not None:
             return self._fail(record, job, end)
         try:
             stored = self._fetch(job, open_file, invocation)
@@ -404,7 +404,7 @@ class Archiving:
         try:
             return self.archive.find(job)
         except Retryable:
-            if self.finisher.limits.ends(record, self.clock()) is None:
+            if self.finisher.limits.reached(record, self.clock()) is None:
                 raise
             return None
 

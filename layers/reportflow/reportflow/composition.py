@@ -5,15 +5,15 @@ from datetime import datetime, timedelta
 from random import SystemRandom
 
 from reportflow import aws
-from reportflow.consumer import Patience
+from reportflow.consumer import GiveUpLimits
 from reportflow.contract import CONTRACTS, Contract
 from reportflow.contract.client import Endpoint, ReportFlow
 from reportflow.events import Outbox
 from reportflow.finishing import Finisher
 from reportflow.jobs import Step
 from reportflow.jobs_table import JobsTable
-from reportflow.pacing import pace
 from reportflow.queues import SqsQueue
+from reportflow.rate_limiter import rate_limiter
 from reportflow.secret import SecretStore
 from reportflow.settings import ConsumerSettings
 
@@ -28,7 +28,7 @@ def service(settings: ConsumerSettings, clock: Callable[[], datetime]) -> Report
     return ReportFlow(
         Endpoint(contract(settings), settings.reportflow_url),
         SecretStore(aws.secretsmanager(), settings.secret_arn),
-        pace(
+        rate_limiter(
             aws.dynamodb(),
             settings.jobs_table,
             requests_per_minute=settings.reportflow_requests_per_minute,
@@ -60,6 +60,6 @@ def finisher(
         jobs,
         queue,
         Outbox(jobs, aws.events, settings.event_bus, clock=clock),
-        Patience(settings.max_receive_count, age),
+        GiveUpLimits(settings.max_receive_count, age),
         clock,
     )

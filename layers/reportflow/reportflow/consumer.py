@@ -42,7 +42,7 @@ DEFECT: Final = "UNEXPECTED"
 
 
 @dataclass(frozen=True)
-class Patience:
+class GiveUpLimits:
     """When a message is given up, whatever keeps it from its end.
 
     At `max_receives` deliveries: a little later the queue would dead-letter it, without a reason.
@@ -52,7 +52,7 @@ class Patience:
     max_receives: int
     max_age: timedelta
 
-    def ends(self, record: Record, now: datetime) -> Permanent | None:
+    def reached(self, record: Record, now: datetime) -> Permanent | None:
         """Why the message is given up; None as long as it may come again."""
         if record.receive_count >= self.max_receives:
             return Permanent(

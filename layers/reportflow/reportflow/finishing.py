@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from reportflow.consumer import Outcome, Patience
+from reportflow.consumer import GiveUpLimits, Outcome
 from reportflow.errors import PipelineError, Retryable
 from reportflow.events import Outbox
 from reportflow.jobs import Job, Step, Verdict, failed
@@ -25,7 +25,7 @@ class Finisher:
     jobs: JobsTable
     queue: SqsQueue
     outbox: Outbox
-    limits: Patience
+    limits: GiveUpLimits
     clock: Callable[[], datetime]
 
     def change(self, job: Job, rule: Rule) -> tuple[Job | None, Verdict | None]:
@@ -73,7 +73,7 @@ class Finisher:
         try:
             self.outbox.publish(job)
         except Retryable as error:
-            if self.limits.ends(record, self.clock()) is None:
+            if self.limits.reached(record, self.clock()) is None:
                 error.job_id = job.job_id
                 raise
             self.dead_letter(record, job.job_id, error)

@@ -99,7 +99,7 @@ class Submission:
     def __call__(self, record: Record, invocation: Invocation) -> Outcome:
         """See `reportflow.consumer.Work`."""
         own_id = _job_id_of(record)
-        if (end := self.finisher.limits.ends(record, self.clock())) is not None:
+        if (end := self.finisher.limits.reached(record, self.clock())) is not None:
             return self._reject(record, salvage_job_id(record.body.encode(), own_id), end)
         body = b""
         try:

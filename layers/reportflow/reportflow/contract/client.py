@@ -25,7 +25,7 @@ from reportflow.contract.failures import (
 from reportflow.contract.files import Accepted, Mark
 from reportflow.errors import FileMissing, OutcomeUnknown, OutOfTime, PipelineError, Retryable
 from reportflow.http_session import Session, has_excess
-from reportflow.pacing import Pace
+from reportflow.rate_limiter import RateLimiter
 from reportflow.secret import SecretStore
 
 SHORTEST_SECONDS: Final = 1.0
@@ -60,7 +60,7 @@ class ReportFlow:
         self,
         endpoint: Endpoint,
         secrets: SecretStore,
-        pace: Pace,
+        rate_limiter: RateLimiter,
         *,
         clock: Callable[[], datetime],
         files_url: str = "",
@@ -74,7 +74,7 @@ class ReportFlow:
         """
         self._session = Session()
         self._files_url = files_url.rstrip("/") + "/"
-        self._pace = pace
+        self._rate_limiter = rate_limiter
         self._clock = clock
         tokens = Tokens(self._session, token_url, clock=clock)
         self._endpoints = {
@@ -90,7 +90,7 @@ class ReportFlow:
         Raises:
             Paced, Retryable: there is no slot soon enough, or nobody knows.
         """
-        self._pace.wait(deadline)
+        self._rate_limiter.wait(deadline)
 
     def submit(self, document: Document[Any], mark: Mark, deadline: datetime) -> Accepted:
         """Ask for one PDF with `POST /file/async/single`; by `deadline` it is given up.
@@ -227,7 +227,7 @@ class ReportFlow:
     def _refusal(self, response: requests.Response, said: str) -> PipelineError:
         retry_after = parse_retry_after(response.headers.get("Retry-After"), self._clock())
         if response.status_code == TOO_MANY_REQUESTS:
-            self._pace.pause(retry_after)
+            self._rate_limiter.pause(retry_after)
         return translate_status(response.status_code, said, retry_after_seconds=retry_after)
 
 

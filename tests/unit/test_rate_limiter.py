@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 from local.backend import Backend
 from reportflow.errors import Paced, Retryable
-from reportflow.pacing import (
+from reportflow.rate_limiter import (
     ITEM,
     LONGEST_PAUSE,
     LONGEST_WAIT,
     MINUTE,
     RateLimit,
-    SharedPace,
+    SharedRateLimiter,
 )
 from tests.unit.clock import Clock
 
@@ -37,7 +37,7 @@ limits = st.builds(
 
 @dataclass
 class Course:
-    """One pace among several functions: who asked went when, on a clock that only waiting moves."""
+    """When each function got its slot, on a clock that only waiting moves."""
 
     aws: Backend
     table: str
@@ -45,9 +45,9 @@ class Course:
     clock: Clock = field(default_factory=Clock)
     went: list[datetime] = field(default_factory=list)
 
-    def pace(self) -> SharedPace:
+    def rate_limiter(self) -> SharedRateLimiter:
         """A function's own; the schedule is everybody's."""
-        return SharedPace(
+        return SharedRateLimiter(
             self.aws.client("dynamodb"),
             self.table,
             self.limit,
@@ -64,7 +64,7 @@ class Course:
         """Ask for a slot with so much time left; whether there was one."""
         self._waited = timedelta()
         try:
-            self.pace().wait(self.clock() + timedelta(seconds=seconds))
+            self.rate_limiter().wait(self.clock() + timedelta(seconds=seconds))
         except Paced:
             return False
         self.went.append(self.clock() + self._waited)
@@ -158,7 +158,7 @@ def test_who_is_held_is_told_when_to_come_again(course: Callable[[RateLimit], Co
         pass
 
     with pytest.raises(Paced) as held:
-        crowd.pace().wait(crowd.clock() + timedelta(seconds=20))
+        crowd.rate_limiter().wait(crowd.clock() + timedelta(seconds=20))
 
     assert held.value.delay_seconds is not None
     crowd.clock.advance(held.value.delay_seconds)
@@ -171,8 +171,8 @@ def test_everybody_waits_when_reportflow_asks_for_it(
     crowd = course(LIMIT)
     crowd.ask()
 
-    crowd.pace().pause(7)
-    crowd.pace().pause(3)
+    crowd.rate_limiter().pause(7)
+    crowd.rate_limiter().pause(3)
 
     assert crowd.ask()
     assert crowd.went[-1] - crowd.clock() == pytest.approx(timedelta(seconds=7), abs=AGES / 1e6)
@@ -183,7 +183,7 @@ def test_a_pause_ends_within_a_minute_whatever_is_asked(
 ) -> None:
     crowd = course(LIMIT)
 
-    crowd.pace().pause(AGES.total_seconds())
+    crowd.rate_limiter().pause(AGES.total_seconds())
 
     assert not crowd.ask()
     crowd.clock.advance(LONGEST_PAUSE.total_seconds())
@@ -215,7 +215,7 @@ def test_the_furthest_slot_that_anybody_takes_is_no_mistake(
     course: Callable[[RateLimit], Course],
 ) -> None:
     crowd = course(RateLimit(requests_per_minute=15, burst=5))
-    crowd.pace().pause(AGES.total_seconds())
+    crowd.rate_limiter().pause(AGES.total_seconds())
 
     asked = [crowd.ask(seconds=LONGEST_INVOCATION_SECONDS) for _ in range(60)]
 
@@ -229,7 +229,7 @@ def test_a_slow_table_makes_nobody_later_than_it_must(
     course: Callable[[RateLimit], Course], took: float, goes_after: float
 ) -> None:
     crowd = course(LIMIT)
-    crowd.pace().pause(7)
+    crowd.rate_limiter().pause(7)
     begin = crowd.clock()
     events = crowd.aws.client("dynamodb").meta.events
 
@@ -251,7 +251,7 @@ def test_functions_side_by_side_share_the_slots(aws: Backend, table_name: str) -
     begun = time.monotonic()
 
     def one_function(_: int) -> int:
-        pace = SharedPace(
+        rate_limiter = SharedRateLimiter(
             aws.client("dynamodb"),
             table_name,
             limit,
@@ -261,7 +261,7 @@ def test_functions_side_by_side_share_the_slots(aws: Backend, table_name: str) -
         went = 0
         for _ in range(10):
             with suppress(Paced):
-                pace.wait(datetime.now(UTC) + timedelta(seconds=60))
+                rate_limiter.wait(datetime.now(UTC) + timedelta(seconds=60))
                 went += 1
         return went
 
@@ -274,7 +274,7 @@ def test_functions_side_by_side_share_the_slots(aws: Backend, table_name: str) -
 
 
 def test_a_table_that_does_not_answer_is_no_permission(aws: Backend) -> None:
-    pace = SharedPace(
+    rate_limiter = SharedRateLimiter(
         aws.client("dynamodb"),
         "absent",
         LIMIT,
@@ -283,7 +283,7 @@ def test_a_table_that_does_not_answer_is_no_permission(aws: Backend) -> None:
     )
 
     with pytest.raises(Retryable, match="ResourceNotFound") as refused:
-        pace.wait(datetime.now(UTC) + timedelta(seconds=60))
+        rate_limiter.wait(datetime.now(UTC) + timedelta(seconds=60))
 
     assert isinstance(refused.value.__cause__, ClientError)
 

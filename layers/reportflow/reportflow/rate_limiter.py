@@ -74,7 +74,7 @@ class RateLimit:
         return self.interval * (self.burst - 1)
 
 
-class Pace(Protocol):
+class RateLimiter(Protocol):
     """Who may call ReportFlow, and when."""
 
     def wait(self, deadline: datetime) -> None:
@@ -92,7 +92,7 @@ class Pace(Protocol):
         """
 
 
-class Unpaced:
+class NoRateLimit:
     """No limit of ours."""
 
     def wait(self, deadline: datetime) -> None:
@@ -102,8 +102,8 @@ class Unpaced:
         """Let whoever was refused wait alone."""
 
 
-class SharedPace:
-    """`Pace` by a schedule in DynamoDB. Thread-safe."""
+class SharedRateLimiter:
+    """`RateLimiter` by a schedule in DynamoDB. Thread-safe."""
 
     def __init__(
         self,
@@ -123,7 +123,7 @@ class SharedPace:
         self._sleep = sleep
 
     def wait(self, deadline: datetime) -> None:
-        """See `Pace.wait`.
+        """See `RateLimiter.wait`.
 
         Raises:
             Retryable: the table does not answer.
@@ -136,7 +136,7 @@ class SharedPace:
             self._sleep(seconds)
 
     def pause(self, seconds: float | None) -> None:
-        """See `Pace.pause`. A table that does not answer leaves the pace as it is."""
+        """See `RateLimiter.pause`. A table that does not answer leaves the limiter as it is."""
         asked = timedelta(seconds=USUAL_PAUSE_SECONDS if seconds is None else seconds)
         tat = self._clock() + min(asked, LONGEST_PAUSE) + self._limit.tolerance
         with suppress(Retryable):
@@ -192,7 +192,7 @@ class SharedPace:
         return True, _tat(item)
 
 
-def pace(
+def rate_limiter(
     client: "DynamoDBClient",
     table: str,
     *,
@@ -200,11 +200,13 @@ def pace(
     burst: int,
     clock: Callable[[], datetime],
     rng: random.Random,
-) -> Pace:
-    """The pace of these settings: without requests a minute there is no limit of ours."""
+) -> RateLimiter:
+    """The rate limiter of these settings: without requests a minute there is no limit of ours."""
     if not requests_per_minute:
-        return Unpaced()
-    return SharedPace(client, table, RateLimit(requests_per_minute, burst), clock=clock, rng=rng)
+        return NoRateLimit()
+    return SharedRateLimiter(
+        client, table, RateLimit(requests_per_minute, burst), clock=clock, rng=rng
+    )
 
 
 def _tat(item: Mapping[str, Any]) -> datetime | None:
