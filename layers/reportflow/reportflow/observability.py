@@ -1,4 +1,4 @@
-"""Structured logs and metrics, made once and lazily. Service and namespace are the template's."""
+"""Writes structured logs and metrics. The template sets their service and namespace."""
 
 import json
 import sys
@@ -11,14 +11,14 @@ from reportflow.once import once
 
 @once
 def logger() -> Logger:
-    """The process's logger: one JSON object a line. Pass the job id in `extra`."""
+    """Return the process's logger: one JSON object per line. Pass the job id in `extra`."""
     return Logger(use_rfc3339=True, utc=True)
 
 
 def count(reason: str = "", /, **counts: int) -> None:
-    """Emit counts as one CloudWatch embedded metric; zeros are left out.
+    """Emit counts as CloudWatch metrics, without the zeros. Thread-safe.
 
-    With a `reason` they are emitted under that dimension as well as without it. Thread-safe.
+    With a `reason`, emit each count twice: without a dimension and with the reason as one.
     """
     _emit(MetricUnit.Count, counts)
     if reason:
@@ -26,9 +26,9 @@ def count(reason: str = "", /, **counts: int) -> None:
 
 
 def expect_webhook() -> None:
-    """Count no webhook, in the name of the webhook function: one is due. Thread-safe.
+    """Emit a count of zero webhooks for the webhook function: a webhook is due. Thread-safe.
 
-    CloudWatch can then tell that none came from that none was due, which is silence.
+    With it, CloudWatch can tell "a webhook is due and none came" from "no webhook is due".
     """
     metrics = EphemeralMetrics(service="webhook")
     metrics.add_metric("WebhooksReceived", MetricUnit.Count, 0)
@@ -36,12 +36,12 @@ def expect_webhook() -> None:
 
 
 def measure(**seconds: float) -> None:
-    """Emit durations, in seconds, as one CloudWatch embedded metric. Thread-safe."""
+    """Emit durations in seconds as CloudWatch metrics. Thread-safe."""
     _emit(MetricUnit.Seconds, seconds)
 
 
 def _emit(unit: MetricUnit, values: dict[str, int] | dict[str, float], reason: str = "") -> None:
-    # The shared `Metrics` of Powertools would mix what two threads count.
+    # Powertools' shared `Metrics` would mix the counts of two threads.
     metrics = EphemeralMetrics()
     if reason:
         metrics.add_dimension("reason", reason)
@@ -53,5 +53,5 @@ def _emit(unit: MetricUnit, values: dict[str, int] | dict[str, float], reason: s
 
 
 def _write(metrics: EphemeralMetrics) -> None:
-    # `flush_metrics` prints line and newline apart, and a thread's log could come between.
+    # `flush_metrics` writes the newline apart, and another thread's log could come before it.
     sys.stdout.write(json.dumps(metrics.serialize_metric_set()) + "\n")

@@ -1,17 +1,17 @@
-"""Made once, when first asked for, however many threads ask first."""
+"""Creates shared objects once per process, on first use, in a thread-safe way."""
 
 from collections.abc import Callable
 from functools import cache, wraps
 from threading import RLock
 from typing import Final
 
-# One lock for everything: boto3's sessions and Powertools' logger are not made for two threads at
-# the start, and what is made here may ask for more of its kind.
+# One lock for all: two threads cannot safely create boto3 clients or Powertools loggers at the same
+# time. It is reentrant, because one such object may need another.
 _lock: Final = RLock()
 
 
 def once[T](make: Callable[[], T]) -> Callable[[], T]:
-    """Let `make` run at most once in a process; `functools.cache` would let two threads run it."""
+    """Run `make` at most once per process; with `functools.cache`, two threads could run it."""
     cached = cache(make)
 
     @wraps(make)

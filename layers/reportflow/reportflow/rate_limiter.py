@@ -1,9 +1,9 @@
-"""ReportFlow's rate limit, kept by all functions together.
+"""Keeps ReportFlow's rate limit, which all functions share.
 
-A generic cell rate algorithm: a single item of the jobs table holds the theoretical arrival time
-(TAT) of the next request, and each request moves it on by one interval, in one conditional write.
-A request may go at its TAT less the burst's share; until then it waits inside of its invocation.
-What would have to wait for longer than that is held, and takes no slot.
+A generic cell rate algorithm: one item of the jobs table holds the theoretical arrival time (TAT)
+of the next request. Each request moves the TAT on by one interval, in one conditional write. A
+request may start at its TAT less the burst tolerance, and waits until then inside its invocation.
+If the wait would be too long, the request takes no slot and its message comes back later.
 """
 
 import random
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 ITEM: Final = "#reportflow-pace"
-"""Key of the schedule's item: no job's, whose ids have no `#`."""
+"""Key of the rate limiter's item in the jobs table. No job has it: job ids contain no `#`."""
 
 WAITING_SHARE: Final = 0.3
-"""Of the time that is left, for waiting; in the rest the request has to be answered. The downloader
-has more time than the submitter, and so its requests go first where there are too many."""
+"""The share of the remaining time that a request may wait; the rest is for its answer. Downloads go
+first if there are too many requests, because the downloader's time-out is usually longer."""
 
 MINUTE: Final = timedelta(minutes=1)
 
 LONGEST_PAUSE: Final = timedelta(minutes=1)
-"""After a 429, whatever it asks for: the limit is one of a minute."""
+"""The longest pause after a 429, whatever it asks for: ReportFlow's limit is per minute."""
 
 LONGEST_WAIT: Final = WAITING_SHARE * timedelta(minutes=15)
-"""For a slot, inside of an invocation: Lambda lets none last longer than 15 minutes."""
+"""The longest wait for a slot: Lambda ends an invocation after 15 minutes at most."""
 
 USUAL_PAUSE_SECONDS: Final = 2.0
-"""After a 429 that does not say how long."""
+"""The pause after a 429 without `Retry-After`."""
 
 _ROUNDS: Final = 4
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -47,63 +47,63 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class RateLimit:
-    """At most `requests_per_minute` begin within any minute, `burst` of them at the same moment.
+    """At most `requests_per_minute` requests start in any minute, at most `burst` of them at once.
 
-    The more may come at once, the slower it goes on: both together make up the limit.
+    The burst counts against the limit, so a larger burst leaves a slower rate after it.
 
     Raises:
-        ValueError: the burst is the whole limit, or there is none.
+        ValueError: the burst is less than 1, or takes up the whole limit.
     """
 
     requests_per_minute: int
     burst: int
 
     def __post_init__(self) -> None:
-        """Refuse a limit under which nothing goes on."""
+        """Refuse a burst that leaves no slot after it."""
         if not 1 <= self.burst < self.requests_per_minute:
             raise ValueError("burst must be at least 1 and below requests_per_minute")
 
     @property
     def interval(self) -> timedelta:
-        """From one request to the next in the long run."""
+        """The time between two requests in the long run."""
         return MINUTE / (self.requests_per_minute - self.burst)
 
     @property
     def tolerance(self) -> timedelta:
-        """How far before its theoretical arrival time a request may go."""
+        """How long before its theoretical arrival time a request may start."""
         return self.interval * (self.burst - 1)
 
 
 class RateLimiter(Protocol):
-    """Who may call ReportFlow, and when."""
+    """Gives out the slots in which functions may call ReportFlow."""
 
     def wait(self, deadline: datetime) -> None:
-        """Wait for a slot of the rate limit; what is to be done with it ends by `deadline`.
+        """Wait for a slot; the caller has to finish its request by `deadline`.
 
         Raises:
-            Paced: there is none soon enough.
-            Retryable: nobody knows.
+            Paced: no slot is free soon enough.
+            Retryable: the table does not answer.
         """
 
     def pause(self, seconds: float | None) -> None:
-        """Give no slot for so long, a minute at most: ReportFlow has had too much.
+        """Give out no slot for `seconds`, at most a minute: ReportFlow answered 429.
 
-        Who has one already goes all the same.
+        Slots that were given out before stay valid.
         """
 
 
 class NoRateLimit:
-    """No limit of ours."""
+    """A `RateLimiter` that is switched off."""
 
     def wait(self, deadline: datetime) -> None:
-        """Go at once."""
+        """Return at once."""
 
     def pause(self, seconds: float | None) -> None:
-        """Let whoever was refused wait alone."""
+        """Do nothing: only the refused request is delayed."""
 
 
 class SharedRateLimiter:
-    """`RateLimiter` by a schedule in DynamoDB. Thread-safe."""
+    """A `RateLimiter` that all functions share through DynamoDB. Thread-safe."""
 
     def __init__(
         self,
@@ -123,27 +123,23 @@ class SharedRateLimiter:
         self._sleep = sleep
 
     def wait(self, deadline: datetime) -> None:
-        """See `RateLimiter.wait`.
-
-        Raises:
-            Retryable: the table does not answer.
-        """
+        """See `RateLimiter.wait`."""
         now = self._clock()
         start = self._reserve(now, now + (deadline - now) * WAITING_SHARE)
-        # The table may have taken its time, and who goes late goes in the slots of others.
+        # The write took time, too. A request that starts late uses the slot of another one.
         seconds = (start - self._clock()).total_seconds()
         if seconds > 0:
             self._sleep(seconds)
 
     def pause(self, seconds: float | None) -> None:
-        """See `RateLimiter.pause`. A table that does not answer leaves the limiter as it is."""
+        """See `RateLimiter.pause`. Without an answer from the table, there is no pause."""
         asked = timedelta(seconds=USUAL_PAUSE_SECONDS if seconds is None else seconds)
         tat = self._clock() + min(asked, LONGEST_PAUSE) + self._limit.tolerance
         with suppress(Retryable):
             self._move("SET tat = :tat", "attribute_not_exists(tat) OR tat < :tat", {":tat": tat})
 
     def _reserve(self, now: datetime, latest: datetime) -> datetime:
-        """Take the next slot, if it is not after `latest`; its time."""
+        """Take the next slot, unless it is after `latest`, and return its time."""
         interval, tolerance = self._limit.interval, self._limit.tolerance
         furthest = now + LONGEST_PAUSE + LONGEST_WAIT + tolerance
         for _ in range(_ROUNDS):
@@ -155,10 +151,10 @@ class SharedRateLimiter:
             if moved and tat is not None:
                 return max(now, tat - interval - tolerance)
             if tat is not None and now <= tat <= furthest:
-                # Apart from the others that are held: all would come back for the same slot.
+                # At random, or all waiting messages would come back for the same slot.
                 raise Paced((tat - tolerance - now) * self._rng.uniform(1, 2))
-            # Nobody asked for a while; or a clock, an edit or a larger burst has left behind what
-            # would hold everybody.
+            # The item is new, or its TAT has passed, or it is too far ahead and would block all
+            # requests: a wrong clock, an edit or an earlier, larger burst wrote it.
             moved, _ = self._move(
                 "SET tat = :next",
                 "attribute_not_exists(tat) OR tat < :now OR tat > :furthest",
@@ -171,7 +167,7 @@ class SharedRateLimiter:
     def _move(
         self, update: str, condition: str, values: Mapping[str, datetime | timedelta]
     ) -> tuple[bool, datetime | None]:
-        """One conditional write: whether it was made, and the TAT that stands now."""
+        """Try one conditional write, and return whether it succeeded and the current TAT."""
         with aws.translated("dynamodb:UpdateItem"):
             try:
                 item = self._client.update_item(
@@ -201,7 +197,7 @@ def rate_limiter(
     clock: Callable[[], datetime],
     rng: random.Random,
 ) -> RateLimiter:
-    """The rate limiter of these settings: without requests a minute there is no limit of ours."""
+    """Return the rate limiter for these settings; with 0 requests a minute it is off."""
     if not requests_per_minute:
         return NoRateLimit()
     return SharedRateLimiter(

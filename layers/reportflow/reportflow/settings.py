@@ -1,8 +1,8 @@
-"""The settings that each function reads from its environment: frozen, typed, checked all at once.
+"""Reads each function's settings from its environment variables.
 
-A field names a setting of the deployment, or a resource of its stacks. The variables in the
-template and `load` both follow these classes. A text with a default may be empty. Bounds, defaults
-and meanings stand in `stacks/settings.py`.
+A field has the name of a deployment setting or of a resource in the stacks. The template writes a
+variable for each field. A text with a default may be empty. `stacks/settings.py` has the meanings,
+bounds and defaults.
 """
 
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ import msgspec
 
 
 class InvalidEnvironment(Exception):
-    """Variables are missing from the function's environment, or wrong; names all of them."""
+    """Environment variables are missing or malformed; the message names all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConsumerSettings:
-    """What submitter and downloader both read."""
+    """The settings that both the submitter and the downloader read."""
 
     jobs_table: str
     event_bus: str
@@ -39,7 +39,7 @@ class ConsumerSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class SubmitterSettings(ConsumerSettings):
-    """What the submitter reads."""
+    """The submitter's settings."""
 
     request_queue_url: str
     request_dlq_url: str
@@ -49,7 +49,7 @@ class SubmitterSettings(ConsumerSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class WebhookSettings:
-    """What the webhook reads. It accepts unsigned requests if `webhook_signature` is `off`."""
+    """The webhook's settings. It accepts unsigned requests only if `webhook_signature` is `off`."""
 
     download_queue_url: str
     secret_arn: str
@@ -59,7 +59,7 @@ class WebhookSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class DownloaderSettings(ConsumerSettings):
-    """What the downloader reads."""
+    """The downloader's settings."""
 
     download_dlq_url: str
     archive_bucket: str
@@ -77,7 +77,7 @@ def load[S: (SubmitterSettings, WebhookSettings, DownloaderSettings)](
     """Read each field from the variable of the same name in upper case.
 
     Raises:
-        InvalidEnvironment: variables are missing or malformed; the message names all of them.
+        InvalidEnvironment: variables are missing or malformed.
     """
     values: dict[str, str | int | tuple[str, ...]] = {}
     mistakes: list[str] = []
