@@ -1,4 +1,4 @@
-"""AWS at one place: clients made once, and AWS's failures as ours."""
+"""Creates the AWS clients once per process, and translates AWS's errors to the pipeline's."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 PROMPT_SECONDS: Final = 6.0
-"""The longest that one call takes with all its tries, S3's apart."""
+"""The longest time for one AWS call with all its tries, except for S3."""
 
 LONGEST_PAUSE_SECONDS: Final = 1.0
-"""Between the first try and the second, in botocore's `legacy` mode.
+"""The longest pause between two tries in botocore's `legacy` mode.
 
-The newer modes wait as long as an answer's header says, up to 6 seconds.
+The newer modes wait as long as the answer's header says, up to 6 seconds.
 """
 
 TWO_TRIES_SECONDS: Final = 3.9
-"""The least time for a call that is shared by two tries: that of a function with 8 seconds."""
+"""A call with less time than this makes one try only: functions with a time-out under 8 seconds."""
 
 CONNECT_SHARE: Final = 0.25
-"""Of a try, to reach an address. The TLS handshake, or a second address, may take as long again."""
+"""The share of a try for connecting. The TLS handshake, or a second address, may take it again."""
 
-# Ten records of a batch share one client.
-_PATIENT: Final = Config(
+# The pool is for the ten records of a batch, which share one client.
+_DEFAULT: Final = Config(
     connect_timeout=2,
     read_timeout=10,
     retries={"mode": "standard", "total_max_attempts": 3},
@@ -43,7 +43,7 @@ _PATIENT: Final = Config(
 
 
 class _Budget:
-    """What one call may take in this function."""
+    """The time that one call may take in this function."""
 
     seconds = PROMPT_SECONDS
 
@@ -64,62 +64,59 @@ _THROTTLING: Final = frozenset(
 
 
 def call_seconds(timeout_seconds: float) -> float:
-    """How long one call may take in a function with this time-out.
+    """Return how long one AWS call may take in a function with this time-out.
 
-    Half of it, and `PROMPT_SECONDS` at most. The function keeps as much time after its last request
-    to ReportFlow, to record the answer.
+    It is half of the time-out, and `PROMPT_SECONDS` at most. The function reserves the same time
+    after its last request to ReportFlow, to record the answer.
     """
     return min(PROMPT_SECONDS, timeout_seconds / 2)
 
 
 def limit_calls(seconds: float) -> None:
-    """Make the clients such that one call takes so long at most. S3's takes as long as it needs.
-
-    Clients that were made before keep their time-outs.
-    """
+    """Limit each call of the clients that are created from now on, except for S3, to `seconds`."""
     _Budget.seconds = seconds
 
 
 @once
 def dynamodb() -> "DynamoDBClient":
-    """The process's DynamoDB client."""
+    """Return the process's DynamoDB client."""
     return _session().client("dynamodb", config=_prompt())
 
 
 @once
 def events() -> "EventBridgeClient":
-    """The process's EventBridge client."""
+    """Return the process's EventBridge client."""
     return _session().client("events", config=_prompt())
 
 
 @once
 def s3() -> "S3Client":
-    """The process's S3 client. It is patient, because the PutObject of a large PDF takes long."""
-    return _session().client("s3", config=_PATIENT)
+    """Return the process's S3 client. `limit_calls` spares it: storing a large PDF takes long."""
+    return _session().client("s3", config=_DEFAULT)
 
 
 @once
 def secretsmanager() -> "SecretsManagerClient":
-    """The process's Secrets Manager client."""
+    """Return the process's Secrets Manager client."""
     return _session().client("secretsmanager", config=_prompt())
 
 
 @once
 def sqs() -> "SQSClient":
-    """The process's SQS client."""
+    """Return the process's SQS client."""
     return _session().client("sqs", config=_prompt())
 
 
 def code_of(error: ClientError) -> str:
-    """AWS's name for what went wrong."""
+    """Return AWS's error code."""
     return error.response.get("Error", {}).get("Code", "Unknown")
 
 
 def translate(operation: str, error: ClientError | BotoCoreError) -> PipelineError:
-    """AWS's failure as one of ours.
+    """Translate an AWS error to a retryable one of the pipeline.
 
-    None is permanent: what AWS refuses is never the message's fault but a permission, a limit or
-    an outage, and the message waits until that is mended or its retries are used up.
+    AWS refuses a call because of a permission, a limit or an outage, never because of the message.
+    The message waits until that is fixed or its retry budget is used up.
     """
     if not isinstance(error, ClientError):
         return Unavailable("AWS_UNREACHABLE", f"{operation}: {type(error).__name__}")
@@ -130,7 +127,7 @@ def translate(operation: str, error: ClientError | BotoCoreError) -> PipelineErr
 
 @contextmanager
 def translated(operation: str) -> Iterator[None]:
-    """Run AWS calls with their failures translated; `operation` names them in the error."""
+    """Translate the errors of the AWS calls in the block; `operation` names them in the error."""
     try:
         yield
     except (ClientError, BotoCoreError) as error:
@@ -143,14 +140,13 @@ def _session() -> boto3.session.Session:
 
 
 def _prompt() -> Config:
-    """Time-outs such that all tries together end within the budget.
+    """Return time-outs with which all tries together end within the budget.
 
-    A budget below `TWO_TRIES_SECONDS` is spent on one, because two would be too short for a busy
-    processor.
+    A budget below `TWO_TRIES_SECONDS` allows one try: two would be too short on a busy processor.
     """
     tries = 2 if _Budget.seconds >= TWO_TRIES_SECONDS else 1
     each = (_Budget.seconds - LONGEST_PAUSE_SECONDS * (tries - 1)) / tries
-    return _PATIENT.merge(
+    return _DEFAULT.merge(
         Config(
             connect_timeout=each * CONNECT_SHARE,
             read_timeout=each * (1 - 2 * CONNECT_SHARE),

@@ -1,9 +1,8 @@
-"""Claim check: a body too large for SQS, behind the pointer of the SQS Extended Client libraries.
+"""Fetches message bodies that are too large for SQS from S3 (claim check pattern).
 
-The libraries put `[CLASS, {s3BucketName, s3Key}]` in the message's place. CLASS is
-`software.amazon.payloadoffloading.PayloadS3Pointer` in awslabs' libraries for Java and for Python.
-Java's first generation, and Python's with its legacy attribute, write
-`com.amazon.sqs.javamessaging.MessageS3Pointer`.
+The SQS Extended Client libraries send the pointer `[CLASS, {s3BucketName, s3Key}]` as the body.
+Current versions for Java and Python write the first CLASS below. Java's version 1, and Python's
+with its legacy attribute, write the second one.
 """
 
 from contextlib import closing
@@ -38,10 +37,7 @@ _pointer_decoder: Final = msgspec.json.Decoder(
 
 
 def is_pointer(body: str) -> bool:
-    """Whether a message's body, in an envelope or not, is meant to be a pointer.
-
-    No request is an array.
-    """
+    """Return whether a body, in an envelope or not, is a pointer: requests are never arrays."""
     return _is_array(unwrapped(body.encode()))
 
 
@@ -50,7 +46,7 @@ def _is_array(body: bytes) -> bool:
 
 
 class Payloads:
-    """Fetches the body behind a pointer, from the named buckets only."""
+    """Fetches payloads from the buckets that the deployment allows."""
 
     def __init__(
         self,
@@ -59,18 +55,18 @@ class Payloads:
         *,
         max_request_bytes: int,
     ) -> None:
-        """`client` is called when the first pointer comes: most deployments never see one."""
+        """Call `client` for the first pointer only: most deployments never receive one."""
         self._client = client
         self._buckets = buckets
         self._max_request_bytes = max_request_bytes
 
     def resolve(self, body: str) -> bytes:
-        """The message itself: `body` without an envelope, or what the pointer in it points at.
+        """Return the message: `body` without its envelope, or the object that `body` points to.
 
         Raises:
-            PayloadMissing: the object is not there.
-            Permanent: the pointer is malformed, its bucket is not one of ours, the object is too
-                large.
+            PayloadMissing: S3 does not have the object.
+            Permanent: the pointer is malformed, its bucket is not in `payload_buckets`, or the
+                object is too large.
             Retryable: S3 does not answer.
         """
         message = unwrapped(body.encode())
@@ -80,12 +76,15 @@ class Payloads:
             _, location = _pointer_decoder.decode(message)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Permanent(
-                "INVALID_MESSAGE", "expected an object, or the pointer of an SQS Extended Client"
+                "INVALID_MESSAGE",
+                "expected a JSON object, or the pointer of an SQS Extended Client library, got "
+                "another array: fix the message and send it again",
             ) from error
         if location.bucket not in self._buckets:
             raise Permanent(
                 "PAYLOAD_BUCKET_UNKNOWN",
-                "the payload's bucket is not among payload_buckets of this deployment",
+                "the message points to a bucket that the setting payload_buckets does not name: "
+                "add it and redrive, or send the payload through another bucket",
             )
         try:
             with aws.translated("s3:GetObject"):
@@ -94,16 +93,16 @@ class Payloads:
             if error.code in {"AWS_NoSuchKey", "AWS_NoSuchBucket"}:
                 raise PayloadMissing(
                     "PAYLOAD_MISSING",
-                    "the payload's object is not there: put it back, then redrive the message",
+                    "S3 does not have the payload's object: restore it, then redrive the message",
                 ) from error
             raise
-        # As a context manager a StreamingBody is urllib3's stream, whose errors are not botocore's.
+        # Not `with answer["Body"]`: that yields urllib3's stream, which raises urllib3's errors.
         with closing(answer["Body"]) as stream:
             if answer["ContentLength"] > self._max_request_bytes + MAX_METADATA_BYTES:
                 raise Permanent(
                     "PAYLOAD_TOO_LARGE",
-                    f"the payload has {answer['ContentLength']} bytes, ReportFlow takes "
-                    f"{self._max_request_bytes}",
+                    f"the payload has {answer['ContentLength']} bytes, but ReportFlow accepts "
+                    f"{self._max_request_bytes} at most: send a smaller request",
                 )
             with aws.translated("s3:GetObject"):
                 return stream.read()

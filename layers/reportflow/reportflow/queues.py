@@ -1,4 +1,4 @@
-"""SQS: records of an event, visibility, dead letters, messages to the downloader."""
+"""Reads SQS events, delays and dead-letters messages, and sends messages to the downloader."""
 
 import re
 from base64 import b64decode
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE_ATTRIBUTES: Final = 10
 MAX_MESSAGE_BYTES: Final = 1024 * 1024
-"""SQS's limit of a message, its attributes included."""
+"""SQS's limit for a message, including its attributes."""
 
 MAX_BATCH: Final = 10
 MAX_VISIBILITY_SECONDS: Final = 11 * 3600
-"""SQS counts its twelve hours from the receive; no invocation lasts the one that is left."""
+"""SQS allows twelve hours after the receive; the invocation's own time counts, too."""
 
 MAX_ERROR_CHARACTERS: Final = 1000
 
-_NOT_TAKEN: Final = re.compile(r"[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_FORBIDDEN: Final = re.compile(r"[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """The characters that SQS refuses in a message and its attributes."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One SQS message as Lambda's event source hands it over.
+    """One SQS message of a Lambda event.
 
-    `attributes` are the message attributes in the event's form; `sent_at` is when SQS took it.
+    `attributes` are in the event's form. `sent_at` is when SQS accepted the message.
     """
 
     message_id: str
@@ -51,7 +51,7 @@ class Record:
 
 
 def records(event: Mapping[str, Any]) -> list[Record]:
-    """The records of an SQS event of Lambda."""
+    """Return the records of a Lambda event from SQS."""
     return [
         Record(
             message_id=record["messageId"],
@@ -66,7 +66,7 @@ def records(event: Mapping[str, Any]) -> list[Record]:
 
 
 class SqsQueue:
-    """What a function does to the queue it consumes, beyond deleting what is done."""
+    """The queue that a function consumes, with its dead-letter queue."""
 
     def __init__(self, client: "SQSClient", queue_url: str, dlq_url: str) -> None:
         self._client = client
@@ -74,7 +74,7 @@ class SqsQueue:
         self._dlq_url = dlq_url
 
     def return_after(self, record: Record, seconds: float) -> None:
-        """Let the message come back in so many seconds: whole ones, at most eleven hours."""
+        """Make the message visible again after `seconds`, rounded up, at most eleven hours."""
         with aws.translated("sqs:ChangeMessageVisibility"):
             self._client.change_message_visibility(
                 QueueUrl=self._queue_url,
@@ -83,7 +83,7 @@ class SqsQueue:
             )
 
     def waiting(self) -> int:
-        """About how many messages could be received now; those in flight do not count."""
+        """Return about how many messages can be received now, without those in flight."""
         with aws.translated("sqs:GetQueueAttributes"):
             answer = self._client.get_queue_attributes(
                 QueueUrl=self._queue_url, AttributeNames=["ApproximateNumberOfMessages"]
@@ -93,15 +93,14 @@ class SqsQueue:
     def dead_letter(self, record: Record, error: PipelineError, step: Step, job_id: str) -> None:
         """Copy the message to the dead-letter queue: body unchanged, the reason as attributes.
 
-        The body comes first: beside one that fills the message there is room for part of the
-        reason only, which stands on the job all the same. Upstream's own attributes go along as
-        far as SQS's ten and its size allow.
+        SQS limits a message's size and the number of its attributes. Attributes that do not fit are
+        left out, the sender's own first. The job's record has the whole reason.
         """
         reason = {
             "jobId": job_id,
             "errorCode": error.code,
             "failedStep": step,
-            "errorMessage": _NOT_TAKEN.sub("\N{REPLACEMENT CHARACTER}", error.message)[
+            "errorMessage": _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", error.message)[
                 :MAX_ERROR_CHARACTERS
             ],
         }
@@ -122,21 +121,21 @@ class SqsQueue:
 
 
 class Downloads:
-    """The download queue, as the webhook and the submitter fill it."""
+    """Sends messages to the download queue, for the webhook and the submitter."""
 
     def __init__(
         self, client: "SQSClient", queue_url: str, *, check_delay_seconds: int = 0
     ) -> None:
-        """A check comes `check_delay_seconds` after it was ordered; SQS takes 900 at most."""
+        """Delay each completion check by `check_delay_seconds`; SQS allows 900 at most."""
         self._client = client
         self._queue_url = queue_url
         self._check_delay_seconds = check_delay_seconds
 
     def order(self, job_id: str) -> None:
-        """Queue a check of the job.
+        """Queue a completion check of the job.
 
         Raises:
-            Retryable: the queue did not take it; ordering it twice does no harm.
+            Retryable: SQS did not accept it; a second check does no harm.
         """
         with aws.translated("sqs:SendMessage"):
             self._client.send_message(
@@ -146,15 +145,16 @@ class Downloads:
             )
 
     def send(self, files: Sequence[CompletedFile]) -> None:
-        """Queue one message a file.
+        """Queue one message per file.
 
         Raises:
-            Retryable: not all of them were taken; sending all again does no harm.
+            Retryable: SQS did not accept all of them; sending all of them again does no harm.
         """
         refused = sum(self._send_batch(batch) for batch in batched(files, MAX_BATCH, strict=False))
         if refused:
             raise Retryable(
-                "QUEUE_INCOMPLETE", f"the queue took {len(files) - refused} of {len(files)} files"
+                "QUEUE_INCOMPLETE",
+                f"SQS accepted {len(files) - refused} of {len(files)} messages",
             )
 
     def _send_batch(self, files: Iterable[CompletedFile]) -> int:
@@ -174,13 +174,13 @@ def _text_attribute(value: str) -> "MessageAttributeValueTypeDef":
 
 
 def _size(name: str, attribute: "MessageAttributeValueTypeDef") -> int:
-    """What SQS counts of an attribute: its name, its type and its value, in bytes."""
+    """Return the bytes that SQS counts for an attribute: its name, type and value."""
     text = name + attribute["DataType"] + attribute.get("StringValue", "")
     return len(text.encode()) + len(cast("bytes", attribute.get("BinaryValue", b"")))
 
 
 def _attribute(value: Mapping[str, Any]) -> "MessageAttributeValueTypeDef":
-    """An attribute of a Lambda event in the form that SendMessage takes."""
+    """Convert a Lambda event's attribute to the form for SendMessage."""
     if "binaryValue" in value:
         return {"DataType": value["dataType"], "BinaryValue": b64decode(value["binaryValue"])}
     return {"DataType": value["dataType"], "StringValue": value["stringValue"]}

@@ -1,4 +1,4 @@
-"""The one secret: ReportFlow's keys and the webhook's tokens, read at run time and kept minutes."""
+"""Reads the secret at run time: ReportFlow's keys and the webhook's tokens."""
 
 import threading
 import time
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 CACHE_SECONDS: Final = 300.0
 REREAD_SECONDS: Final = 10.0
-"""A burst of refusals reads the secret again at most this often."""
+"""The shortest time between two reads of the secret, however often ReportFlow refuses its keys."""
 
 
 @dataclass(frozen=True)
 class Secret:
-    """The secret's value. Its parts never show in a repr, so no log or traceback carries them.
+    """The secret's value. Its repr hides all fields, so no log or traceback contains them.
 
-    `keys` are the other texts by their names: ReportFlow's keys, which the contract reads.
-    `webhook_tokens` holds the current token and, during a rotation, the previous one;
-    `webhook_signing_secrets` those of a relay that signs, whatever they look like.
+    `keys` holds the other texts by name: ReportFlow's keys, which the contract reads.
+    `webhook_tokens` holds the current token and, during a rotation, the previous one.
+    `webhook_signing_secrets` holds the signing relay's secrets, unchecked.
     """
 
     keys: Mapping[str, str] = field(repr=False, hash=False)
@@ -36,12 +36,12 @@ class Secret:
 class _Stored(msgspec.Struct, rename="camel"):
     webhook_token: str
     previous_webhook_token: str = ""
-    # Read apart: a mistake in it concerns the webhook alone.
+    # Decoded separately: a mistake in it must affect the webhook only.
     webhook_signing_secrets: msgspec.Raw = msgspec.Raw(b"[]")
 
 
 class SecretStore:
-    """Reads the secret from Secrets Manager, at most once in `CACHE_SECONDS`. Thread-safe."""
+    """Reads the secret from Secrets Manager and caches it for `CACHE_SECONDS`. Thread-safe."""
 
     def __init__(
         self,
@@ -51,9 +51,9 @@ class SecretStore:
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """The value ages by both clocks, and the one that says more counts.
+        """The cached value expires when either clock says so.
 
-        A monotonic clock may stand still while Lambda freezes the process. A wall clock may be set.
+        A monotonic clock can stop while Lambda freezes the process. A wall clock can be set back.
         """
         self._client = client
         self._secret_arn = secret_arn
@@ -62,7 +62,7 @@ class SecretStore:
         self._cached: tuple[Secret, tuple[float, ...]] | None = None
 
     def get(self) -> Secret:
-        """The secret, at most `CACHE_SECONDS` old.
+        """Return the secret, at most `CACHE_SECONDS` old.
 
         Raises:
             Retryable: Secrets Manager does not answer.
@@ -71,14 +71,14 @@ class SecretStore:
         return self._no_older_than(CACHE_SECONDS)
 
     def get_fresh(self) -> Secret:
-        """The secret, at most `REREAD_SECONDS` old: for when the cached one was refused."""
+        """Return the secret, at most `REREAD_SECONDS` old, after ReportFlow refused its keys."""
         return self._no_older_than(REREAD_SECONDS)
 
     def _no_older_than(self, seconds: float) -> Secret:
         with self._lock:
             now = tuple(clock() for clock in self._clocks)
             if self._cached is None or not _is_within(seconds, self._cached[1], now):
-                # The value is as old as the question, because the answer may take long to arrive.
+                # The value's age counts from the request, because the answer may take long.
                 self._cached = (self._read(), now)
             return self._cached[0]
 
@@ -94,11 +94,11 @@ class SecretStore:
             raise CredentialsRefused(
                 "SECRET_MALFORMED",
                 "the secret must be a JSON object of strings with ReportFlow's keys, webhookToken "
-                "and previousWebhookToken",
+                "and previousWebhookToken: correct its value",
             ) from None
         tokens = (stored.webhook_token, stored.previous_webhook_token)
         return Secret(
-            # White space that came along with a pasted key is no part of it.
+            # A pasted key can have white space around it.
             keys={name: value.strip() for name, value in members.items() if isinstance(value, str)},
             webhook_tokens=tuple(token for token in tokens if token),
             webhook_signing_secrets=_signing_secrets(stored.webhook_signing_secrets),
@@ -106,12 +106,12 @@ class SecretStore:
 
 
 def _is_within(seconds: float, begun: tuple[float, ...], now: tuple[float, ...]) -> bool:
-    """Whether less than `seconds` passed by every clock, and no clock was set back."""
+    """Return whether less than `seconds` passed by every clock, and no clock was set back."""
     return all(0 <= end - start < seconds for start, end in zip(begun, now, strict=True))
 
 
 def _signing_secrets(stored: msgspec.Raw) -> tuple[str, ...]:
-    """The list of strings, or nothing where it is something else."""
+    """Return the signing secrets; none if the value is not a list of strings."""
     try:
         return msgspec.json.decode(stored, type=tuple[str, ...])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
