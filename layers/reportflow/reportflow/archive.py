@@ -1,4 +1,4 @@
-"""The archive in S3: one object a job, written once."""
+"""Stores PDFs in the S3 archive: one object per job, written once."""
 
 import re
 from base64 import b64decode, b64encode
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
-_ALREADY_THERE: Final = frozenset({"PreconditionFailed", "412"})
-_NOT_THERE: Final = frozenset({"NoSuchKey", "404"})
+_EXISTS: Final = frozenset({"PreconditionFailed", "412"})
+_MISSING: Final = frozenset({"NoSuchKey", "404"})
 
 
 class S3Archive:
@@ -28,11 +28,10 @@ class S3Archive:
         self._bucket = bucket
 
     def store(self, job: Job, pdf: ReceivedPdf, content: IO[bytes]) -> ArchivedFile:
-        """Write the job's PDF, or find it there from an attempt that died before it said so.
+        """Store the job's PDF, unless a crashed attempt has stored one for the same document.
 
-        S3 itself checks the SHA-256 and refuses to write over an object. Retries of the call read
-        `content` from its start again. A PDF that an earlier attempt at the same document has
-        stored stays, although the service may have made this one anew.
+        S3 checks the SHA-256 and refuses to overwrite an object. The earlier attempt's PDF stays,
+        even if ReportFlow rendered this one again. botocore's retries rewind `content`.
 
         Raises:
             Permanent: the job's key holds another document.
@@ -51,7 +50,7 @@ class S3Archive:
             return found
 
     def find(self, job: Job) -> ArchivedFile | None:
-        """The job's PDF, where an attempt stored it and died before it said so.
+        """Return the job's PDF if an attempt stored it and crashed before it updated the record.
 
         Raises:
             Retryable: S3 does not answer, or refuses.
@@ -97,7 +96,7 @@ class S3Archive:
                     },
                 )
             except ClientError as error:
-                if aws.code_of(error) in _ALREADY_THERE:
+                if aws.code_of(error) in _EXISTS:
                     raise FileExistsError(key) from error
                 raise
         version = answer.get("VersionId", "")
@@ -110,20 +109,20 @@ class S3Archive:
                     Bucket=self._bucket, Key=key, ChecksumMode="ENABLED"
                 )
             except ClientError as error:
-                if aws.code_of(error) in _NOT_THERE:
+                if aws.code_of(error) in _MISSING:
                     raise FileNotFoundError(key) from error
                 raise
 
 
 MAX_DISPOSITION_BYTES: Final = 1900
-"""S3 takes 2,048 bytes of a PUT's own headers, names included; the content type takes 27."""
+"""S3 limits a PUT's own headers to 2,048 bytes, including names; the content type takes 27."""
 
 
 def content_disposition(file_name: str) -> str:
-    """The header under which a browser saves the file by its own name (RFC 6266, RFC 8187).
+    """Return the header with which browsers save the file under its own name (RFC 6266, RFC 8187).
 
-    Each Japanese character takes up to twelve bytes of it. In the plain name for old clients one
-    `_` stands for a run of them. A name that is too long for S3 loses characters before its
+    A Japanese character takes up to twelve bytes. The ASCII name for old clients replaces each run
+    of such characters by one `_`. If the name is too long for S3, it loses characters before its
     extension.
     """
     stem, dot, extension = file_name.rpartition(".")
@@ -131,7 +130,7 @@ def content_disposition(file_name: str) -> str:
         stem, dot, extension = file_name, "", ""
     while len(header := _disposition(stem + dot + extension)) > MAX_DISPOSITION_BYTES:
         if len(stem) > 1:
-            # A sound mark goes with its letter.
+            # A combining sound mark is removed together with its letter.
             stem = stem.rstrip(_SOUND_MARKS)[:-1]
         else:
             extension = extension[:-1]

@@ -1,12 +1,11 @@
-"""The HTTP session that carries the keys: one connection for each request, and a deadline.
+"""Sends HTTP requests to ReportFlow: one connection per request, one time-out for all of it.
 
-A connection is never used twice. So no request meets an answer that belongs to another one, or a
-connection that something in between has forgotten while the function was frozen; and a lost answer
-always means that ReportFlow may have the request. A handshake costs little at ReportFlow's rate.
+No connection is used twice. So no request reads another one's answer, or finds a connection that
+the network dropped while Lambda froze the function. After a lost answer, ReportFlow may always have
+the request. At ReportFlow's rate limit, the extra handshakes cost little.
 
-A time-out of the libraries is that of one
-address, or of one operation on a socket: with many unreachable addresses, or a peer that trickles,
-a request would never end. Here the time-out is that of the whole request.
+The libraries' time-outs count for one address or one socket operation only. With many unreachable
+addresses, or a server that sends a few bytes at a time, a request would never end.
 """
 
 import logging
@@ -31,10 +30,10 @@ from urllib3.exceptions import NewConnectionError
 from urllib3.util.ssl_ import create_urllib3_context
 
 CONNECT_SECONDS: Final = 3.05
-"""The longest that one address of the host may take to connect."""
+"""The longest time to connect to one address of the host."""
 
 CONNECT_SHARE: Final = 0.5
-"""The share of a request's time for the look-up, the connection and the handshake."""
+"""The share of a request's time for DNS, the connection and the handshake."""
 
 READ_SECONDS: Final = 10.0
 """The longest wait for the next bytes of an answer."""
@@ -42,20 +41,20 @@ READ_SECONDS: Final = 10.0
 USER_AGENT: Final = "reportflow-pipeline"
 
 MAX_INTERIM_ANSWERS: Final = 20
-"""More interim answers than this before the final one are a fault of the server."""
+"""With more interim answers than this before the final one, the request fails."""
 
 
 class Session:
-    """Sends requests and knows nothing else: thread-safe, nothing of one request stays.
+    """Sends requests that share no state. Thread-safe.
 
     `requests.Session` would follow redirects, keep cookies, and read proxies and `.netrc`.
     """
 
     def __init__(self) -> None:
         self.verify: bool | str = True
-        """The root certificates: those of certifi, or of a file."""
+        """The root certificates: certifi's if True, or those of a file."""
         self._adapter = _Adapter(max_retries=0)
-        # urllib3 logs headers that it cannot read together with the URL, which opens the file.
+        # urllib3's warnings about bad headers contain the URL, and whoever has it can get the PDF.
         logging.getLogger("urllib3").setLevel(logging.ERROR)
 
     def request(
@@ -67,9 +66,9 @@ class Session:
         seconds: float,
         body: bytes | None = None,
     ) -> requests.Response:
-        """Send and return the answer's head; its body is not read yet.
+        """Send a request and return the answer before its body is read.
 
-        In `seconds` the last byte of the answer is here, or the request has failed.
+        The request fails unless the last byte of the body arrives within `seconds`.
 
         Raises:
             requests.RequestException: there is no answer.
@@ -77,29 +76,28 @@ class Session:
         request = requests.Request(
             method, url, {"User-Agent": USER_AGENT, "Connection": "close", **headers}, data=body
         ).prepare()
-        # Only from a total does urllib3 subtract what was used up before the answer is read.
-        whole = cast("Any", Timeout(total=seconds))  # The stubs know numbers only.
+        # urllib3 subtracts the time spent on connecting only from a total.
+        whole = cast("Any", Timeout(total=seconds))  # The stubs allow numbers only.
         return self._adapter.send(request, stream=True, timeout=whole, verify=self.verify)
 
     def close(self) -> None:
-        """Drop what the adapter keeps."""
+        """Release the adapter's resources."""
         self._adapter.close()
 
 
 def has_excess(response: requests.Response) -> bool:
-    """Whether bytes came behind the answer's end, once all of it has been read.
+    """Return whether bytes follow the answer; call it after the whole answer has been read.
 
-    Two answers to one request: it is unknown which of them is the right one.
+    Then the request has two answers, and nobody knows which is the right one.
     """
     answer = getattr(response.raw, "_original_response", None)
     return isinstance(answer, _Answer) and answer.has_excess
 
 
 class _Answer(HTTPResponse):
-    """The only answer of its connection, without the interim ones before it (RFC 9110, 15.2).
+    """The final answer to a request, without interim answers before it (RFC 9110, 15.2).
 
-    `http.client` knows 100 of those. It takes any other for the final answer, and leaves the final
-    one on the connection.
+    Of those, `http.client` skips only 100. It returns any other one as the final answer.
     """
 
     has_excess = False
@@ -113,7 +111,7 @@ class _Answer(HTTPResponse):
         super().begin()
         for _ in range(MAX_INTERIM_ANSWERS):
             if self.status >= 200 or self.status == HTTPStatus.SWITCHING_PROTOCOLS:
-                # So the connection is closed, and never in the pool.
+                # The connection must not return to the pool.
                 self.will_close = True
                 return
             self.headers = self.msg = cast("Any", None)
@@ -121,7 +119,7 @@ class _Answer(HTTPResponse):
         raise BadStatusLine("interim answers only")
 
     def _close_conn(self) -> None:
-        # `http.client` calls this at the end of the body, and drops what else it has received.
+        # `http.client` calls this at the end of the body, and drops any bytes that follow.
         with suppress(OSError, ValueError):
             self._sock.settimeout(0)
             self.has_excess = bool(cast("Any", self.fp).peek().strip())
@@ -129,9 +127,9 @@ class _Answer(HTTPResponse):
 
 
 class _Socket(socket.socket):
-    """Its time-out is for all that it receives from now on, not for each part anew.
+    """A socket whose time-out limits all of its receives together, not each one alone.
 
-    Sending, and a handshake, are one operation, which the time-out ends as it is.
+    Sending and the handshake are one operation each, which the usual time-out limits.
     """
 
     _end: float = inf
@@ -148,14 +146,14 @@ class _Socket(socket.socket):
 
 
 class _TlsSocket(_Socket, ssl.SSLSocket):
-    """The same over TLS."""
+    """The same for TLS."""
 
 
 class _Connection(HTTPConnection):
-    """Tells a connection that was not made from one that broke later.
+    """Raises `NewConnectionError` for each failure before the request is sent.
 
-    urllib3 reports a broken handshake like a broken answer, but only before the end of the
-    handshake has surely nothing been sent.
+    urllib3 raises the same error for a broken handshake as for a broken answer. But only after a
+    broken handshake is it certain that ReportFlow does not have the request.
     """
 
     response_class = _Answer
@@ -174,8 +172,8 @@ class _Connection(HTTPConnection):
 
     @override
     def request(self, *arguments: Any, **options: Any) -> None:
-        # A server may refuse a request before it has read all of it, and close the connection:
-        # its answer is here all the same. If there is none, reading it says so.
+        # A server can refuse a request and close the connection before it has read all of it. Its
+        # answer can still be read. If there is none, reading it raises an error.
         with suppress(OSError):
             super().request(*arguments, **options)
 
@@ -195,7 +193,7 @@ class _Connection(HTTPConnection):
                 reached.setsockopt(*option)
             reached.settimeout(min(CONNECT_SECONDS, _left(self._connected_by)))
             reached.connect(place)
-            # For the handshake.
+            # The handshake may take the rest of the time for connecting.
             reached.settimeout(_left(self._connected_by))
         except OSError:
             reached.close()
@@ -207,7 +205,7 @@ class _TlsConnection(_Connection, HTTPSConnection):
     @override
     def connect(self) -> None:
         self.ssl_context = _tls_context(self.ca_certs)
-        # urllib3 would load them again for each connection.
+        # Without this, urllib3 loads the certificates again for each connection.
         ca_certs, self.ca_certs = self.ca_certs, None
         try:
             super().connect()
@@ -219,7 +217,7 @@ _loading: Final = Lock()
 
 
 def _tls_context(ca_certs: str | None) -> ssl.SSLContext:
-    """The process's context for these root certificates: to load them takes 31 to 37 ms of CPU."""
+    """Return the process's context: loading root certificates takes 31 to 37 ms of CPU."""
     with _loading:
         return _load_tls_context(ca_certs)
 
@@ -251,7 +249,7 @@ type _Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 
 
 def _look_up(host: str, port: int, seconds: float) -> Sequence[_Address]:
-    """The host's addresses; in a thread, since the system's resolver takes no time-out."""
+    """Return the host's addresses; in a thread, because the system's resolver has no time-out."""
     resolver = ThreadPoolExecutor(1)
     try:
         looked_up = resolver.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
@@ -261,10 +259,10 @@ def _look_up(host: str, port: int, seconds: float) -> Sequence[_Address]:
 
 
 def _left(end: float) -> float:
-    """Seconds until `end`.
+    """Return the seconds until `end`.
 
     Raises:
-        TimeoutError: it is over.
+        TimeoutError: `end` has passed.
     """
     left = end - monotonic()
     if left <= 0:

@@ -1,4 +1,4 @@
-"""Receiving a PDF: counted, hashed and checked before anybody believes it is one."""
+"""Receives a PDF: counts its bytes, hashes them, and checks that they are a complete PDF."""
 
 import hashlib
 from collections.abc import Iterable
@@ -9,14 +9,14 @@ from reportflow.errors import Permanent, PipelineError, Retryable
 
 HEADER: Final = b"%PDF-"
 HEADER_WINDOW: Final = 1024
-"""`%PDF-` stands within the first 1,024 bytes (ISO 32000-1, annex H, implementation note 13)."""
+"""`%PDF-` is within the first 1,024 bytes (ISO 32000-1, annex H, implementation note 13)."""
 
 TRAILER: Final = b"%%EOF"
 TRAILER_WINDOW: Final = 1024
-"""`%%EOF` stands within the last 1,024 bytes (ISO 32000-1, annex H, implementation note 18)."""
+"""`%%EOF` is within the last 1,024 bytes (ISO 32000-1, annex H, implementation note 18)."""
 
 _PADDING: Final = b"\0\t\n\f\r "
-"""PDF's white space, ISO 32000-1, 7.2.2: however much of it follows the end, it is ignored."""
+"""PDF's white space (ISO 32000-1, 7.2.2). It is ignored after `%%EOF`, whatever its length."""
 
 _CONTENT_TYPES: Final = frozenset(
     {"", "application/pdf", "application/x-pdf", "application/octet-stream", "binary/octet-stream"}
@@ -25,7 +25,7 @@ _CONTENT_TYPES: Final = frozenset(
 
 @dataclass(frozen=True)
 class ReceivedPdf:
-    """A whole PDF: its size in bytes and its SHA-256 digest."""
+    """The size in bytes and the SHA-256 digest of a complete PDF."""
 
     size: int
     sha256: bytes
@@ -34,13 +34,13 @@ class ReceivedPdf:
 def receive(
     chunks: Iterable[bytes], spool: IO[bytes], *, content_type: str | None, max_bytes: int
 ) -> ReceivedPdf:
-    """Write the chunks to `spool` and report what arrived; memory holds one chunk at a time.
+    """Write the chunks to `spool` one at a time, and check that they are a complete PDF.
 
-    The bytes decide whether it is a PDF. If they are none, `content_type` says what came instead.
+    The bytes decide whether the file is a PDF. If it is not, `content_type` says what arrived.
 
     Raises:
-        Permanent: it is no PDF, or has more than `max_bytes`.
-        Retryable: it was cut off, or it is a page in place of a PDF, such as a CDN's.
+        Permanent: the file is not a PDF, or has more than `max_bytes`.
+        Retryable: the file was cut off, or is a page in place of a PDF, such as a CDN's error.
     """
     digest = hashlib.sha256()
     size = 0
@@ -57,7 +57,7 @@ def receive(
         spool.write(chunk)
         end.add(chunk)
     if HEADER not in head:
-        # Of a short body, the start of a PDF may be all that arrived.
+        # A body that ends within `%PDF-` was cut off.
         raise _truncated(size) if HEADER.startswith(head) else _no_pdf(content_type)
     if not end.is_there:
         raise _truncated(size)
@@ -78,7 +78,7 @@ def check_size(size: int, max_bytes: int) -> None:
 
 
 class _End:
-    """Keeps the last bytes of a file, without the padding behind them."""
+    """Finds `%%EOF` at the end of a file, ignoring the padding after it."""
 
     def __init__(self) -> None:
         self._tail = b""
@@ -100,9 +100,13 @@ class _End:
 def _no_pdf(content_type: str | None) -> PipelineError:
     kind = (content_type or "").partition(";")[0].strip().lower()
     if kind in _CONTENT_TYPES:
-        return Permanent("NOT_A_PDF", "the file has no %PDF- at its start")
+        return Permanent(
+            "NOT_A_PDF",
+            "the file has no %PDF- at its start: have ReportFlow's file or design fixed, then "
+            "redrive the message or send it again",
+        )
     return Retryable("UNEXPECTED_CONTENT_TYPE", f"expected a PDF, got {kind[:100]!r}")
 
 
 def _truncated(size: int) -> Retryable:
-    return Retryable("TRUNCATED", f"{size} bytes arrived, and %%EOF is not at their end")
+    return Retryable("TRUNCATED", f"the PDF was cut off: {size} bytes do not end with %%EOF")
