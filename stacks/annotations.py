@@ -1,4 +1,4 @@
-"""What is told at synthesis: what no deployment may go ahead with, and what is odd in one."""
+"""Annotates the stacks with the errors and warnings that a synthesis reports."""
 
 import re
 from typing import Final
@@ -8,25 +8,25 @@ from aws_cdk import Annotations, Stack
 from stacks.settings import DeploymentSettings
 
 PLACEHOLDER: Final = re.compile(r"your-\w+-workspace")
-"""As cdk.json has it when it is checked out."""
+"""The workspaces that cdk.json has when it is checked out."""
 
 
 def annotate(settings: DeploymentSettings, *, pipeline: Stack, monitoring: Stack) -> None:
-    """Leave an error, which ends the CDK CLI's deploy, diff and synth, and warnings.
+    """Add warnings, and an error, which stops the CDK CLI's deploy, diff and synth.
 
-    The error is no `InvalidSettings`: the templates of a fresh clone can be written and read.
+    The error is not an `InvalidSettings`, so `make synth` works in a fresh clone.
     """
     if PLACEHOLDER.fullmatch(settings.workspace_id):
         key = "workspace_id"
         if settings.environment:
             key = f"environments.{settings.environment}.{key}"
         Annotations.of(pipeline).add_error(
-            f"workspace_id = {settings.workspace_id!r} is a placeholder: whoever owns that name "
-            "would get your keys. Nothing is deployed until you name your ReportFlow workspace in "
-            f"cdk.json ({key})."
+            f"workspace_id = {settings.workspace_id!r} is a placeholder: the owner of that "
+            f"workspace would receive your keys. Set {key} in cdk.json to your ReportFlow "
+            "workspace, then deploy again."
         )
     if settings.removal_policy == "retain" and not settings.alarm_email:
         Annotations.of(monitoring).add_warning(
-            "Nobody will hear of alarms: name an address in cdk.json (alarm_email), or subscribe "
-            "to the alarm topic."
+            "alarm_email is not set, so alarms reach nobody. Set it in cdk.json, or subscribe to "
+            "the alarm topic."
         )

@@ -1,4 +1,4 @@
-"""What must hold between settings. The values of each may be allowed alone, but not together."""
+"""Checks that the settings fit together. Each value may be allowed, but not the combination."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -11,33 +11,32 @@ if TYPE_CHECKING:
     from stacks.settings import DeploymentSettings
 
 IDLE_MB: Final = 100
-"""Memory of a function before it receives anything, in MiB."""
+"""Memory of an idle function, in MiB."""
 
 READING_MB: Final = 600
-"""Memory for reading the parameters of one message of 20 MB, in MiB. The submitter reads one
-message at a time."""
+"""Memory to parse one message of 20 MB, in MiB. The submitter parses one message at a time."""
 
 PAYLOAD_MB: Final = 70
-"""Memory that a message of 20 MB takes until ReportFlow has answered, in MiB: the message as it
-came, as it is sent, and the gaps between them."""
+"""Memory that a message of 20 MB takes until ReportFlow answers, in MiB: the message, the request
+and fragmentation."""
 
 PACED_SECONDS: Final = 2.5
-"""The shortest delay of a message that found no slot of the rate limiter, for each time it came."""
+"""The shortest delay of a message without a slot of the rate limiter, per delivery so far."""
 
 LAST_HOURS: Final = 3
-"""The end of a message's retention, in which it is no longer retried: the longest delay between two
-deliveries is an hour, and the longest visibility timeout an hour and a half."""
+"""A message is given up this long before its retention ends, because the longest delay between two
+deliveries is one hour, and the longest visibility timeout one and a half."""
 
 SPARE_TMP_MB: Final = 64
-"""Space in the downloader's /tmp beside the files of a batch, in MiB."""
+"""Space in the downloader's /tmp that a batch's files must leave free, in MiB."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What must hold, as a sentence, and its check.
+    """A condition between settings: a sentence for users, and its check.
 
-    The sentence names each setting that the check reads, in backticks. It stands in the error
-    message, where `fix` follows it as the next step, and in docs/settings.md.
+    The sentence names each setting that the check reads, in backticks. It appears in
+    docs/settings.md and in the error message, in which `fix` follows it as the next step.
     """
 
     sentence: str
@@ -60,8 +59,8 @@ def conflicts(settings: "DeploymentSettings") -> Iterator[tuple[set[str], str]]:
             yield set(names), f"{values}: {sentence} {condition.fix(settings)}"
 
 
-def _paced_seconds(settings: "DeploymentSettings") -> int:
-    """Return the shortest time in which the rate limiter alone uses a message's deliveries up."""
+def _rate_limited_seconds(settings: "DeploymentSettings") -> int:
+    """Return the shortest time in which the rate limiter alone uses up a message's deliveries."""
     receives = settings.max_receive_count
     return int(PACED_SECONDS / 2 * receives * (receives - 1))
 
@@ -83,7 +82,7 @@ def _remembered_days(settings: "DeploymentSettings") -> int:
 
 
 def _kept_days(settings: "DeploymentSettings") -> int:
-    """Return the days after which the expiry of a PDF that moves saves money."""
+    """Return the days after which it saves money to expire a PDF that has moved."""
     billed = STORAGE_CLASSES[settings.archive_transition_class].billed_days
     return settings.archive_transition_days + billed
 
@@ -91,7 +90,7 @@ def _kept_days(settings: "DeploymentSettings") -> int:
 CONDITIONS: Final = (
     Condition(
         "Unless `reportflow_requests_per_minute` is 0, `reportflow_burst` must be less than it, or "
-        "nothing is left of the minute after a burst.",
+        "a burst uses up the whole minute.",
         holds=lambda s: (
             s.reportflow_requests_per_minute == 0
             or s.reportflow_burst < s.reportflow_requests_per_minute
@@ -106,38 +105,39 @@ CONDITIONS: Final = (
         "`message_retention_days`, however often a message finds no slot of the rate limiter: 990 "
         "for 14 days, 690 for 7.",
         holds=lambda s: (
-            s.reportflow_requests_per_minute == 0 or _paced_seconds(s) >= s.max_message_age_seconds
+            s.reportflow_requests_per_minute == 0
+            or _rate_limited_seconds(s) >= s.max_message_age_seconds
         ),
         fix=lambda s: (
-            f"A message could use its deliveries up within {_paced_seconds(s)} s. Raise "
+            f"A message could use up its deliveries within {_rate_limited_seconds(s)} s. Raise "
             "max_receive_count, lower message_retention_days, or set "
             "reportflow_requests_per_minute to 0."
         ),
     ),
     Condition(
-        f"`download_batch_size` files of `max_file_mb`, and {SPARE_TMP_MB} MiB to spare, must fit "
-        f"into the {TMP_MAXIMUM_MB:,} MiB that Lambda gives /tmp at most.",
+        f"`download_batch_size` × `max_file_mb` + {SPARE_TMP_MB} MiB must fit into Lambda's /tmp, "
+        f"which has at most {TMP_MAXIMUM_MB:,} MiB.",
         holds=lambda s: s.downloader_tmp_mb <= TMP_MAXIMUM_MB,
-        fix=lambda s: f"They need {s.downloader_tmp_mb} MiB. Lower one of the two.",
+        fix=lambda s: f"This batch needs {s.downloader_tmp_mb} MiB. Lower one of the two.",
     ),
     Condition(
         "With `payload_buckets`, `submitter_memory_mb` must be at least "
-        f"{IDLE_MB + READING_MB} + {PAYLOAD_MB} × `request_batch_size`, because each message can "
-        "bring 20 MB.",
+        f"{IDLE_MB + READING_MB} + {PAYLOAD_MB} × `request_batch_size`, because each payload can "
+        "have 20 MB.",
         holds=lambda s: not s.payload_buckets or s.submitter_memory_mb >= _batch_memory_mb(s),
         fix=_fix_batch_memory,
     ),
     Condition(
         "`status_ttl_days` must be at least `message_retention_days` + "
         f"{SQS_MAXIMUM_RETENTION_DAYS}: a message can come back from the dead-letter queue that "
-        "late, and without its job's record its PDF would be made again.",
+        "late, and without its job's record the pipeline would make its PDF again.",
         holds=lambda s: s.status_ttl_days >= _remembered_days(s),
         fix=lambda s: f"Set status_ttl_days to {_remembered_days(s)} or more.",
     ),
     Condition(
         "`completion_deadline_seconds` must be less than `check_delay_seconds` × "
-        "`max_receive_count`, or the deliveries of the completion check are used up before the job "
-        "is given up.",
+        "`max_receive_count`, or the completion check's message uses up its deliveries before the "
+        "job is given up.",
         holds=lambda s: s.completion_deadline_seconds < s.check_delay_seconds * s.max_receive_count,
         fix=lambda s: (
             "Set completion_deadline_seconds to less than "
@@ -146,7 +146,7 @@ CONDITIONS: Final = (
     ),
     Condition(
         "`completion_deadline_seconds` must be shorter than `message_retention_days` by more than "
-        f"{LAST_HOURS} hours, or the message of the completion check is given up before the job.",
+        f"{LAST_HOURS} hours, or the completion check's message is given up before the job.",
         holds=lambda s: s.completion_deadline_seconds < s.max_message_age_seconds,
         fix=lambda s: f"Set completion_deadline_seconds to less than {s.max_message_age_seconds}.",
     ),
@@ -190,8 +190,8 @@ CONDITIONS: Final = (
     ),
     Condition(
         "If `archive_transition_days` is not 0, `archive_expiry_days` must be 0, or at least that "
-        "many days and those that `archive_transition_class` bills in any case: "
-        f"{', '.join(f'{each.billed_days} in {name}' for name, each in STORAGE_CLASSES.items())}.",
+        "many days plus the days that `archive_transition_class` always bills: "
+        f"{', '.join(f'{each.billed_days} for {name}' for name, each in STORAGE_CLASSES.items())}.",
         holds=lambda s: (
             s.archive_transition_days == 0
             or s.archive_expiry_days == 0
@@ -206,7 +206,7 @@ CONDITIONS: Final = (
         fix=lambda _: "Set archive_noncurrent_days to 1 or more.",
     ),
     Condition(
-        "`archive_lock_mode` must be off if `archive_lock_days` is 0, and only then.",
+        "`archive_lock_mode` must be off if, and only if, `archive_lock_days` is 0.",
         holds=lambda s: (s.archive_lock_mode == "off") == (s.archive_lock_days == 0),
         fix=lambda _: "Set both a mode and days, or neither.",
     ),

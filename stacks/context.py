@@ -1,4 +1,4 @@
-"""Reads cdk.json and explains mistakes in the settings, all at once."""
+"""Reads cdk.json, and reports all mistakes in the settings at once."""
 
 import difflib
 import json
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class InvalidSettings(ValueError):
-    """The deployment settings have mistakes; the message lists them all, one a line."""
+    """The deployment settings have mistakes; the message lists all of them, one per line."""
 
     def __init__(self, mistakes: list[str]) -> None:
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
@@ -25,10 +25,10 @@ class InvalidSettings(ValueError):
 
 
 def context_of(file: Path) -> Mapping[str, Any]:
-    """Return the "context" of a cdk.json; nothing if it has none.
+    """Return the "context" of a cdk.json; empty if it has none.
 
     Raises:
-        InvalidSettings: it is not JSON; the message says where.
+        InvalidSettings: the file is not JSON; the message says where.
     """
     try:
         document: Mapping[str, Any] = json.loads(file.read_text())
@@ -53,7 +53,7 @@ def explained(
     given: Mapping[str, object],
     settings: Mapping[str, "FieldInfo"],
 ) -> dict[str, str]:
-    """Return pydantic's findings in the words of the settings, by setting."""
+    """Translate pydantic's errors to one message per setting."""
     mistakes = {}
     for error in errors:
         key = str(error["loc"][0])
@@ -65,7 +65,7 @@ def explained(
             )
         elif error["type"] == "missing":
             mistakes[key] = f"{key} is missing: {allowed(settings[key])}"
-        # Otherwise it is a default that is made from a wrong value.
+        # Otherwise the error is in a default that derives from a wrong value.
     return mistakes
 
 

@@ -1,4 +1,4 @@
-"""The environments of cdk.json: settings that go together, chosen with `-c environment=prod`."""
+"""Reads the environments of cdk.json: sets of settings to choose with `-c environment=prod`."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -15,12 +15,12 @@ def with_environment(
 ) -> dict[str, object]:
     """Merge the context over the settings of the environment that it chooses.
 
-    `context` is all that the app received, `shared` is the context in cdk.json. Settings beside
-    the environments in cdk.json apply to all environments. All others in `context` come from `-c`
-    and override the environment's.
+    `context` is all that the app received, and `shared` is the context in cdk.json. Settings beside
+    the environments in cdk.json apply to every environment. All other settings in `context` come
+    from `-c` and override those of the environment.
 
     Raises:
-        InvalidSettings: there is no such environment, cdk.json contradicts itself, or the stacks
+        InvalidSettings: the environment does not exist, cdk.json contradicts itself, or the stacks
             belong to another environment.
     """
     environments = shared.get(_ENVIRONMENTS, {})
@@ -31,13 +31,13 @@ def with_environment(
     own = {key: value for key, value in context.items() if key != _ENVIRONMENTS}
     chosen = own.get(_CHOICE, "")
     mistakes = [
-        *_said_twice(environments, shared),
+        *_set_twice(environments, shared),
         *_shared_workspaces(environments),
         *_shared_prefixes(environments, shared),
     ]
     if chosen != "" and chosen not in environments:
-        known = ", ".join(environments) or "there is none in cdk.json"
-        mistakes.insert(0, f"{_CHOICE} = {chosen!r}: must be one of {known}")
+        known = f"must be one of {', '.join(environments)}" if environments else "cdk.json has none"
+        mistakes.insert(0, f"{_CHOICE} = {chosen!r}: {known}")
     if mistakes:
         raise InvalidSettings(mistakes)
     merged = {**environments.get(chosen, {}), **own}
@@ -46,12 +46,12 @@ def with_environment(
     return merged
 
 
-def _said_twice(
+def _set_twice(
     environments: Mapping[str, Mapping[str, object]], shared: Mapping[str, object]
 ) -> Iterator[str]:
     for name, settings in environments.items():
         for key in settings.keys() & shared.keys():
-            yield f"{key} stands in {_ENVIRONMENTS}.{name} and beside {_ENVIRONMENTS}: keep one"
+            yield f"{key} is set in {_ENVIRONMENTS}.{name} and beside {_ENVIRONMENTS}: keep one"
 
 
 def _shared_workspaces(environments: Mapping[str, Mapping[str, object]]) -> Iterator[str]:
@@ -62,7 +62,7 @@ def _shared_workspaces(environments: Mapping[str, Mapping[str, object]]) -> Iter
         if workspace is not None and len(sharing) > 1:
             yield (
                 f"workspace_id = {workspace!r} in {', '.join(sharing)}: a workspace sends its "
-                "webhooks to one URL only, so each environment needs one of its own"
+                "webhooks to one URL only; give each environment its own workspace"
             )
 
 
@@ -75,8 +75,8 @@ def _shared_prefixes(
     for prefix, sharing in names.items():
         if len(sharing) > 1:
             yield (
-                f"stack_prefix = {prefix!r} in {', '.join(sharing)}: the prefix names the stacks, "
-                "and each environment would deploy over the other's; give each its own"
+                f"stack_prefix = {prefix!r} in {', '.join(sharing)}: the environments would "
+                "overwrite each other's stacks; give each environment its own prefix"
             )
 
 
@@ -86,7 +86,7 @@ def _taken_prefix(
     environments: Mapping[str, Mapping[str, object]],
     shared: Mapping[str, object],
 ) -> Iterator[str]:
-    """Yield the mistake of a `-c stack_prefix` that belongs to another environment.
+    """Yield a mistake if `-c stack_prefix` names another environment's stacks.
 
     That environment's stacks would get the settings of the chosen one, even its removal policy.
     """
@@ -95,8 +95,7 @@ def _taken_prefix(
             here = f"environment {chosen}" if chosen else "a deployment without an environment"
             yield (
                 f"stack_prefix = {_prefix(merged)!r}: these are the stacks of environment {name}, "
-                f"and {here} would deploy its own settings over them; choose {name}, or another "
-                "prefix"
+                f"and {here} would overwrite their settings; choose {name}, or another prefix"
             )
 
 

@@ -1,4 +1,4 @@
-"""cdk-nag: AWS's rules of good practice, which a synthesis has to pass."""
+"""Checks the stacks with cdk-nag, AWS's rules of good practice."""
 
 from aws_cdk import App, Validations
 from cdk_nag import AwsSolutionsChecks
@@ -8,14 +8,14 @@ _PACK = "AwsSolutions"
 
 
 def check(app: App) -> None:
-    """Let the synthesis of the app fail at each finding that nobody has acknowledged."""
+    """Make the app's synthesis fail if cdk-nag finds a problem that is not acknowledged."""
     Validations.of(app).add_plugins(AwsSolutionsChecks(verbose=True))
 
 
 def acknowledge(construct: IConstruct, rule: str, reason: str) -> None:
-    """Say why a rule, such as S1 or IAM5[Resource::…], does not hold for a construct."""
-    # `Validations.acknowledge` writes just this, but refuses an id with more than one "::", as
-    # the rules for permissions have where the resource is an ARN.
+    """Record why a rule, such as S1 or IAM5[Resource::…], does not apply to a construct."""
+    # `Validations.acknowledge` writes the same, but refuses an id with more than one "::". The ids
+    # of rules for permissions have more if the resource is an ARN.
     construct.node.add_metadata(
         Validations.ACKNOWLEDGED_RULES_METADATA_KEY, {f"{_PACK}-{rule}": reason}
     )

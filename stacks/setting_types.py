@@ -1,4 +1,4 @@
-"""The types of the settings. Values come typed from cdk.json, and as text from `-c`."""
+"""The types of the settings. Values from cdk.json are typed; values from `-c` are text."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from stacks.quotas import LogRetentionDays
 
 @dataclass(frozen=True)
 class Allowed:
-    """The allowed values in words, if the type's own bounds do not say them."""
+    """Describes the allowed values of a type without numeric bounds."""
 
     words: str
 
@@ -30,14 +30,14 @@ def allowed(setting: FieldInfo) -> str:
 
 
 def bounds(setting: FieldInfo) -> tuple[int, int]:
-    """Return the least and the greatest value of a number."""
+    """Return the minimum and the maximum of a number."""
     (minimum,) = (each.ge for each in setting.metadata if hasattr(each, "ge"))
     (maximum,) = (each.le for each in setting.metadata if hasattr(each, "le"))
     return minimum, maximum
 
 
 def _split(raw: object) -> list[str]:
-    """Return the parts of a list, or of text with commas between them, without repetitions."""
+    """Return the parts of a list or of comma-separated text, without duplicates."""
     if raw == "":
         return []
     parts = raw if isinstance(raw, list | tuple) else str(raw).split(",")
@@ -151,7 +151,7 @@ BucketNames = Annotated[
 KeyArns = Annotated[
     tuple[Annotated[str, Field(pattern=rf"^{_ARN}:kms:{_PLACE}:key/[A-Za-z0-9-]+\Z")], ...],
     BeforeValidator(_split),
-    Allowed("ARNs of KMS keys with commas between them, none of an alias"),
+    Allowed("ARNs of KMS keys, not of aliases, with commas between them"),
 ]
 
 _SENDERS: Final = (
@@ -170,5 +170,5 @@ Senders = Annotated[
     ),
 ]
 
-# A Literal takes no number that comes as text.
+# A Literal accepts no number as text.
 LogRetention = Annotated[LogRetentionDays, BeforeValidator(TypeAdapter(int).validate_python)]

@@ -1,4 +1,4 @@
-"""The settings of one deployment: read from the CDK context, typed, and checked all at once."""
+"""The settings of one deployment, read from the CDK context and checked all at once."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -32,21 +32,21 @@ from stacks.setting_types import (
 )
 
 SPARE_RECEIVES: Final = 10
-"""Deliveries that are left to dead-letter a message with its reason, if the first tries fail."""
+"""Deliveries in reserve, in case a function cannot dead-letter a message at its first try."""
 
 VISIBILITY_PER_TIMEOUT: Final = 6
-"""AWS's own advice: visibility of six function time-outs lets Lambda retry a throttled batch."""
+"""AWS recommends a visibility of six function time-outs: it lets Lambda retry throttled batches."""
 
 WEBHOOK_REQUESTS_PER_SECOND: Final = 10
-"""The lowest rate at which the API lets webhooks through. More than two per PDF only cost money."""
+"""The lowest rate limit of the webhook's API. More than two webhooks per PDF only cost money."""
 
 UNLIMITED_REQUESTS_PER_MINUTE: Final = 3000
-"""The rate of requests that the webhooks' rate is computed from, if there is no rate limit."""
+"""The request rate from which the webhooks' rate limit derives if the rate limiter is off."""
 
-# Less than 4 seconds leave no time for ReportFlow's answer beside storing it.
+# Less than 4 seconds are too short to wait for ReportFlow's answer and to store it.
 _Timeout = Annotated[int, Field(ge=4, le=900)]
 _Memory = Annotated[int, Field(ge=128, le=10_240)]
-# A batch of more than ten needs a batching window, and a window delays every message.
+# A batch of more than ten needs a batching window, which delays every message.
 _BatchSize = Annotated[int, Field(ge=1, le=10)]
 _Concurrency = Annotated[int, Field(ge=2, le=1000)]
 _DaysOrNever = Annotated[int, Field(ge=0, le=36_500)]
@@ -61,9 +61,8 @@ def _api(settings: Mapping[str, Any]) -> str:
 class DeploymentSettings(BaseModel):
     """The settings of a deployment; `from_context` checks all that this class does not.
 
-    A setting is declared here and nowhere else: its type and bounds, its default, and its meaning
-    with the unit, which is the text below it. A function receives it if its class in
-    `reportflow.settings` has a field of the same name.
+    A setting is declared only here: its type, bounds and default, and below them its meaning and
+    unit. A function receives it if its class in `reportflow.settings` has a field of that name.
     """
 
     model_config = ConfigDict(
@@ -71,7 +70,7 @@ class DeploymentSettings(BaseModel):
     )
 
     workspace_id: WorkspaceId
-    """The ReportFlow workspace; webhooks of any other are ignored."""
+    """The ReportFlow workspace. Webhooks of other workspaces are ignored."""
 
     contract: Literal["workspace", "central"] = "workspace"
     """The version of ReportFlow's API: workspace for an AppKey and a SecretKey, central for one
@@ -91,25 +90,25 @@ class DeploymentSettings(BaseModel):
     """The beginning of each PDF's URL in ReportFlow's answers. If no webhook comes, the downloader
     polls for the PDF under this URL only."""
 
-    # A request costs one write of the rate limiter's item, two after a quiet moment. DynamoDB takes
-    # 1,000 writes of an item a second.
+    # A request costs one write of the rate limiter's item, and two after a quiet moment. DynamoDB
+    # allows 1,000 writes of an item per second.
     reportflow_requests_per_minute: int = Field(default=100, ge=0, le=1000 // 2 * 60)
-    """ReportFlow's rate limit of the workspace, submissions and downloads together. The functions
-    make at most this many requests in any minute. 0 switches the rate limiter off."""
+    """ReportFlow's rate limit for the workspace: the functions make at most this many requests in
+    any minute, submissions and downloads together. 0 switches the rate limiter off."""
 
     reportflow_burst: int = Field(default=5, ge=1, le=100_000)
-    """Requests of the rate limit that may be made at the same moment after a pause. The rest of the
-    limit is spread evenly over the minute."""
+    """Requests that may start at the same moment after a pause. The rate limiter spreads the rest
+    of the limit evenly over the minute."""
 
     environment: EnvironmentName = ""
-    """Which of "environments" in cdk.json is deployed; none if empty."""
+    """The environment in cdk.json that is deployed; none if empty."""
 
     tags: Tags = ()
-    """Tags of every resource that AWS can tag, beside application, environment and deployment."""
+    """Tags for every resource that AWS can tag, besides application, environment and deployment."""
 
     stack_prefix: StackPrefix = "ReportFlow"
-    """Begins the names of stacks, alarms and dashboard, and names the event bus and the metrics'
-    namespace, so that several deployments can share an account."""
+    """Prefix of the names of stacks, alarms and dashboard, and the name of event bus and metrics'
+    namespace. With different prefixes, several deployments can share an account."""
 
     removal_policy: Literal["retain", "destroy"] = "retain"
     """What happens to table, bucket, secret, queues and logs when their stack is deleted. With
@@ -119,18 +118,18 @@ class DeploymentSettings(BaseModel):
     """Buckets that may hold the payload of messages too large for SQS."""
 
     payload_key_arns: KeyArns = ()
-    """KMS keys that encrypt these buckets; the submitter may decrypt with them. Each key's own
-    policy must allow it, too."""
+    """KMS keys that encrypt these buckets. The submitter gets the permission to decrypt with them;
+    each key's own policy must allow it, too."""
 
     request_senders: Senders = ()
-    """Who may send to the request queue, beside the identities that this account's IAM allows:
-    other accounts, or some of their roles and users; SNS topics; EventBridge rules."""
+    """Who may send to the request queue, besides identities that this account's IAM allows: other
+    accounts, or some of their roles and users; SNS topics; EventBridge rules."""
 
     submitter_timeout_seconds: _Timeout = 30
     """Time-out of the submitter, in seconds."""
 
-    # An HTTP API gives its integration 30 seconds. Less than 8 leave no time for one patient call
-    # of the queue (`reportflow.aws.PROMPT_SECONDS`).
+    # An HTTP API waits 30 seconds for its integration. With less than 8, a call of SQS has time for
+    # one try only (`reportflow.aws.TWO_TRIES_SECONDS`).
     webhook_timeout_seconds: int = Field(default=10, ge=8, le=29)
     """Time-out of the webhook, in seconds."""
 
@@ -138,8 +137,8 @@ class DeploymentSettings(BaseModel):
     """Time-out of the downloader, in seconds."""
 
     webhook_signature: Literal["off", "required"] = "off"
-    """Whether webhooks must be signed in the Standard Webhooks form, by a relay in front. The
-    secret holds its whsec_ keys as the list webhookSigningSecrets."""
+    """Whether a relay in front must sign webhooks in the Standard Webhooks form. The secret's list
+    webhookSigningSecrets holds the relay's whsec_ keys."""
 
     submitter_memory_mb: _Memory = 512
     """Memory of the submitter, in MiB."""
@@ -177,20 +176,20 @@ class DeploymentSettings(BaseModel):
     message_retention_days: int = Field(
         default=SQS_MAXIMUM_RETENTION_DAYS, ge=1, le=SQS_MAXIMUM_RETENTION_DAYS
     )
-    """Days a message may wait in a queue. Dead-letter queues always keep messages as long as SQS
-    can."""
+    """Days a message may wait in a queue. Dead-letter queues always keep messages for SQS's
+    maximum."""
 
     max_file_mb: int = Field(default=50, ge=1, le=TMP_MAXIMUM_MB)
     """Largest PDF that is archived, in MiB. A whole batch of them must fit the downloader's
     /tmp."""
 
     orphan_grace_seconds: int = Field(default=1800, ge=1, le=86_400)
-    """How long a webhook for an unknown file is retried before the file is taken for another
-    system's, in seconds."""
+    """Time for which a webhook for an unknown file is retried, in seconds. After that, the file
+    counts as another system's."""
 
     outcome_grace_seconds: int = Field(default=60, ge=1, le=3600)
-    """How long the webhook may still reconcile a submission whose answer was lost, before it is
-    submitted again; in seconds."""
+    """Time for which a job whose answer was lost waits for its webhook before it is submitted
+    again, in seconds."""
 
     check_delay_seconds: int = Field(default=300, ge=1, le=900)
     """Time from a submission to the first poll for a PDF whose webhook did not come, in seconds.
@@ -217,27 +216,28 @@ class DeploymentSettings(BaseModel):
     """Days in which a PDF that was deleted or replaced can still be restored; for ever if 0."""
 
     archive_lock_mode: Literal["off", "governance", "compliance"] = "off"
-    """S3 Object Lock: nobody can delete a PDF before its time; in the mode governance, identities
-    with a permission of its own can. Once on, it cannot be switched off for the bucket."""
+    """S3 Object Lock: nobody can delete a PDF before its lock ends. In governance mode, identities
+    with the permission s3:BypassGovernanceRetention can. Once on, it cannot be switched off for the
+    bucket."""
 
     archive_lock_days: _DaysOrNever = 0
     """Days each new PDF is locked; 0 without a lock."""
 
     alarm_email: EmailAddress = ""
-    """Address that alarms are sent to once it has been confirmed; none if empty. Other receivers
-    subscribe to the topic of the monitoring stack."""
+    """E-mail address that receives alarms, after its owner has confirmed it; none if empty. Other
+    receivers can subscribe to the monitoring stack's topic."""
 
     unfinished_alarm_seconds: int = Field(default=3600, ge=60, le=604_800)
     """Age of the oldest unfinished job that raises an alarm, in seconds."""
 
     refused_webhooks_alarm: int = Field(default=10, ge=1, le=100_000)
-    """Webhooks refused within five minutes that raise an alarm."""
+    """Number of webhooks refused within five minutes that raises an alarm."""
 
     lost_webhooks_alarm: int = Field(default=1, ge=1, le=100_000)
-    """PDFs found without their webhook within six hours that raise an alarm."""
+    """Number of PDFs found without their webhook within six hours that raises an alarm."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
-    """Least severe log entries that are written."""
+    """The lowest level of log entries that are written."""
 
     log_retention_days: LogRetention = 30
     """Days logs are kept."""
@@ -247,8 +247,8 @@ class DeploymentSettings(BaseModel):
         """Read the settings from the CDK context, where `-c` values come as text.
 
         Raises:
-            InvalidSettings: a key is unknown, a value is not allowed, or values do not fit
-                together; it lists all mistakes.
+            InvalidSettings: a key is unknown, a value is not allowed, or values conflict; the
+                message lists all mistakes.
         """
         given = without_cdks_own(context)
         mistakes: dict[str, str] = {}
@@ -258,16 +258,16 @@ class DeploymentSettings(BaseModel):
             mistakes = explained(error.errors(), given, cls.model_fields)
             valid = {key: value for key, value in given.items() if key not in mistakes}
             settings = cls.model_validate({"workspace_id": "unknown", **valid})
-        # A conflict with a value that is wrong anyway would only mislead.
-        at_odds = [text for names, text in conflicts(settings) if names.isdisjoint(mistakes)]
-        if mistakes or at_odds:
-            raise InvalidSettings([*(mistakes[key] for key in sorted(mistakes)), *at_odds])
+        # A conflict with a wrong value would mislead, so it is not reported.
+        found = [text for names, text in conflicts(settings) if names.isdisjoint(mistakes)]
+        if mistakes or found:
+            raise InvalidSettings([*(mistakes[key] for key in sorted(mistakes)), *found])
         return settings
 
     @field_validator("*", mode="before")
     @classmethod
     def _refuse_true_and_false(cls, raw: object) -> object:
-        # Pydantic would take them for 1 and 0.
+        # Pydantic would accept them as 1 and 0.
         if raw is True or raw is False:
             raise ValueError
         return raw
@@ -288,7 +288,7 @@ class DeploymentSettings(BaseModel):
 
     @property
     def downloader_tmp_mb(self) -> int:
-        """Size of the downloader's /tmp, in MiB: a batch of the largest files, spooled at once."""
+        """Size of the downloader's /tmp, in MiB: it holds a whole batch of the largest files."""
         return max(TMP_MINIMUM_MB, self.download_batch_size * self.max_file_mb + SPARE_TMP_MB)
 
     @property
@@ -298,13 +298,13 @@ class DeploymentSettings(BaseModel):
 
     @property
     def webhook_requests_per_second(self) -> int:
-        """The rate that the webhook's stage lets through: two a job, if all requests submit."""
+        """Rate limit of the webhook's stage: two webhooks per job, if all requests submit jobs."""
         requests = self.reportflow_requests_per_minute or UNLIMITED_REQUESTS_PER_MINUTE
         return max(WEBHOOK_REQUESTS_PER_SECOND, ceil(2 * requests / 60))
 
     @property
     def stack_tags(self) -> dict[str, str]:
-        """The tags of the stacks and of everything in them, by which a bill can be divided."""
+        """The tags of the stacks and their resources, for cost allocation."""
         own = {
             "application": "reportflow-pipeline",
             "deployment": self.stack_prefix,
@@ -314,7 +314,7 @@ class DeploymentSettings(BaseModel):
 
     @property
     def max_message_age_seconds(self) -> int:
-        """Age at which a waiting message is given up: soon enough before its queue drops it."""
+        """Age at which a waiting message is given up, before its queue drops it."""
         return (24 * self.message_retention_days - LAST_HOURS) * 3600
 
 

@@ -99,10 +99,10 @@ def test_placeholder_and_missing_alarm_address_are_reported(tmp_path: Path) -> N
         {"environment": "prod", "workspace_id": "your-own-workspace", "alarm_email": ""},
     )
     assert done.returncode == 0
-    assert "Warning in ReportFlow-prod-Monitoring: Nobody will hear of alarms" in done.stderr
+    assert "Warning in ReportFlow-prod-Monitoring: alarm_email is not set" in done.stderr
     told = "Error in ReportFlow-prod-Pipeline: workspace_id = 'your-own-workspace' is a placeholder"
     assert told in done.stderr
-    assert "(environments.prod.workspace_id)" in done.stderr
+    assert "Set environments.prod.workspace_id in cdk.json" in done.stderr
     marks = json.loads((tmp_path / "cdk.out/ReportFlow-prod-Pipeline.metadata.json").read_text())
     assert "aws:cdk:error" in {mark["type"] for mark in marks["/ReportFlow-prod-Pipeline"]}
 

@@ -246,7 +246,7 @@ def test_a_batch_of_the_largest_files_must_fit_the_disk() -> None:
     largest = read(download_batch_size=5, max_file_mb=2035)
     assert largest.downloader_tmp_mb <= 10_240
     (mistake,) = mistakes(download_batch_size=5, max_file_mb=2036)
-    assert "They need 10244 MiB. Lower one of the two." in mistake
+    assert "This batch needs 10244 MiB. Lower one of the two." in mistake
 
 
 def test_a_batch_of_the_largest_payloads_must_fit_the_memory() -> None:

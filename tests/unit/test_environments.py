@@ -83,7 +83,7 @@ def test_a_setting_that_stands_twice_is_told() -> None:
     (mistake,) = mistakes(
         {**SHARED, "log_level": "INFO", "environments": {"dev": {"log_level": 1}}}
     )
-    assert mistake == "log_level stands in environments.dev and beside environments: keep one"
+    assert mistake == "log_level is set in environments.dev and beside environments: keep one"
 
 
 def test_two_environments_do_not_share_a_workspace() -> None:
@@ -116,7 +116,7 @@ def test_two_environments_do_not_share_their_stacks(
 def test_an_environment_is_not_deployed_over_another_ones_stacks() -> None:
     (mistake,) = mistakes(SHARED, environment="dev", stack_prefix="Prod")
     assert mistake.startswith("stack_prefix = 'Prod': these are the stacks of environment prod")
-    assert "environment dev would deploy" in mistake
+    assert "environment dev would overwrite" in mistake
 
 
 @pytest.mark.parametrize("chosen", [{}, {"environment": ""}])
@@ -124,7 +124,7 @@ def test_without_an_environment_nothing_is_deployed_over_ones_stacks(
     chosen: Mapping[str, str],
 ) -> None:
     (mistake,) = mistakes(SHARED, stack_prefix="Prod", **chosen)
-    assert "a deployment without an environment would deploy" in mistake
+    assert "a deployment without an environment would overwrite" in mistake
     by_default: Mapping[str, object] = {"environments": {"prod": {}}}
     (mistake,) = mistakes(by_default, **chosen)
     assert mistake.startswith("stack_prefix = 'ReportFlow': these are the stacks of environment")
