@@ -1,4 +1,4 @@
-"""The dashboard: from above, what is wrong, what was done, and then why."""
+"""Builds the dashboard. From top to bottom: alarms, totals, jobs, causes, functions."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ from stacks.pipeline import PipelineStack
 from stacks.settings import DeploymentSettings
 
 WIDTH = 24
-"""Of a dashboard, in its own units."""
+"""The width of a dashboard, in CloudWatch's grid units."""
 
 
 def dashboard(
@@ -31,17 +31,17 @@ def dashboard(
     pipeline: PipelineStack,
     alarms: Sequence[cloudwatch.Alarm],
 ) -> cloudwatch.Dashboard:
-    """Make the dashboard of one deployment, which opens with its last day."""
+    """Create the deployment's dashboard, which shows the last day at first."""
     return cloudwatch.Dashboard(
         scope,
         "Dashboard",
-        # Dashboards are the account's; all else is of one region.
+        # The name of a dashboard must be unique in the account, not only in the region.
         dashboard_name=f"{settings.stack_prefix}-{Stack.of(scope).region}",
         default_interval=Duration.days(1),
         widgets=[
             [
                 cloudwatch.AlarmStatusWidget(
-                    title="What is red has its page in docs/operations.md",
+                    title="Alarms: docs/operations.md explains each one",
                     alarms=alarms,
                     sort_by=cloudwatch.AlarmStatusWidgetSortBy.STATE_UPDATED_TIMESTAMP,
                     width=WIDTH,
@@ -59,7 +59,7 @@ def dashboard(
 def _numbers(own: OwnMetrics, pipeline: PipelineStack) -> list[cloudwatch.IWidget]:
     return [
         cloudwatch.SingleValueWidget(
-            title="In the time shown",
+            title="Totals of the time range",
             metrics=[
                 own.of(SubmitterMetric.SUBMITTED),
                 own.of(DownloaderMetric.ARCHIVED),
@@ -99,15 +99,15 @@ def _jobs(
         ),
         _graph(
             "From message to archive",
-            own.of(DownloaderMetric.ARCHIVE_SECONDS, "p50", label="Half of the jobs"),
-            own.of(DownloaderMetric.ARCHIVE_SECONDS, "p95", label="19 of 20"),
-            own.of(DownloaderMetric.ARCHIVE_SECONDS, "Maximum", label="All"),
+            own.of(DownloaderMetric.ARCHIVE_SECONDS, "p50", label="p50"),
+            own.of(DownloaderMetric.ARCHIVE_SECONDS, "p95", label="p95"),
+            own.of(DownloaderMetric.ARCHIVE_SECONDS, "Maximum", label="Maximum"),
             axis="Seconds",
         ),
         _graph(
             "Oldest unfinished job",
-            own.of(SubmitterMetric.UNFINISHED_SECONDS, "Maximum", label="Request tried again"),
-            own.of(DownloaderMetric.UNFINISHED_SECONDS, "Maximum", label="Download tried again"),
+            own.of(SubmitterMetric.UNFINISHED_SECONDS, "Maximum", label="Request retried"),
+            own.of(DownloaderMetric.UNFINISHED_SECONDS, "Maximum", label="Download retried"),
             *(age(pair.queue, label=f"{name} waiting") for name, pair in pipeline.queues.items()),
             axis="Seconds",
             lines=[cloudwatch.HorizontalAnnotation(value=alarm_seconds, label="Alarm")],
@@ -118,11 +118,11 @@ def _jobs(
 def _causes(own: OwnMetrics, pipeline: PipelineStack) -> list[cloudwatch.IWidget]:
     return [
         _graph(
-            "Why messages wait: put back, by reason",
+            "Why messages wait: returned to the queue, by reason",
             own.by_reason(SubmitterMetric.RETURNED),
             own.by_reason(DownloaderMetric.RETURNED),
-            own.of(SubmitterMetric.CREDENTIALS_REFUSED, label="Keys refused to submit"),
-            own.of(DownloaderMetric.CREDENTIALS_REFUSED, label="Keys refused to download"),
+            own.of(SubmitterMetric.CREDENTIALS_REFUSED, label="Submitter: keys refused"),
+            own.of(DownloaderMetric.CREDENTIALS_REFUSED, label="Downloader: keys refused"),
         ),
         _graph(
             "Why jobs failed, by reason",
@@ -136,8 +136,8 @@ def _causes(own: OwnMetrics, pipeline: PipelineStack) -> list[cloudwatch.IWidget
             own.of(WebhookMetric.NOT_STORED, label="Not stored"),
             own.of(DownloaderMetric.LOST_WEBHOOKS, label="Lost"),
             own.by_reason(WebhookMetric.REFUSED),
-            # What is above "Refused" did not reach the function: too much at once, or too large.
-            client_errors(pipeline.api, label="Answered with a 4xx"),
+            # API Gateway itself answers 4xx if it throttles requests or a request is too large.
+            client_errors(pipeline.api, label="4xx answers"),
         ),
     ]
 
@@ -153,7 +153,7 @@ def _functions(pipeline: PipelineStack) -> list[cloudwatch.IWidget]:
             ),
         ),
         _graph(
-            "Duration, longest",
+            "Longest duration",
             *(
                 of_function(function, "Duration", "Maximum", label=title)
                 for title, function in pipeline.functions.items()

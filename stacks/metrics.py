@@ -1,4 +1,4 @@
-"""The metrics that alarms and dashboard are made of: the functions' own, and AWS's."""
+"""The metrics that alarms and dashboard use: the functions' own, and AWS's."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +14,7 @@ type Statistic = Literal["Sum", "Maximum", "p50", "p95"]
 
 
 class SubmitterMetric(StrEnum):
-    """What the submitter emits, as far as it is shown."""
+    """The submitter's metrics that alarms or dashboard use."""
 
     SUBMITTED = "Submitted"
     FAILED = "Failed"
@@ -25,7 +25,7 @@ class SubmitterMetric(StrEnum):
 
 
 class WebhookMetric(StrEnum):
-    """What the webhook emits, as far as it is shown."""
+    """The webhook's metrics that alarms or dashboard use."""
 
     RECEIVED = "WebhooksReceived"
     REFUSED = "WebhooksRefused"
@@ -33,7 +33,7 @@ class WebhookMetric(StrEnum):
 
 
 class DownloaderMetric(StrEnum):
-    """What the downloader emits, as far as it is shown."""
+    """The downloader's metrics that alarms or dashboard use."""
 
     ARCHIVED = "Archived"
     FAILED = "Failed"
@@ -55,7 +55,7 @@ _SERVICES = {
 
 @dataclass(frozen=True)
 class OwnMetrics:
-    """The functions' metrics of one deployment: its namespace is its own."""
+    """The functions' metrics in the namespace of one deployment."""
 
     namespace: str
 
@@ -67,7 +67,7 @@ class OwnMetrics:
         minutes: int = 5,
         label: str | None = None,
     ) -> cloudwatch.Metric:
-        """A function's metric in periods of `minutes`."""
+        """Return a function's metric in periods of `minutes`."""
         return cloudwatch.Metric(
             namespace=self.namespace,
             metric_name=name,
@@ -78,7 +78,7 @@ class OwnMetrics:
         )
 
     def by_reason(self, name: FunctionMetric) -> cloudwatch.MathExpression:
-        """A metric's counts of five minutes, a line for each reason that there was."""
+        """Return a metric's counts per five minutes, with one line per reason."""
         return cloudwatch.MathExpression(
             expression=(
                 f'SEARCH(\'{{"{self.namespace}",service,reason}} '
@@ -90,14 +90,14 @@ class OwnMetrics:
 
 
 def filled(metric: cloudwatch.Metric, value: int | Literal["REPEAT"]) -> cloudwatch.MathExpression:
-    """A metric in which a period without data has a value; `REPEAT` is the last one before it."""
+    """Return the metric with `value` in periods without data; `REPEAT` is the last value before."""
     return cloudwatch.MathExpression(
         expression=f"FILL(m, {value})", using_metrics={"m": metric}, period=metric.period
     )
 
 
-def untaken(queue: sqs.IQueue) -> cloudwatch.MathExpression:
-    """The age of the oldest message while some are waiting, else 0; no data while SQS is silent."""
+def age_while_waiting(queue: sqs.IQueue) -> cloudwatch.MathExpression:
+    """Return `age` while messages wait, else 0; it has no data while SQS sends none."""
     return cloudwatch.MathExpression(
         expression="IF(waiting > 0, FILL(age, 0), 0)",
         using_metrics={"waiting": waiting(queue, minutes=5), "age": age(queue, minutes=5)},
@@ -106,14 +106,14 @@ def untaken(queue: sqs.IQueue) -> cloudwatch.MathExpression:
 
 
 def waiting(queue: sqs.IQueue, *, minutes: int = 1, label: str | None = None) -> cloudwatch.Metric:
-    """The messages that lie on a queue."""
+    """Return the number of messages that wait in a queue."""
     return queue.metric_approximate_number_of_messages_visible(
         statistic="Maximum", period=Duration.minutes(minutes), label=label
     )
 
 
 def age(queue: sqs.IQueue, *, minutes: int = 5, label: str | None = None) -> cloudwatch.Metric:
-    """Seconds since the oldest message was sent; SQS leaves out those received over three times."""
+    """Return the oldest message's age in seconds, without messages received over three times."""
     return queue.metric_approximate_age_of_oldest_message(
         statistic="Maximum", period=Duration.minutes(minutes), label=label
     )
@@ -126,15 +126,15 @@ def of_function(
     *,
     label: str | None = None,
 ) -> cloudwatch.Metric:
-    """One of Lambda's metrics of a function; durations are in milliseconds."""
+    """Return one of Lambda's metrics of a function; durations are in milliseconds."""
     return function.metric(name, statistic=statistic, period=Duration.minutes(5), label=label)
 
 
 def client_errors(api: apigateway.IHttpApi, *, label: str | None = None) -> cloudwatch.Metric:
-    """The answers of an API with a status from 400 to 499, its own and its function's."""
+    """Return the number of 4xx answers from an API, including its function's."""
     return api.metric_client_error(statistic="Sum", period=Duration.minutes(5), label=label)
 
 
 def server_errors(api: apigateway.IHttpApi) -> cloudwatch.Metric:
-    """The answers of an API with a status from 500."""
+    """Return the number of 5xx answers from an API."""
     return api.metric_server_error(statistic="Sum", period=Duration.minutes(5))

@@ -1,4 +1,4 @@
-"""What is watched: an alarm for each thing that a person has to hear of, and one dashboard."""
+"""The monitoring stack: alarms on what a person must act on, and a dashboard."""
 
 from typing import Final, cast
 
@@ -18,10 +18,10 @@ from stacks.metrics import (
     OwnMetrics,
     SubmitterMetric,
     WebhookMetric,
+    age_while_waiting,
     filled,
     of_function,
     server_errors,
-    untaken,
     waiting,
 )
 from stacks.pipeline import PipelineStack
@@ -29,15 +29,15 @@ from stacks.quotas import SQS_MAXIMUM_RETENTION_DAYS
 from stacks.settings import DeploymentSettings
 
 LONGEST_WAIT_MINUTES = 60
-"""A message that is tried again comes back within an hour. An alarm on what is only known when it
-comes looks back as far, or it would end and begin again with every try."""
+"""A retried message comes back within an hour. An alarm on its metric looks back as far, because it
+would otherwise end and begin with each retry."""
 
 SILENCE_MINUTES = 15
 LOSS_MINUTES = 6 * 60
 HOUR_MINUTES = 60
 
-DAYS_LEFT_LYING = 7
-"""The longest that an alarm can look back; a dead letter is deleted after twice that."""
+DAYS_UNTIL_OLD = 7
+"""The longest time that an alarm can look back; SQS deletes a dead letter after twice that."""
 
 BURST_OF_FAILURES = 10
 NEAR_TIMEOUT = 0.9
@@ -45,32 +45,32 @@ NEAR_TIMEOUT = 0.9
 _REACHED = cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD
 
 _NOTHING_HAPPENED = cloudwatch.TreatMissingData.NOT_BREACHING
-"""For a metric that never had any data, in which there is nothing to fill in."""
+"""For a metric that never had data: `FILL` adds values only to existing data."""
 
 _AS_BEFORE = cloudwatch.TreatMissingData.IGNORE
-"""SQS falls silent about a queue that nobody has touched for hours, whatever lies on it."""
+"""SQS sends no metrics of a queue without calls for hours, even if messages wait in it."""
 
 _LATE: Final = 1
-"""Periods that the data of a short period may be late. Until it is there, `FILL` has a zero for it,
-which would end an alarm too early or keep it from beginning."""
+"""The number of short periods whose data may be late. Until it arrives, `FILL` shows zero, which
+could end an alarm too early or prevent it."""
 
 _OF_QUEUES: Final = (
-    "Its messages come again by themselves.",
+    "SQS delivers its messages again.",
     "how long ReportFlow takes to answer, then batch size and time-out.",
 )
 _ADVICE: Final = {
     "submitter": _OF_QUEUES,
     "downloader": _OF_QUEUES,
     "webhook": (
-        "The check finds the PDF that it was about, only later.",
+        "A completion check finds the webhook's PDF later.",
         "how long SQS and Secrets Manager take, then memory and time-out.",
     ),
 }
-"""By function: what becomes of its work when it crashes, and what to look at when it is slow."""
+"""For each function: what happens to its work after a crash, and what to look at if it is slow."""
 
 
 class MonitoringStack(Stack):
-    """Alarms, where they are sent, and the dashboard."""
+    """The alarms, their topic, and the dashboard."""
 
     def __init__(
         self,
@@ -80,7 +80,9 @@ class MonitoringStack(Stack):
         settings: DeploymentSettings,
         pipeline: PipelineStack,
     ) -> None:
-        super().__init__(scope, construct_id, description="ReportFlow pipeline: what is watched")
+        super().__init__(
+            scope, construct_id, description="ReportFlow pipeline: alarms and dashboard"
+        )
         self._settings = settings
         self._own = OwnMetrics(settings.stack_prefix)
         self._topic = self._alarm_topic()
@@ -97,25 +99,25 @@ class MonitoringStack(Stack):
         CfnOutput(self, "DashboardName", value=shown.dashboard_name)
 
     def _alarm_topic(self) -> sns.Topic:
-        # A key of our own: CloudWatch may not use the one that AWS keeps for SNS.
+        # CloudWatch may not use AWS's own key for SNS.
         key = kms.Key(
             self,
             "AlarmKey",
             description="Encrypts the alarms on their way through SNS",
             enable_key_rotation=True,
-            # Alarms are not kept, so nothing can ever need it again.
+            # Nothing is stored with this key, so nothing needs it after the stack is deleted.
             removal_policy=RemovalPolicy.DESTROY,
         )
         key.add_to_resource_policy(
             iam.PolicyStatement(
-                # Without a condition, as AWS documents it: SNS asks here, for the alarm.
+                # AWS documents no condition for this statement: SNS makes the call for CloudWatch.
                 principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
                 actions=["kms:Decrypt", "kms:GenerateDataKey"],
                 resources=["*"],
             )
         )
         topic = sns.Topic(self, "AlarmTopic", master_key=key, enforce_ssl=True)
-        # The policy that refuses plain http replaces the one that lets the account's alarms in.
+        # `enforce_ssl` creates a policy, which replaces SNS's default one for the account's alarms.
         topic.add_to_resource_policy(
             iam.PolicyStatement(
                 principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
@@ -138,50 +140,52 @@ class MonitoringStack(Stack):
             "Download": DownloaderMetric.FAILED,
         }
         for name, pair in pipeline.queues.items():
+            queue = f"{name.lower()} queue"
             self._alarm(
                 f"{name}DeadLetters",
                 waiting(pair.dead_letters),
                 1,
-                f"A message has ended in the {name.lower()}s' dead-letter queue.",
-                "`python -m cli dlq explain`: each one's reason and what to do about it.",
+                f"The dead-letter queue for {name.lower()}s holds a message.",
+                "`python -m cli dlq explain`: it prints each reason, and what to do.",
                 missing=_AS_BEFORE,
             )
-            # A letter left lying keeps that alarm red, and whatever comes later tells nobody.
+            # A dead letter that stays keeps that alarm red, so nobody is notified of the next ones.
             self._alarm_on_events(
                 f"New{name}DeadLetters",
                 self._own.of(failed[name]),
                 BURST_OF_FAILURES,
                 f"{BURST_OF_FAILURES} or more {name.lower()}s have failed within five minutes.",
-                "`python -m cli dlq explain`: most have failed for the same reason.",
+                "`python -m cli dlq explain`: most of them usually have the same reason.",
             )
-            # Not the age of the oldest: SQS leaves out of it what was looked at three times.
+            # Not the age of the oldest message: SQS leaves out messages received over three times.
             self._alarm(
                 f"Old{name}DeadLetters",
-                # In hours: on the day on which the queue is emptied there were messages, too, and
-                # SQS is silent on the next.
+                # With periods of a day, the day on which the queue is emptied would still count,
+                # and SQS sends no data on the next one.
                 filled(waiting(pair.dead_letters, minutes=HOUR_MINUTES), "REPEAT"),
                 1,
-                f"The {name.lower()}s' dead-letter queue has not been empty for {DAYS_LEFT_LYING} "
-                f"days. SQS deletes its messages after {SQS_MAXIMUM_RETENTION_DAYS}.",
-                "`python -m cli dlq explain`: the oldest of each reason, and what to do about it.",
-                periods=DAYS_LEFT_LYING * 24,
+                f"The dead-letter queue for {name.lower()}s has held messages for "
+                f"{DAYS_UNTIL_OLD} days. SQS deletes each one after {SQS_MAXIMUM_RETENTION_DAYS}.",
+                "`python -m cli dlq explain`: it prints the oldest of each reason, and what to do.",
+                periods=DAYS_UNTIL_OLD * 24,
             )
+            seconds = self._settings.unfinished_alarm_seconds
             self._alarm_on_events(
                 f"{name}sUnfinished",
                 self._own.of(unfinished[name], "Maximum", minutes=LONGEST_WAIT_MINUTES),
-                self._settings.unfinished_alarm_seconds,
-                f"A message of the {name.lower()}s' queue has been tried for too long.",
-                "what it waits for: `python -m cli doctor` and the dashboard tell it by its code.",
-                tell_end=True,
+                seconds,
+                f"A message in the {queue} is still retried {seconds} s after it was sent.",
+                "its error code, which `python -m cli doctor` and the dashboard show.",
+                notify_end=True,
             )
             self._alarm(
                 f"{name}sNotTaken",
-                untaken(pair.queue),
-                self._settings.unfinished_alarm_seconds,
-                f"A message of the {name.lower()}s' queue has hardly been tried at all.",
+                age_while_waiting(pair.queue),
+                seconds,
+                f"A message has waited in the {queue} for {seconds} s, and was hardly delivered.",
                 "whether the function's event source is enabled, then its Errors and Throttles.",
                 missing=_AS_BEFORE,
-                tell_end=True,
+                notify_end=True,
             )
 
     def _watch_reportflow(self) -> None:
@@ -194,16 +198,17 @@ class MonitoringStack(Stack):
                 f"{name.capitalize()}KeysRefused",
                 self._own.of(metric, minutes=LONGEST_WAIT_MINUTES),
                 1,
-                f"ReportFlow refuses the {name}'s keys. Its jobs wait, none is lost.",
+                f"ReportFlow refuses the {name}'s keys, or the secret has none. Jobs wait; none is "
+                "lost.",
                 "`python -m cli doctor`, then the keys in ReportFlow's settings and in the secret.",
-                tell_end=True,
+                notify_end=True,
             )
         self._alarm_on_events(
             "PossibleDuplicates",
             self._own.of(SubmitterMetric.POSSIBLE_DUPLICATES),
             1,
-            "A job was submitted again without knowing what became of the first time: ReportFlow "
-            "may have made, and billed, its PDF twice.",
+            "The submitter repeated a request whose outcome it does not know: ReportFlow may have "
+            "made, and billed, the PDF twice.",
             "possibleDuplicates on the job in the table, then ReportFlow's list of files.",
         )
 
@@ -212,36 +217,36 @@ class MonitoringStack(Stack):
             "WebhooksRefused",
             self._own.of(WebhookMetric.REFUSED),
             self._settings.refused_webhooks_alarm,
-            "Webhooks are refused: somebody forges them, or ReportFlow has another URL than ours.",
+            "The webhook refuses requests: somebody forges them, or ReportFlow has the wrong URL.",
             "the reason in the webhook's log, then the URL in ReportFlow's settings.",
         )
         self._alarm(
             "WebhooksMissing",
-            # The submitter counts a zero here for each job. In a period without any data none was
-            # due, which is as good as one that came.
+            # The submitter counts a zero here for each job. In a period without data, no webhook
+            # was due, which is as good as one that came.
             filled(self._own.of(WebhookMetric.RECEIVED, minutes=SILENCE_MINUTES), 1),
             1,
-            "Jobs are submitted and no webhook comes. The checks find the PDFs, only later.",
+            "Jobs are submitted, but no webhook comes. Completion checks find the PDFs later.",
             "`python -m cli doctor`, then the webhook's URL in ReportFlow's settings.",
-            # What is submitted at the end of one period has its webhook in the next.
+            # The webhook of a job at the end of one period comes in the next.
             periods=2,
             comparison=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
-            tell_end=True,
+            notify_end=True,
         )
         self._alarm_on_events(
             "WebhooksLost",
             self._own.of(DownloaderMetric.LOST_WEBHOOKS, minutes=LOSS_MINUTES),
             self._settings.lost_webhooks_alarm,
-            "PDFs were found by the check: their webhooks never came, or late.",
-            "WebhooksRefused, WebhooksNotStored and the 4xx on the dashboard; if no webhook comes, "
-            "its URL in ReportFlow's settings.",
+            "Completion checks found PDFs whose webhooks came late or never.",
+            "WebhooksRefused, WebhooksNotStored and the 4xx answers on the dashboard; if no "
+            "webhook comes, its URL in ReportFlow's settings.",
         )
         self._alarm_on_events(
             "WebhooksNotStored",
             self._own.of(WebhookMetric.NOT_STORED),
             1,
-            "A webhook was genuine and could not be queued. The check finds its PDF, only later.",
-            "the error code in the webhook's log: SQS or Secrets Manager refused.",
+            "A genuine webhook could not be queued. A completion check finds its PDF later.",
+            "the error code in the webhook's log: SQS or Secrets Manager failed.",
         )
         self._alarm_on_events(
             "WebhookApiErrors",
@@ -260,21 +265,22 @@ class MonitoringStack(Stack):
                 f"{title}Errors",
                 of_function(function, "Errors", "Sum"),
                 1,
-                f"The {name} crashed or ran into its time-out of {timeout_seconds} s.",
+                f"The {name} function crashed or exceeded its time-out of {timeout_seconds} s.",
                 f"its log at that minute. {after_crash}",
             )
             self._alarm_on_events(
                 f"{title}Throttles",
                 of_function(function, "Throttles", "Sum"),
                 1,
-                f"Lambda had no room to run the {name}.",
-                "the account's limit of concurrent executions, and who else uses it.",
+                f"Lambda throttled the {name} function.",
+                "the account's limit of concurrent executions, and which functions use it.",
             )
             self._alarm_on_events(
                 f"{title}Slow",
                 of_function(function, "Duration", "Maximum"),
                 round(NEAR_TIMEOUT * 1000 * timeout_seconds),
-                f"The {name} has been near its time-out of {timeout_seconds} s for 15 minutes.",
+                f"The {name} function has been close to its time-out of {timeout_seconds} s for 15 "
+                "minutes.",
                 when_slow,
                 periods=3,
             )
@@ -288,12 +294,12 @@ class MonitoringStack(Stack):
         look_first: str,
         *,
         periods: int = 1,
-        tell_end: bool = False,
+        notify_end: bool = False,
     ) -> None:
-        """Alarm people of what has data only when it happens: the rest of the time counts as zero.
+        """Create an alarm on a metric that has data only for events: no data counts as zero.
 
-        CloudWatch looks back further than `periods` when some of these have no data. Without the
-        zeros, the alarm would go on for as long as that finds the last value.
+        If a period has no data, CloudWatch looks back further than `periods`. Without the zeros,
+        the alarm would last as long as CloudWatch finds the last value.
         """
         short = metric.period.to_minutes() < LONGEST_WAIT_MINUTES
         self._alarm(
@@ -304,7 +310,7 @@ class MonitoringStack(Stack):
             look_first,
             periods=periods,
             late=_LATE if short else 0,
-            tell_end=tell_end,
+            notify_end=notify_end,
         )
 
     def _alarm(  # noqa: PLR0913  (an alarm has as many sides)
@@ -319,11 +325,11 @@ class MonitoringStack(Stack):
         late: int = 0,
         comparison: cloudwatch.ComparisonOperator = _REACHED,
         missing: cloudwatch.TreatMissingData = _NOTHING_HAPPENED,
-        tell_end: bool = False,
+        notify_end: bool = False,
     ) -> None:
-        """Tell people when a metric is at its threshold in `periods` of its last `periods + late`.
+        """Create an alarm on a threshold in `periods` of the last `periods + late` periods.
 
-        They hear of the end only where somebody waits for it: an outage, not a single event.
+        `notify_end` also sends a notification when the alarm ends: for outages, not for events.
         """
         alarm = cloudwatch.Alarm(
             self,
@@ -338,6 +344,6 @@ class MonitoringStack(Stack):
             treat_missing_data=missing,
         )
         alarm.add_alarm_action(self._action)
-        if tell_end:
+        if notify_end:
             alarm.add_ok_action(self._action)
         self._alarms.append(alarm)
