@@ -1,4 +1,4 @@
-"""Creates the functions, each with its package, layers, role, log group and event source."""
+"""Creates the functions with their packages, layers, roles, log groups and event sources."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ ALIAS: Final = "live"
 
 @dataclass(frozen=True)
 class DeployedFunction:
-    """A function, and the alias by which event sources and API call it.
+    """A function, and the alias that its event source or API calls.
 
-    An update of a function takes several calls. Between them, the new code can run with the old
-    layers or the old environment. CloudFormation publishes a version after the last call and only
-    then moves the alias to it. A version never changes.
+    CloudFormation updates a function in several calls. Between them, the new code can run with the
+    old layers or the old environment. CloudFormation publishes a version after the last call, and
+    only then moves the alias to it. A version never changes.
     """
 
     function: lambda_.Function
@@ -39,7 +39,7 @@ class FunctionFactory:
     def __init__(
         self, stack: Stack, settings: DeploymentSettings, resources: Mapping[str, str]
     ) -> None:
-        """`resources` holds names of resources by the fields of `reportflow.settings`."""
+        """`resources` maps fields of `reportflow.settings` to the names of resources."""
         self._stack = stack
         self._settings = settings
         self._resources = resources
@@ -57,8 +57,8 @@ class FunctionFactory:
     ) -> DeployedFunction:
         """Make the function of `functions/{name}` with its own log group and role.
 
-        `reads` is the class in `reportflow.settings` that the function loads. The role is written
-        out, because the grants of the constructs, and CDK's managed policy, allow more than a
+        `reads` is the class in `reportflow.settings` that the function loads. This method writes
+        the role itself, because the constructs' grants and CDK's managed policy allow more than a
         function needs.
         """
         logged = log_group(self._stack, f"{name.capitalize()}Logs", settings=self._settings)
@@ -126,7 +126,7 @@ def feed(
         max_concurrency=maximum_concurrency,
         report_batch_item_failures=True,
     )
-    # The construct splits the alias's ARN and names the alias by its parts instead.
+    # The construct would name the alias by parts of its ARN, which the template has to take apart.
     resource = cast("lambda_.CfnEventSourceMapping", source.node.default_child)
     resource.function_name = deployed.alias.alias_ref.alias_arn
 
@@ -134,7 +134,7 @@ def feed(
 def log_group(stack: Stack, construct_id: str, *, settings: DeploymentSettings) -> logs.LogGroup:
     """Make a log group that keeps its entries as long as the settings say."""
     group = logs.LogGroup(stack, construct_id, removal_policy=removal_policy(settings))
-    # The construct takes retentions by name only, the resource takes days.
+    # The construct accepts an enum only; the resource accepts days.
     resource = cast("logs.CfnLogGroup", group.node.default_child)
     resource.retention_in_days = settings.log_retention_days
     return group

@@ -1,4 +1,4 @@
-"""The HTTP API that ReportFlow's webhooks come in by."""
+"""Creates the HTTP API that receives ReportFlow's webhooks."""
 
 import json
 
@@ -12,7 +12,7 @@ from stacks.nag import acknowledge
 from stacks.settings import DeploymentSettings
 
 BURST_SECONDS = 10
-"""So much of the rate may come at once, as after an outage of ReportFlow's."""
+"""The API accepts a burst of this many seconds of its rate, for example after an outage."""
 
 ACCESS_LOG = {
     "requestId": "$context.requestId",
@@ -23,8 +23,8 @@ ACCESS_LOG = {
     "error": "$context.error.responseType",
     "integrationError": "$context.integrationErrorMessage",
 }
-"""Without the path: the webhook's secret stands in it. Nor API Gateway's message, which is free to
-quote one."""
+"""It leaves out the path, which contains the webhook's secret, and API Gateway's message, which
+could quote the path."""
 
 
 def http_api(
@@ -34,10 +34,10 @@ def http_api(
     access_logs: logs.LogGroup,
     settings: DeploymentSettings,
 ) -> apigateway.HttpApi:
-    """Make the API of one stack; its URL is `/webhooks/{token}` and nothing else.
+    """Create the stack's API with the single path `/webhooks/{token}`.
 
-    GET and HEAD are for forms that try a URL before they save it. The variable is greedy, because
-    a route without that does not match a URL with a slash at its end.
+    GET and HEAD are for settings pages that test a URL before they save it. The variable is greedy,
+    because other routes do not match a URL with a slash at its end.
     """
     api = apigateway.HttpApi(
         stack,
@@ -59,11 +59,11 @@ def http_api(
         acknowledge(
             route,
             "APIG4",
-            "ReportFlow can be told a URL and nothing else: its last segment is the secret, which "
-            "the function checks before it reads on.",
+            "ReportFlow's settings accept a URL and no credentials. The URL's last segment is the "
+            "secret, which the function checks before it reads the body.",
         )
     _permit_first(api)
-    # The construct for stages takes an access log only from an implementation in JavaScript.
+    # The construct for stages accepts access log settings from JavaScript only.
     apigateway.CfnStage(
         stack,
         "Stage",
@@ -83,7 +83,7 @@ def http_api(
 
 
 def _permit_first(api: apigateway.HttpApi) -> None:
-    """Let no integration change its target before API Gateway may invoke the new one."""
+    """Permit API Gateway to invoke a function before an integration points to it."""
     parts = api.node.find_all()
     permissions = [part for part in parts if isinstance(part, lambda_.CfnPermission)]
     for part in parts:

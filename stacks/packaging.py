@@ -1,7 +1,7 @@
-"""What Lambda gets: the function folders and the two layers, compiled, the same bytes each time.
+"""Builds the packages for Lambda: the functions and the two layers, compiled and reproducible.
 
-A package is built once into `.build/` under a name that contains the hash of all that went into
-it. Delete the folder to build anew.
+A package is built once into `.build/`, and its name contains the hash of its sources. Delete the
+folder to build everything again.
 """
 
 import hashlib
@@ -16,11 +16,11 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 BOTOCORE_SERVICES = frozenset({"dynamodb", "events", "s3", "secretsmanager", "sqs"})
-"""The AWS services that the functions call. botocore describes more than 400; the others' data
-would be three quarters of the layer. A client for another one fails with UnknownServiceError."""
+"""The AWS services that the functions call. botocore's data for its more than 400 other services
+would be three quarters of the layer. Without it, their clients fail with UnknownServiceError."""
 
 _GLIBC_MINOR = 34
-"""Lambda's Amazon Linux 2023 has glibc 2.34, which loads wheels made for any older one."""
+"""Lambda's Amazon Linux 2023 has glibc 2.34, which also loads wheels for older versions."""
 
 _WHEEL_ARCHITECTURES = {"arm64": "aarch64", "x86_64": "x86_64"}
 
@@ -30,14 +30,16 @@ class PackagingError(RuntimeError):
 
 
 def function_package(name: str, *, repository: Path = REPOSITORY) -> Path:
-    """Build the package of `functions/{name}` if need be, and return its folder.
+    """Build the package of `functions/{name}` if it is not there yet, and return its folder.
 
     Raises:
         PackagingError: the function has no handler, or its code does not compile.
     """
     source = repository / "functions" / name
     if not (source / "handler.py").is_file():
-        raise PackagingError(f"{source} holds no handler.py: write it, or mend the function's name")
+        raise PackagingError(
+            f"{source} holds no handler.py: write it, or correct the function's name"
+        )
 
     def build(package: Path) -> None:
         _copy_sources(source, package)
@@ -47,7 +49,7 @@ def function_package(name: str, *, repository: Path = REPOSITORY) -> Path:
 
 
 def shared_layer(*, repository: Path = REPOSITORY) -> Path:
-    """Build the layer of the functions' shared code if need be, and return its folder.
+    """Build the layer of the functions' shared code if it is not there yet; return its folder.
 
     Raises:
         PackagingError: the code is missing or does not compile.
@@ -64,13 +66,13 @@ def shared_layer(*, repository: Path = REPOSITORY) -> Path:
 
 
 def vendor_layer(architecture: str, *, repository: Path = REPOSITORY) -> Path:
-    """Build the layer of third-party wheels if need be, and return its folder.
+    """Build the layer of third-party wheels if it is not there yet, and return its folder.
 
-    `architecture` is Lambda's name of it: arm64 or x86_64. The wheels are those that
-    layers/vendor/requirements.txt pins by hash, whatever machine this is.
+    `architecture` is arm64 or x86_64. layers/vendor/requirements.txt pins the wheels by hash, so
+    they are the same on every machine.
 
     Raises:
-        PackagingError: pip cannot bring a wheel, or this is not the Python that Lambda runs.
+        PackagingError: pip cannot install a wheel, or this Python is not the one that Lambda runs.
     """
     lock = repository / "layers" / "vendor" / "requirements.txt"
 
@@ -88,8 +90,8 @@ def _cached(
 ) -> Path:
     if sys.version_info[:2] != (3, 13):
         raise PackagingError(
-            "packages are compiled for Python 3.13 and this is "
-            f'{platform.python_version()}: use .venv/bin/python, which "make synth" sets up'
+            f"Python {platform.python_version()} cannot compile packages for Python 3.13: use "
+            '.venv/bin/python, which "make setup" installs'
         )
     recipe = [Path(__file__).read_bytes(), platform.python_version().encode()]
     package = (
@@ -105,7 +107,7 @@ def _cached(
         try:
             unfinished.rename(package)
         except OSError:
-            # Another process was faster, with the same bytes.
+            # Another process has built the same package meanwhile.
             if not package.exists():
                 raise
     return package
@@ -145,12 +147,12 @@ def _copy_sources(source: Path, target: Path) -> None:
 
 def _install(lock: Path, architecture: str, target: Path) -> None:
     machine = _WHEEL_ARCHITECTURES[architecture]
-    # Newest first: pip takes the wheel that stands nearest to the front.
+    # The newest comes first, because pip prefers wheels for the first platforms.
     tags = [f"manylinux_2_{minor}_{machine}" for minor in range(_GLIBC_MINOR, 16, -1)]
     command = [
         *(sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"),
         *("--require-hashes", "--no-deps", "--requirement", str(lock)),
-        # Lambda's platform whatever this machine is: no source is ever compiled here.
+        # The wheels are for Lambda's platform, so pip must not compile sources on this machine.
         *("--only-binary=:all:", "--implementation=cp", "--python-version=3.13"),
         *(f"--platform={tag}" for tag in [*tags, f"manylinux2014_{machine}"]),
         *("--no-compile", f"--target={target}"),
@@ -160,14 +162,14 @@ def _install(lock: Path, architecture: str, target: Path) -> None:
     )
     if done.returncode:
         raise PackagingError(
-            f"pip could not bring the {architecture} wheels of {lock}:\n{done.stdout.strip()}\n"
-            'If the package index cannot be reached, see "pip config list" and try again; '
-            'if a pinned version is gone or has no wheel, pin anew with "make lock".'
+            f"pip cannot install the {architecture} wheels of {lock}:\n{done.stdout.strip()}\n"
+            'If pip cannot reach the package index, check "pip config list" and try again. '
+            'If a pinned version is gone or has no wheel, update the pins with "make lock".'
         )
 
 
 def _strip(python: Path) -> None:
-    """Remove what is of no use on Lambda or differs from one installation to the next."""
+    """Remove files that Lambda does not need, or that differ between installations."""
     shutil.rmtree(python / "bin", ignore_errors=True)
     for record in ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json"):
         for file in python.glob(f"*.dist-info/{record}"):
@@ -178,14 +180,14 @@ def _strip(python: Path) -> None:
 
 
 def _finish(package: Path, mount: str) -> None:
-    """Add the bytecode, as Lambda's Python will look for it, and set all modes alike.
+    """Compile the package for the path `mount` on Lambda, and set all file modes.
 
-    Lambda's file systems are read-only: without bytecode every cold start compiles everything.
-    Unchecked, since a check against the source's time would fail after unpacking.
+    Lambda's file systems are read-only, so without bytecode every cold start compiles everything.
+    Python does not compare the bytecode with its source, whose time changes when it is unpacked.
     """
     done = subprocess.run(
         [
-            # A fresh interpreter: marshal's output depends on what the process has interned.
+            # In a new process: marshal's output depends on the strings that a process has interned.
             *(sys.executable, "-S", "-P", "-m", "compileall", "-q", "--invalidation-mode"),
             *("unchecked-hash", "-s", str(package), "-p", mount, str(package)),
         ],
@@ -197,7 +199,7 @@ def _finish(package: Path, mount: str) -> None:
     )
     if done.returncode:
         raise PackagingError(
-            f"this does not compile; mend it and try again:\n{done.stdout.strip()}"
+            f"the package does not compile: fix this and try again:\n{done.stdout.strip()}"
         )
     for path in package.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)

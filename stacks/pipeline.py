@@ -11,7 +11,7 @@ from reportflow.settings import DownloaderSettings, SubmitterSettings, WebhookSe
 from stacks.functions import DeployedFunction, FunctionFactory, allow, feed, log_group
 from stacks.http_api import http_api
 from stacks.nag import acknowledge
-from stacks.queues import QueuePair, let_in, queue_pair
+from stacks.queues import QueuePair, allow_senders, queue_pair
 from stacks.settings import DeploymentSettings
 from stacks.storage import StorageStack
 
@@ -27,7 +27,7 @@ _CONSUME = (
 
 
 class PipelineStack(Stack):
-    """The stateless half of the pipeline."""
+    """The resources without data: queues, functions and the HTTP API."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class PipelineStack(Stack):
         settings: DeploymentSettings,
         storage: StorageStack,
     ) -> None:
-        super().__init__(scope, construct_id, description="ReportFlow pipeline: what works")
+        super().__init__(scope, construct_id, description="ReportFlow pipeline: queues, functions")
         self._settings = settings
         self._storage = storage
         requests = queue_pair(
@@ -52,7 +52,7 @@ class PipelineStack(Stack):
             settings=settings,
             consumer_timeout_seconds=settings.downloader_timeout_seconds,
         )
-        let_in(requests.queue, settings.request_senders)
+        allow_senders(requests.queue, settings.request_senders)
         # The keys are fields of the classes in `reportflow.settings`.
         resources = {
             "jobs_table": storage.jobs_table.table_name,
@@ -84,7 +84,7 @@ class PipelineStack(Stack):
             "DownloadDeadLetterQueueUrl": downloads.dead_letters.queue_url,
             "WebhookBaseUrl": f"{self.api.api_endpoint}/webhooks",
             "SubmitterFunctionName": submitter.function.function_name,
-            # The policies of keys and buckets in other stacks name it.
+            # Policies of keys and buckets outside of these stacks can name the role.
             "SubmitterRoleArn": cast("iam.Role", submitter.function.role).role_arn,
             "WebhookFunctionName": webhook.function.function_name,
             "DownloaderFunctionName": downloader.function.function_name,

@@ -1,4 +1,4 @@
-"""A queue that a function consumes, the dead-letter queue behind it, and who else may send."""
+"""Creates the queues, their dead-letter queues, and the permissions to send to a queue."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from stacks.settings import SPARE_RECEIVES, VISIBILITY_PER_TIMEOUT, DeploymentSe
 
 @dataclass(frozen=True)
 class QueuePair:
-    """A queue that a function consumes, and where its messages end that cannot."""
+    """A queue that a function consumes, and its dead-letter queue."""
 
     queue: sqs.Queue
     dead_letters: sqs.Queue
@@ -23,9 +23,9 @@ class QueuePair:
 def queue_pair(
     stack: Stack, name: str, *, settings: DeploymentSettings, consumer_timeout_seconds: int
 ) -> QueuePair:
-    """Make `{name}Queue` and `{name}DeadLetterQueue`.
+    """Create `{name}Queue` and `{name}DeadLetterQueue`.
 
-    A message that is not ended comes back after some of the consumer's time-outs.
+    The visibility timeout is a multiple of the consumer's time-out.
     """
     removal = removal_policy(settings)
     dead_letters = sqs.Queue(
@@ -52,8 +52,8 @@ def queue_pair(
     return QueuePair(queue, dead_letters)
 
 
-def let_in(queue: sqs.Queue, senders: Sequence[str]) -> None:
-    """Let others send to the queue: accounts, roles and users, SNS topics, EventBridge rules."""
+def allow_senders(queue: sqs.Queue, senders: Sequence[str]) -> None:
+    """Allow accounts, roles, users, SNS topics and EventBridge rules to send to the queue."""
     for sender in senders:
         queue.add_to_resource_policy(
             iam.PolicyStatement(
@@ -70,7 +70,7 @@ def _principal(sender: str) -> iam.IPrincipal:
     service = sender.split(":")[2]
     if service == "iam":
         return iam.ArnPrincipal(sender)
-    # Without the condition, any topic and any rule of the world could send.
+    # Without the condition, every topic or rule of every account could send.
     return iam.ServicePrincipal(
         f"{service}.amazonaws.com", conditions={"ArnEquals": {"aws:SourceArn": sender}}
     )

@@ -1,4 +1,4 @@
-"""What becomes of a resource that holds data when its stack goes."""
+"""Decides what happens to a resource with data when its stack is deleted."""
 
 from typing import Final
 
@@ -7,12 +7,12 @@ from aws_cdk import RemovalPolicy
 from stacks.settings import DeploymentSettings
 
 _POLICIES: Final = {
-    # A first deployment that fails takes what it has made back: nothing is in it yet.
+    # If a first deployment fails, CloudFormation deletes its resources, which are still empty.
     "retain": RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
     "destroy": RemovalPolicy.DESTROY,
 }
 
 
 def removal_policy(settings: DeploymentSettings) -> RemovalPolicy:
-    """CDK's policy for what the deployment retains or destroys."""
+    """Return CDK's removal policy for the deployment's setting."""
     return _POLICIES[settings.removal_policy]

@@ -1,4 +1,4 @@
-"""What holds data: jobs table, archive bucket, secret, event bus. Deployed apart and kept."""
+"""The storage stack, deployed apart and kept: jobs table, archive bucket, secret, event bus."""
 
 import json
 from typing import cast
@@ -18,19 +18,19 @@ ABANDONED_UPLOAD_DAYS = 7
 
 
 class StorageStack(Stack):
-    """The stateful half of the pipeline."""
+    """The resources that hold data, and the event bus."""
 
     def __init__(
         self, scope: Construct, construct_id: str, *, settings: DeploymentSettings
     ) -> None:
-        super().__init__(scope, construct_id, description="ReportFlow pipeline: what holds data")
+        super().__init__(scope, construct_id, description="ReportFlow pipeline: data")
         self._settings = settings
         self._removal_policy = removal_policy(settings)
         self.jobs_table = self._jobs_table()
         self.archive_bucket = self._archive_bucket()
         self.secret = self._secret()
-        # Others attach their rules to it. It holds nothing, and a name that stayed would be in the
-        # way of the next deployment.
+        # Other systems add rules to the bus. It holds no data, so it is deleted with the stack: a
+        # bus that stayed would block the next deployment, which creates one of the same name.
         self.event_bus = events.EventBus(self, "EventBus", event_bus_name=settings.stack_prefix)
         self._make_last(self.jobs_table, self.archive_bucket, self.secret)
         CfnOutput(self, "JobsTableName", value=self.jobs_table.table_name)
@@ -39,11 +39,11 @@ class StorageStack(Stack):
         CfnOutput(self, "SecretArn", value=self.secret.secret_arn)
 
     def _make_last(self, table: dynamodb.Table, *others: IConstruct) -> None:
-        """Let the table wait for the other resources that hold data.
+        """Create the table after the other resources with data.
 
-        If a first deployment fails, CloudFormation deletes what it has made, but not the protected
-        table. The table waits for neither event bus nor bucket policy: these are deleted with the
-        stack, and CloudFormation imports no resource that depends on a missing one.
+        If a first deployment fails, CloudFormation deletes its resources, but cannot delete the
+        protected table. The table depends on neither event bus nor bucket policy: these are deleted
+        with the stack, and CloudFormation imports no resource that depends on a missing one.
         """
         for other in others:
             resource = cast("CfnResource", other.node.default_child)
@@ -60,7 +60,8 @@ class StorageStack(Stack):
                 point_in_time_recovery_enabled=True
             ),
             time_to_live_attribute="expiresAt",
-            # Not as the others: a rollback that has to delete what is protected would fail.
+            # Unlike the others, retained even if its creation is rolled back: a protected table
+            # cannot be deleted, so the rollback would fail.
             removal_policy=RemovalPolicy.RETAIN if kept else RemovalPolicy.DESTROY,
             deletion_protection=kept,
         )
@@ -74,8 +75,8 @@ class StorageStack(Stack):
             partition_key=_string("status"),
             sort_key=_string("updatedAt"),
             projection_type=dynamodb.ProjectionType.INCLUDE,
-            # A webhook finds the submission that was never answered by its document, a message
-            # whose payload is gone the job that it began.
+            # A webhook finds the job of a lost 202 by `requestDigest`. A message whose payload is
+            # gone finds its job by `messageId`.
             non_key_attributes=["requestDigest", "messageId"],
         )
         return table
@@ -98,7 +99,7 @@ class StorageStack(Stack):
         acknowledge(
             bucket,
             "S1",
-            "Access logs come late and not all. Who has to prove who read a document records the "
+            "S3's access logs are late and incomplete. To prove who read a document, record the "
             "bucket's data events in the account's own CloudTrail.",
         )
         return bucket
@@ -106,7 +107,7 @@ class StorageStack(Stack):
     def _lifecycle(self) -> list[s3.LifecycleRule]:
         settings = self._settings
         rules = [
-            # The pipeline makes no such uploads; who brings an archive from elsewhere may.
+            # The pipeline makes no multipart uploads, but an import of an older archive may.
             s3.LifecycleRule(
                 id="AbortUploads",
                 abort_incomplete_multipart_upload_after=Duration.days(ABANDONED_UPLOAD_DAYS),
@@ -126,8 +127,8 @@ class StorageStack(Stack):
             forget = s3.LifecycleRule(
                 id="Forget",
                 noncurrent_version_expiration=kept,
-                # What marks a version as deleted is of no use without it. CloudFormation takes no
-                # rule of this alone, and S3 none that has it beside an expiry.
+                # A delete marker without versions is useless. CloudFormation accepts no rule with
+                # this alone, and S3 no rule with both this and an expiry.
                 expired_object_delete_marker=True,
             )
             rules.append(forget)
@@ -143,8 +144,8 @@ class StorageStack(Stack):
         return None
 
     def _secret(self) -> secretsmanager.Secret:
-        # Careful: whenever this template or length changes, CloudFormation generates the value
-        # anew, and the keys that were filled in after the deployment are gone.
+        # Never change the template or the length: CloudFormation would generate a new value, which
+        # overwrites the keys that the operator has filled in.
         unfilled = {"appKey": "", "secretKey": "", "previousWebhookToken": ""}
         secret = secretsmanager.Secret(
             self,
@@ -161,8 +162,8 @@ class StorageStack(Stack):
         acknowledge(
             secret,
             "SMG4",
-            "ReportFlow makes its keys, and takes the webhook's URL, by hand only: a schedule "
-            "would cut the pipeline off.",
+            "ReportFlow's keys and the webhook's URL can be changed by hand only, so an automatic "
+            "rotation would stop the pipeline.",
         )
         return secret
 

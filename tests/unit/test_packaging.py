@@ -264,7 +264,7 @@ def test_a_wheel_with_another_hash_is_refused(repository: Path, tmp_path: Path) 
     pin(repository, made)
     made.write_bytes(made.read_bytes() + b"x")
     with pytest.raises(
-        PackagingError, match=r"(?s)could not bring the arm64 wheels.*sha256.*make lock"
+        PackagingError, match=r"(?s)cannot install the arm64 wheels.*sha256.*make lock"
     ):
         vendor_layer("arm64", repository=repository)
     assert files(repository / ".build") == set()
