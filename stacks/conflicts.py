@@ -123,7 +123,7 @@ CONDITIONS: Final = (
     Condition(
         "With `payload_buckets`, `submitter_memory_mb` must be at least "
         f"{IDLE_MB + READING_MB} + {PAYLOAD_MB} × `request_batch_size`, because each payload can "
-        "have 20 MB.",
+        "be 20 MB large.",
         holds=lambda s: not s.payload_buckets or s.submitter_memory_mb >= _batch_memory_mb(s),
         fix=_fix_batch_memory,
     ),

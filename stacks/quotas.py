@@ -1,4 +1,4 @@
-"""AWS's own limits. The settings are checked against them."""
+"""AWS's limits, against which the settings are checked."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ SQS_MAXIMUM_RETENTION_DAYS: Final = 14
 SQS_MAXIMUM_RECEIVES: Final = 1000
 
 TMP_MINIMUM_MB: Final = 512
-"""The /tmp that Lambda gives to every function, in MiB."""
+"""Size of /tmp that every function has, in MiB."""
 
 TMP_MAXIMUM_MB: Final = 10_240
 

@@ -150,20 +150,20 @@ class DeploymentSettings(BaseModel):
     """Memory of the downloader, in MiB."""
 
     request_batch_size: _BatchSize = 10
-    """The most messages that a submitter invocation takes."""
+    """Maximum number of messages per submitter invocation."""
 
     download_batch_size: _BatchSize = 5
-    """The most messages that a downloader invocation takes."""
+    """Maximum number of messages per downloader invocation."""
 
     request_maximum_concurrency: _Concurrency = 2
-    """The most submitter invocations at a time."""
+    """Maximum number of submitter invocations at the same time."""
 
     download_maximum_concurrency: _Concurrency = 5
-    """The most downloader invocations at a time."""
+    """Maximum number of downloader invocations at the same time."""
 
     max_attempts: int = Field(default=24, ge=1, le=100)
-    """Failed attempts after which a job is given up. Waiting because of a rate limit or of refused
-    keys is not an attempt."""
+    """Failed attempts after which a job is given up. Waiting for the rate limit or for new keys is
+    not an attempt."""
 
     max_receive_count: int = Field(
         default=SQS_MAXIMUM_RECEIVES - SPARE_RECEIVES,
@@ -176,8 +176,7 @@ class DeploymentSettings(BaseModel):
     message_retention_days: int = Field(
         default=SQS_MAXIMUM_RETENTION_DAYS, ge=1, le=SQS_MAXIMUM_RETENTION_DAYS
     )
-    """Days a message may wait in a queue. Dead-letter queues always keep messages for SQS's
-    maximum."""
+    """Days a message may wait in a queue. Dead-letter queues always keep messages for 14 days."""
 
     max_file_mb: int = Field(default=50, ge=1, le=TMP_MAXIMUM_MB)
     """Largest PDF that is archived, in MiB. A whole batch of them must fit the downloader's
@@ -207,10 +206,10 @@ class DeploymentSettings(BaseModel):
     below 128 KiB, because they would cost more there."""
 
     archive_transition_class: StorageClassName = "GLACIER_IR"
-    """The storage class that PDFs move to. Both can be read at once."""
+    """The storage class that PDFs move to. Objects in either class can be read at once."""
 
     archive_expiry_days: _DaysOrNever = 0
-    """Days after which a PDF is deleted; never if 0. The law says how long invoices are kept."""
+    """Days after which a PDF is deleted; never if 0. The law says how long to keep invoices."""
 
     archive_noncurrent_days: _DaysOrNever = 0
     """Days in which a PDF that was deleted or replaced can still be restored; for ever if 0."""

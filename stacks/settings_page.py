@@ -18,8 +18,8 @@ _HEAD: Final = """\
 is not current.
 
 Write settings into `cdk.json` under `context`, or give them as `-c KEY=VALUE` to the CDK CLI and as
-`--set KEY=VALUE` to `python -m local up`. All mistakes are reported at once, before anything is
-deployed. [limits.md](limits.md) says which throughput, sizes, times and cost the values lead to.
+`--set KEY=VALUE` to `python -m local up`. The CDK app reports all mistakes at once, before anything
+is deployed. [limits.md](limits.md) lists the resulting throughput, sizes, times and cost.
 """
 
 _ADDING: Final = """\
@@ -65,7 +65,7 @@ def _row(name: str, setting: FieldInfo) -> str:
 
 def _default(setting: FieldInfo) -> str:
     if setting.is_required():
-        return "must be given"
+        return "required"
     others = {"workspace_id": "{workspace_id}", "contract": "workspace"}
     default = setting.get_default(call_default_factory=True, validated_data=others)
     return f"`{default}`" if default not in {"", ()} else "none"

@@ -28,7 +28,7 @@ The newer modes wait as long as the answer's header says, up to 6 seconds.
 """
 
 TWO_TRIES_SECONDS: Final = 3.9
-"""A call with less time than this makes one try only: functions with a time-out under 8 seconds."""
+"""A call with less time than this makes one try only: in a function with less than 8 seconds."""
 
 CONNECT_SHARE: Final = 0.25
 """The share of a try for connecting. The TLS handshake, or a second address, may take it again."""
