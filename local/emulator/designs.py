@@ -12,6 +12,8 @@ from local.emulator.invoice import draw_invoice
 from local.emulator.parameters import Record
 from local.emulator.report import draw_report
 
+_NO_METADATA: Final[Mapping[str, str]] = {}
+
 type Structure = Mapping[str, str | Structure | list[Structure]]
 """Parameter name → `string`, `number`, a nested object's structure, or a list of one."""
 
@@ -23,9 +25,14 @@ class DesignVersion:
     parameters: Structure
     layout: Callable[[Document, Record], None]
 
-    def render(self, file_id: str, title: str, values: Record) -> bytes:
-        """The PDF's bytes; the same for the same arguments, and different for each `file_id`."""
-        document = Document(title, file_id)
+    def render(
+        self, file_id: str, title: str, values: Record, metadata: Mapping[str, str] = _NO_METADATA
+    ) -> bytes:
+        """The PDF's bytes; the same for the same arguments, and different for each `file_id`.
+
+        `metadata` goes into the document's information dictionary.
+        """
+        document = Document(title, file_id, metadata)
         self.layout(document, values)
         return document.finish()
 

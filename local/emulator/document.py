@@ -1,14 +1,16 @@
 """The page: text that wraps, rules, headings, and columns of facts."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final, override
 
 from fpdf import FPDF
+from fpdf.output import OutputProducer, PDFInfo
+from fpdf.syntax import Name, PDFDate, PDFString
 
 from local.emulator.typeface import FAMILY, Typeface, japanese
 
@@ -62,12 +64,14 @@ LABEL: Final = Style(8, colour=MUTED)
 class Document(FPDF):
     """An A4 page with margins, a running title from page two on, and page numbers.
 
-    The bytes are the same for the same `file_id` and the same drawing. `y` is the top of what is
-    drawn next; whatever does not fit below it goes to a new page.
+    The bytes are the same for the same `file_id`, `metadata` and drawing. `y` is the top of what
+    is drawn next; whatever does not fit below it goes to a new page. `metadata` goes into the
+    document's information dictionary.
     """
 
-    def __init__(self, title: str, file_id: str) -> None:
+    def __init__(self, title: str, file_id: str, metadata: Mapping[str, str]) -> None:
         super().__init__(format="A4")
+        self.metadata = metadata
         self._running_title = title
         self._identifier = sha256(file_id.encode()).hexdigest()[:32].upper()
         self._typeface: Typeface | None = None
@@ -214,7 +218,7 @@ class Document(FPDF):
 
     def finish(self) -> bytes:
         """The PDF's bytes; the document is closed."""
-        return bytes(self.output())
+        return bytes(self.output(output_producer_class=_Producer))
 
     def _use(self, text: str, style: Style) -> str:
         """Set the font that can write `text`, and give the text in the signs that it has."""
@@ -248,3 +252,41 @@ class Document(FPDF):
         if self.width_of(word, style) <= width:
             return (word,)
         return tuple(word)
+
+
+class _Information(PDFInfo):
+    """The information dictionary, with entries of any name; one of ours may replace fpdf2's."""
+
+    def __init__(self, document: Document) -> None:
+        super().__init__(
+            title=document.title,
+            subject=None,
+            author=None,
+            keywords=None,
+            creator=document.creator,
+            producer=None,
+            creation_date=PDFDate(_CREATED, with_tz=True),
+        )
+        self._metadata = document.metadata
+
+    @override
+    def _build_obj_dict(self, security_handler: Any = None) -> dict[str, object]:
+        entries = super()._build_obj_dict(security_handler)
+        for name, text in self._metadata.items():
+            entries[Name(_writable(name)).serialize()] = PDFString(_writable(text)).serialize()
+        return entries
+
+
+class _Producer(OutputProducer):
+    @override
+    def _add_info(self) -> PDFInfo:
+        if not isinstance(self.fpdf, Document):
+            raise TypeError("Only a Document has metadata")
+        information = _Information(self.fpdf)
+        self._add_pdf_obj(information)
+        return information
+
+
+def _writable(text: str) -> str:
+    """`text` without what no PDF string can hold: a lone surrogate, which JSON may carry."""
+    return text.encode(errors="replace").decode()

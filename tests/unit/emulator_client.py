@@ -8,7 +8,9 @@ from threading import Event, Lock, Thread
 from time import monotonic, sleep
 from typing import Any
 
+import pypdfium2
 import requests
+from pypdfium2 import raw
 
 from local.emulator import Emulator, EmulatorSettings
 from local.emulator.designs import INVOICE
@@ -37,6 +39,15 @@ def submit(
 def download(emulator: Emulator, record: FileRecord) -> requests.Response:
     url = f"{emulator.url}/file/download/{record.uuid}/{record.file_id}"
     return requests.get(url, headers=KEYS, timeout=10)
+
+
+def information(pdf: bytes, name: str) -> str:
+    """An entry of the document's information dictionary, as a reader shows it."""
+    with pypdfium2.PdfDocument(pdf) as document:
+        size = raw.FPDF_GetMetaText(document, name.encode(), None, 0)
+        buffer = (raw.c_char * size)()
+        raw.FPDF_GetMetaText(document, name.encode(), buffer, size)
+    return bytes(buffer).decode("utf-16-le").rstrip("\0")
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from local.emulator.designs import CATALOG, CONTRACT, INVOICE, REPORT, Design
 from local.emulator.parameters import money
 from local.emulator.typeface import SUBSTITUTE
+from tests.unit.emulator_client import information
 
 EVERY_VERSION = [
     pytest.param(design, version, id=f"{design.label.split()[0]} {version}")
@@ -45,6 +46,22 @@ def pages(pdf: bytes) -> list[str]:
 def words(pdf: bytes) -> str:
     """The text without the spaces and line breaks that the layout decides."""
     return "".join("".join(pages(pdf)).split())
+
+
+@pytest.mark.parametrize(("design", "version"), EVERY_VERSION)
+def test_metadata_of_any_name_goes_into_the_document(design: Design, version: int) -> None:
+    metadata = {"jobId": "job_1", "顧客 #1": "(山田) \\ \ud800", "Title": "Mine"}
+
+    pdf = design.versions[version].render("file_1", "Title", {}, metadata)
+
+    written = {name: information(pdf, name) for name in [*metadata, "Creator", "other"]}
+    assert written == {
+        "jobId": "job_1",
+        "顧客 #1": "(山田) \\ ?",
+        "Title": "Mine",
+        "Creator": "ReportFlow emulator",
+        "other": "",
+    }
 
 
 @pytest.mark.parametrize(("design", "version"), EVERY_VERSION)
