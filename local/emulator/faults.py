@@ -79,7 +79,7 @@ class Status(HttpFault, frozen=True, tag="status"):
     """
 
     status: int
-    message: str = "Emulated fault"
+    message: str | tuple[str, ...] = "Emulated fault"
     retry_after: int | str | None = None
     taken: bool = False
 

@@ -1,7 +1,7 @@
 """HTTP requests and answers as values, apart from sockets."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Self
@@ -56,7 +56,7 @@ class Answer:
 
     @classmethod
     def error(
-        cls, status: int, message: str | list[str], headers: Mapping[str, str] | None = None
+        cls, status: int, message: str | Sequence[str], headers: Mapping[str, str] | None = None
     ) -> Self:
         """An error in the service's form."""
         body = {"statusCode": status, "message": message, "error": _phrase(status)}
@@ -67,7 +67,7 @@ class Refusal(Exception):
     """The request is answered with an error."""
 
     def __init__(
-        self, status: int, message: str | list[str], headers: Mapping[str, str] | None = None
+        self, status: int, message: str | Sequence[str], headers: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(f"{status} {message}")
         self.answer = Answer.error(status, message, headers)

@@ -57,6 +57,10 @@ class TestSubmit:
         assert bool(emulator.files()) is taken
         assert submit(emulator).status_code == 202
 
+    def test_status_with_several_messages(self, emulator: Emulator) -> None:
+        emulator.faults.replace([Fault(Call.SUBMIT, Status(400, ("one", "two")))])
+        assert submit(emulator).json()["message"] == ["one", "two"]
+
     @pytest.mark.parametrize("retry_after", [7, "Wed, 01 Apr 2026 00:00:00 GMT"])
     def test_429_with_retry_after(self, emulator: Emulator, retry_after: int | str) -> None:
         emulator.faults.replace([Fault(Call.SUBMIT, Status(429, retry_after=retry_after))])
