@@ -1,12 +1,13 @@
 """The paths under `/_emulator/`, which the real service has not: for tests in another process."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from local.emulator.fault_plan import Fault, FaultPlan
 from local.emulator.files import Files
 from local.emulator.messages import Answer, Refusal, Request
+from local.emulator.rate_limit import RateCount
 from local.emulator.webhooks import Webhooks
 
 PREFIX = "/_emulator/"
@@ -32,12 +33,17 @@ class Control:
         files: Files,
         plan: FaultPlan,
         webhooks: Webhooks,
+        *,
+        rates: Callable[[], Mapping[str, RateCount]],
         refuse_connections: Callable[[float], None],
+        revoke_tokens: Callable[[], None],
     ) -> None:
         self._files = files
         self._plan = plan
         self._webhooks = webhooks
+        self._rates = rates
         self._refuse_connections = refuse_connections
+        self._revoke_tokens = revoke_tokens
 
     def answer(self, request: Request) -> Answer:
         """Answer a request under `PREFIX`.
@@ -48,6 +54,12 @@ class Control:
         match request.method, request.path.removeprefix(PREFIX):
             case "GET", "state":
                 return Answer.json(200, self._state())
+            case "GET", "rates":
+                counts = self._rates().items()
+                return Answer.json(200, {kind: _camel(vars(count)) for kind, count in counts})
+            case "DELETE", "tokens":
+                self._revoke_tokens()
+                return Answer.json(200, {})
             case "GET", "faults":
                 return Answer.json(200, self._faults())
             case "PUT", "faults":

@@ -26,10 +26,7 @@ from local.emulator.faults import (
     Status,
     Truncated,
 )
-from local.emulator.files import Content, FileRecord
-
-type Subject = FileRecord | Content
-"""The file that a call is about; before the 202 it is only what was sent."""
+from local.emulator.files import Content
 
 
 class Call(StrEnum):
@@ -37,6 +34,7 @@ class Call(StrEnum):
 
     SUBMIT = "submit"
     DOWNLOAD = "download"
+    TOKEN = "token"  # noqa: S105  # the name of a call
     RENDER = "render"
     WEBHOOK = "webhook"
 
@@ -44,6 +42,7 @@ class Call(StrEnum):
 _FITTING: dict[Call, tuple[type[Struct], ...]] = {
     Call.SUBMIT: (Slow, Status, CutBefore, CutAfter, Truncated, Html, EarlyWebhook),
     Call.DOWNLOAD: (Slow, Status, CutBefore, CutAfter, Truncated, Html, Oversize),
+    Call.TOKEN: (Slow, Status, CutBefore, CutAfter, Truncated, Html),
     Call.RENDER: (Lost, Late),
     Call.WEBHOOK: (Lost, Late, Repeated, Reordered),
 }
@@ -73,7 +72,7 @@ class Fault(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
                 f"{type(self.fault).__name__} cannot happen to a {self.call}; use one of {fitting}"
             )
 
-    def matches(self, subjects: Sequence[Subject]) -> bool:
+    def matches(self, subjects: Sequence[Content]) -> bool:
         """Whether one of the files is meant."""
         if not self.file_name_prefix and not self.job_id_prefix:
             return True
@@ -104,18 +103,18 @@ class FaultPlan:
         with self._lock:
             return [(fault, self._struck[number]) for number, fault in enumerate(self._faults)]
 
-    def http(self, call: Call, subjects: Callable[[], Sequence[Subject]]) -> HttpFault | None:
+    def http(self, call: Call, subjects: Callable[[], Sequence[Content]]) -> HttpFault | None:
         """The fault that happens to a request; `subjects` is asked only if there are faults."""
         fault = self._strike(call, subjects)
         return fault if isinstance(fault, HttpFault) else None
 
-    def dispatch(self, call: Call, subjects: Sequence[Subject]) -> DispatchFault | None:
+    def dispatch(self, call: Call, subjects: Sequence[Content]) -> DispatchFault | None:
         """The fault that happens to a generation or a webhook."""
         fault = self._strike(call, lambda: subjects)
         return fault if isinstance(fault, DispatchFault) else None
 
     def _strike(
-        self, call: Call, subjects: Callable[[], Sequence[Subject]]
+        self, call: Call, subjects: Callable[[], Sequence[Content]]
     ) -> HttpFault | DispatchFault | None:
         if not self._faults:
             return None
@@ -127,7 +126,7 @@ class FaultPlan:
                     return fault.fault
         return None
 
-    def _strikes(self, number: int, subjects: Sequence[Subject]) -> bool:
+    def _strikes(self, number: int, subjects: Sequence[Content]) -> bool:
         fault = self._faults[number]
         if fault.times is not None and self._struck[number] >= fault.times:
             return False

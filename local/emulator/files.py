@@ -8,6 +8,7 @@ from time import monotonic
 from uuid import uuid4
 
 from local.emulator.designs import Design
+from local.emulator.settings import Ids
 
 
 @dataclass(frozen=True)
@@ -19,10 +20,34 @@ class WebhookAttempt:
 
 
 @dataclass(frozen=True)
-class FileRecord:
+class Content:
+    """What one file is to be made of.
+
+    Only `central` has `share_type` ("01" workspace, "02" invited, "03" public), `passcode_enabled`
+    and `passthrough`, which is the caller's and given back as it came.
+    """
+
+    file_name: str
+    params: Mapping[str, object]
+    share_type: str = "01"
+    passcode_enabled: bool = False
+    passthrough: Mapping[str, object] | None = None
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What the service writes into the PDF: top-level strings and numbers of `passthrough`."""
+        return {
+            name: str(value)
+            for name, value in (self.passthrough or {}).items()
+            if isinstance(value, str | int | float) and not isinstance(value, bool)
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRecord(Content):
     """A file. `sha256` (hex) and `size` (bytes) are None until it is made.
 
-    `uuid` is told by the webhook only.
+    `uuid` is sent with the webhook of `workspace` only.
     """
 
     file_id: str
@@ -30,8 +55,6 @@ class FileRecord:
     request_id: str
     design_id: str
     version: int
-    file_name: str
-    params: Mapping[str, object]
     sha256: str | None = None
     size: int | None = None
     downloads: int = 0
@@ -39,22 +62,16 @@ class FileRecord:
 
 
 @dataclass(frozen=True)
-class Content:
-    """What one file is to be made of."""
-
-    file_name: str
-    params: Mapping[str, object]
-
-
-@dataclass(frozen=True)
 class Submission:
     """One accepted request: the files it asks for, all of one version of a design.
 
-    `link` is the last part of the `url` in its 202.
+    `link` is the last part of the `url` in the 202 of `workspace`. `origin` is the scheme, host
+    and port that the caller used: links to this machine begin with it.
     """
 
     request_id: str
     link: str
+    origin: str
     design: Design
     version: int
     file_ids: tuple[str, ...]
@@ -63,34 +80,38 @@ class Submission:
 class Files:
     """All files since the start, safe to use from any thread."""
 
-    def __init__(self, retention_seconds: float) -> None:
+    def __init__(self, retention_seconds: float, ids: Ids) -> None:
         self._retention_seconds = retention_seconds
+        self._ids = ids
         self._records: dict[str, FileRecord] = {}
         self._pdfs: dict[str, tuple[bytes, float]] = {}
         self._submissions: dict[str, Submission] = {}
+        self._by_link: dict[str, Submission] = {}
         self._closed = False
         self._changed = Condition()
 
-    def add(self, design: Design, version: int, contents: Sequence[Content]) -> Submission:
+    def add(
+        self, design: Design, version: int, contents: Sequence[Content], origin: str
+    ) -> Submission:
         """Record a request and give its files their ids."""
-        request_id = f"batch_{uuid4().hex}"
+        request_id = self._ids.make("batch")
         records = [
             FileRecord(
-                file_id=f"file_{uuid4().hex}",
+                file_id=self._ids.make("file"),
                 uuid=str(uuid4()),
                 request_id=request_id,
                 design_id=design.id,
                 version=version,
-                file_name=content.file_name,
-                params=content.params,
+                **vars(content),
             )
             for content in contents
         ]
         file_ids = tuple(record.file_id for record in records)
-        submission = Submission(request_id, str(uuid4()), design, version, file_ids)
+        submission = Submission(request_id, str(uuid4()), origin, design, version, file_ids)
         with self._changed:
             self._records.update(zip(file_ids, records, strict=True))
-            self._submissions[submission.link] = submission
+            self._submissions[request_id] = submission
+            self._by_link[submission.link] = submission
         return submission
 
     def all(self) -> tuple[FileRecord, ...]:
@@ -108,10 +129,15 @@ class Files:
         with self._changed:
             return [self._records[file_id] for file_id in file_ids]
 
+    def submission(self, request_id: str) -> Submission | None:
+        """The submission with this id, or None."""
+        with self._changed:
+            return self._submissions.get(request_id)
+
     def at(self, link: str) -> Submission | None:
         """The submission whose `url` ends with `link`, or None."""
         with self._changed:
-            return self._submissions.get(link)
+            return self._by_link.get(link)
 
     def store(self, file_id: str, pdf: bytes) -> None:
         """Keep the PDF made for a file."""
@@ -134,6 +160,15 @@ class Files:
                 del self._pdfs[file_id]
                 return None
             return pdf
+
+    def wait_until_made(self, file_ids: Sequence[str], seconds: float) -> list[bytes] | None:
+        """Wait until each PDF is made and return them, or None after `seconds`."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._closed or all(id_ in self._pdfs for id_ in file_ids), seconds
+            )
+            pdfs = [self._pdfs[id_][0] for id_ in file_ids if id_ in self._pdfs]
+            return pdfs if len(pdfs) == len(file_ids) else None
 
     def count_download(self, file_id: str) -> None:
         """Note that the PDF's bytes are on their way to somebody."""

@@ -36,9 +36,11 @@ class Press:
         self._scheduler = Scheduler("render", settings.render_workers)
         self._announcing = Lock()
 
-    def accept(self, design: Design, version: int, contents: Sequence[Content]) -> Submission:
-        """Take a request; its PDFs are made later."""
-        submission = self._files.add(design, version, contents)
+    def accept(
+        self, design: Design, version: int, contents: Sequence[Content], origin: str
+    ) -> Submission:
+        """Take a request that was sent to `origin`; its PDFs are made later."""
+        submission = self._files.add(design, version, contents, origin)
         for file_id, content in zip(submission.file_ids, contents, strict=True):
             job = _Job(
                 self, submission, file_id, self._delays.uniform(*self._settings.render_seconds)
@@ -62,7 +64,7 @@ class Press:
         [record] = self._files.records([file_id])
         design_version = submission.design.versions[submission.version]
         title = PurePath(record.file_name).stem
-        pdf = design_version.render(file_id, title, record.params)
+        pdf = design_version.render(file_id, title, record.params, record.metadata)
         # Two files of one request that end together announce it once.
         with self._announcing:
             self._files.store(file_id, pdf)

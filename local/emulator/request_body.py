@@ -1,8 +1,8 @@
-"""The checks of a request's body: JSON, and the fields of the two generation calls."""
+"""The checks of a request's body: JSON, and the fields of the generation calls."""
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -11,16 +11,35 @@ from local.emulator.files import Content
 from local.emulator.messages import Refusal, Request
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
-_FILE_NAME = re.compile(
-    "[A-Za-z0-9._"
-    "\u3005-\u3007\u3040-\u309f\u30a0-\u30ff"  # 々〆〇, hiragana, katakana
-    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # kanji
-    "\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff66-\uff9f"  # full-width, half-width
-    "-]+"
-)
 
 MAX_DEPTH = 600
 """A PDF's layout calls itself once a level, and Python has room for 1,000 calls."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """A field that a content may have besides `fileName` and `params`.
+
+    `name` is the attribute of `Content`; `mistake` says what is wrong if `allows` is false.
+    """
+
+    name: str
+    allows: Callable[[object], bool]
+    mistake: str
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a contract demands of a content.
+
+    `file_name` returns the name that the file gets, or raises `ValueError`. `options` are by
+    their name in JSON; None ignores every other field. `unique_names` is whether the names of one
+    request must differ in more than case.
+    """
+
+    file_name: Callable[[str], str]
+    options: Mapping[str, Option] | None = None
+    unique_names: bool = False
 
 
 @dataclass(frozen=True)
@@ -32,50 +51,46 @@ class Generation:
     contents: tuple[Content, ...]
 
 
-def single(request: Request) -> Generation:
-    """Read the body of `/file/async/single`.
+def single(request: Request, rules: Rules) -> Generation:
+    """Read the body of a call for one file.
 
     Raises:
         Refusal: 400, with every mistake.
     """
     body = _json_object(request)
-    mistakes = list(_head_mistakes(body))
-    content = body.get("content")
-    mistakes += _content_mistakes(content, "content")
-    return _generation(body, [content], mistakes)
+    return _generation(body, {"content": body.get("content")}, [], rules)
 
 
-def multiple(request: Request, most: int) -> Generation:
-    """Read the body of `/file/async/multiple`, of at most `most` contents.
+def multiple(request: Request, rules: Rules, most: int) -> Generation:
+    """Read the body of a call for several files, at most `most`.
 
     Raises:
         Refusal: 400, with every mistake.
     """
     body = _json_object(request)
-    mistakes = list(_head_mistakes(body))
     contents = body.get("contents")
     if not isinstance(contents, list):
-        raise Refusal(400, [*mistakes, "contents must be an array"])
+        raise Refusal(400, [*_head_mistakes(body), "contents must be an array"])
+    mistakes = []
     if not 1 <= len(contents) <= most:
         mistakes.append(f"contents は1件以上{most}件以下で指定してください")
-    for index, content in enumerate(contents):
-        mistakes += _content_mistakes(content, f"contents.{index}")
-    return _generation(body, contents, mistakes)
+    by_path = {f"contents.{index}": content for index, content in enumerate(contents)}
+    asked = _generation(body, by_path, mistakes, rules)
+    names = {content.file_name.lower() for content in asked.contents}
+    if rules.unique_names and len(names) < len(contents):
+        raise Refusal(400, "contents.fileName は重複できません")
+    return asked
 
 
-def _generation(body: dict[str, object], contents: list[object], mistakes: list[str]) -> Generation:
+def _generation(
+    body: dict[str, object], contents: Mapping[str, object], mistakes: list[str], rules: Rules
+) -> Generation:
+    mistakes = [*_head_mistakes(body), *mistakes]
+    read = [_content(content, path, rules, mistakes) for path, content in contents.items()]
     design_id, version = body.get("designId"), _integer(body.get("version"))
     if mistakes or not isinstance(design_id, str) or version is None:
         raise Refusal(400, mistakes)
-    return Generation(
-        design_id.lower(),
-        version,
-        tuple(
-            Content(content["fileName"], content["params"])
-            for content in contents
-            if isinstance(content, dict)
-        ),
-    )
+    return Generation(design_id.lower(), version, tuple(filter(None, read)))
 
 
 def _head_mistakes(body: dict[str, object]) -> Iterator[str]:
@@ -93,17 +108,32 @@ def _integer(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _content_mistakes(content: object, path: str) -> Iterator[str]:
+def _content(content: object, path: str, rules: Rules, mistakes: list[str]) -> Content | None:
+    """Read a content; add its mistakes to `mistakes`."""
     if not isinstance(content, dict):
-        yield f"{path} must be an object"
-        return
-    name = content.get("fileName")
+        mistakes.append(f"{path} must be an object")
+        return None
+    fields = dict(content)
+    name, params = fields.pop("fileName", None), fields.pop("params", None)
+    options: dict[str, Any] = {}
     if not isinstance(name, str) or not name:
-        yield f"{path}.fileName should not be empty"
-    elif not _FILE_NAME.fullmatch(name):
-        yield f"{path}.fileName は英数字、日本語、-、_、. のみ使用できます"
-    if not isinstance(content.get("params"), dict):
-        yield f"{path}.params must be an object"
+        mistakes.append(f"{path}.fileName should not be empty")
+    else:
+        try:
+            name = rules.file_name(name)
+        except ValueError as error:
+            mistakes.append(f"{path}.fileName {error}")
+    if not isinstance(params, dict):
+        mistakes.append(f"{path}.params must be an object")
+    for field, value in fields.items() if rules.options is not None else ():
+        option = rules.options.get(field) if rules.options else None
+        if option is None:
+            mistakes.append(f"{path}.property {field} should not exist")
+        elif not option.allows(value):
+            mistakes.append(f"{path}.{field} {option.mistake}")
+        else:
+            options[option.name] = value
+    return None if mistakes else Content(str(name), params or {}, **options)
 
 
 def _json_object(request: Request) -> dict[str, object]:

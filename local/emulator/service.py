@@ -1,30 +1,36 @@
 """The emulator as a whole."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from threading import Event
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
+from local.emulator.api import Api
+from local.emulator.central import CentralApi
 from local.emulator.control import PREFIX, Control
 from local.emulator.designs import CATALOG, Design
 from local.emulator.fault_plan import Fault, FaultPlan
 from local.emulator.faults import HttpFault
 from local.emulator.files import FileRecord, Files
 from local.emulator.messages import Answer, Refusal, Request
-from local.emulator.press import Press
+from local.emulator.rate_limit import RateCount
 from local.emulator.scheduler import Scheduler
 from local.emulator.server import Server
-from local.emulator.settings import EmulatorSettings
+from local.emulator.settings import Contract, EmulatorSettings
 from local.emulator.webhooks import Webhooks
-from local.emulator.workspace import Workspace, completed_event
+from local.emulator.workspace import WorkspaceApi
 
 logger = logging.getLogger(__name__)
 
 _MOMENT_SECONDS = 0.05
 EARLY_WEBHOOK_SECONDS = 10
+_APIS: Final[Mapping[Contract, type[Api]]] = {
+    Contract.WORKSPACE: WorkspaceApi,
+    Contract.CENTRAL: CentralApi,
+}
 
 
 class Emulator:
@@ -49,15 +55,24 @@ class Emulator:
         settings = settings or EmulatorSettings()
         self.faults = FaultPlan(settings.seed, faults)
         self._closing = Event()
-        self._files = Files(settings.retention_seconds)
+        self.settings = settings
+        self._files = Files(settings.retention_seconds, settings.limits.ids)
         self._webhooks = Webhooks(settings, self._files, self.faults, webhook_url)
-        announcement = partial(completed_event, settings.workspace_id)
-        self._press = Press(settings, self._files, self.faults, self._webhooks, announcement)
+        self._api = _APIS[settings.contract](
+            settings, designs, self._files, self.faults, self._webhooks
+        )
         self._outages = Scheduler("outage", 1)
         service = _Service(
-            max_body_bytes=settings.max_body_bytes,
-            workspace=Workspace(settings, designs, self._files, self._press),
-            control=Control(self._files, self.faults, self._webhooks, self._refuse_soon),
+            max_body_bytes=settings.limits.max_body_bytes,
+            api=self._api,
+            control=Control(
+                self._files,
+                self.faults,
+                self._webhooks,
+                rates=self.rates,
+                refuse_connections=self._refuse_soon,
+                revoke_tokens=self.revoke_tokens,
+            ),
             faults=self.faults,
             files=self._files,
             closing=self._closing,
@@ -79,6 +94,11 @@ class Emulator:
         return f"{self.origin}/v1"
 
     @property
+    def token_url(self) -> str:
+        """The token endpoint of `central`."""
+        return f"{self.origin}{self.settings.token_path}"
+
+    @property
     def webhook_url(self) -> str | None:
         """Where finished files are announced."""
         return self._webhooks.url
@@ -90,6 +110,15 @@ class Emulator:
     def files(self) -> tuple[FileRecord, ...]:
         """All files that were asked for, in the order of the requests."""
         return self._files.all()
+
+    def rates(self) -> Mapping[str, RateCount]:
+        """How the rate limits were used: `async` with the downloads, and `sync`."""
+        return {kind: limit.count() for kind, limit in self._api.rates.items()}
+
+    def revoke_tokens(self) -> None:
+        """Accept none of the access tokens issued so far; `workspace` has none."""
+        if isinstance(self._api, CentralApi):
+            self._api.tokens.revoke()
 
     def refuse_connections(self, seconds: float) -> None:
         """Reset what is open and refuse connections for a while."""
@@ -120,7 +149,7 @@ class Emulator:
 
     def _close_workers(self) -> None:
         self._outages.close()
-        self._press.close()
+        self._api.close()
         self._webhooks.close()
 
 
@@ -129,7 +158,7 @@ class _Service:
     """What the server serves: the contract, and the paths for tests."""
 
     max_body_bytes: int
-    workspace: Workspace
+    api: Api
     control: Control
     faults: FaultPlan
     files: Files
@@ -139,7 +168,7 @@ class _Service:
         """Find out what is asked for, and which fault happens to it."""
         if request.path.startswith(PREFIX):
             return _Prepared(None, partial(self.control.answer, request))
-        operation = self.workspace.operation(request)
+        operation = self.api.operation(request)
         if operation.call is None:
             return _Prepared(None, operation.run)
         return _Prepared(self.faults.http(operation.call, operation.subjects), operation.run)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Lock, Thread
 from time import monotonic, sleep
@@ -12,11 +13,19 @@ import pypdfium2
 import requests
 from pypdfium2 import raw
 
-from local.emulator import Emulator, EmulatorSettings
+from local.emulator import UNLIMITED, Contract, Emulator, EmulatorSettings
 from local.emulator.designs import INVOICE
 from local.emulator.files import FileRecord
 
 FAST = EmulatorSettings(render_seconds=(0, 0), webhook_backoff_seconds=0.02)
+CENTRAL = replace(
+    FAST,
+    contract=Contract.CENTRAL,
+    requests_per_minute=UNLIMITED,
+    sync_requests_per_minute=UNLIMITED,
+)
+BOTH = (FAST, CENTRAL)
+# `central` takes the first and ignores the second.
 KEYS = {"AppKey": FAST.app_key, "SecretKey": FAST.secret_key}
 PARAMS = {"customerName": "John Doe", "invoiceNumber": "INV-2024-001", "amount": 10000}
 
@@ -36,9 +45,45 @@ def submit(
     return requests.post(url, json=body(file_name, **params), headers=KEYS, timeout=10)
 
 
+def multiple(*names: str) -> dict[str, Any]:
+    contents = [body(name)["content"] for name in names]
+    return {"designId": INVOICE.id, "version": 1, "contents": contents}
+
+
+def download_url(emulator: Emulator, record: FileRecord) -> str:
+    central = emulator.settings.contract is Contract.CENTRAL
+    download_id = record.request_id if central else record.uuid
+    return f"{emulator.url}/file/download/{download_id}/{record.file_id}"
+
+
 def download(emulator: Emulator, record: FileRecord) -> requests.Response:
-    url = f"{emulator.url}/file/download/{record.uuid}/{record.file_id}"
-    return requests.get(url, headers=KEYS, timeout=10)
+    return requests.get(download_url(emulator, record), headers=KEYS, timeout=10)
+
+
+def post(
+    emulator: Emulator, data: object, path: str = "async/single", **headers: str
+) -> requests.Response:
+    text = data if isinstance(data, bytes) else json.dumps(data).encode()
+    headers = {"Content-Type": "application/json", **KEYS, **headers}
+    return requests.post(f"{emulator.url}/file/{path}", data=text, headers=headers, timeout=10)
+
+
+def refusal(response: requests.Response, status: int) -> str:
+    """Check that the answer is an error in the service's form, and give its message."""
+    assert response.status_code == status, response.text
+    error = response.json()
+    assert error.keys() == {"statusCode", "message", "error"}
+    assert error["statusCode"] == status
+    assert error["error"]
+    message = error["message"]
+    assert message
+    return message if isinstance(message, str) else "\n".join(message)
+
+
+def with_content(**changes: object) -> dict[str, Any]:
+    data = body()
+    data["content"] = {**data["content"], **changes}
+    return data
 
 
 def information(pdf: bytes, name: str) -> str:

@@ -1,64 +1,77 @@
 import json
+import re
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import sha256
 from io import BytesIO
-from typing import Any
 from urllib.parse import urlsplit
 from zipfile import ZipFile
 
 import pytest
 import requests
 
-from local.emulator import Emulator
+from local.emulator import Contract, Emulator, EmulatorSettings, Ids
 from local.emulator.designs import CATALOG, INVOICE, REPORT, Design
-from tests.unit.emulator_client import FAST, KEYS, PARAMS, body, download, made, submit, wait_until
+from tests.unit.emulator_client import (
+    BOTH,
+    FAST,
+    KEYS,
+    PARAMS,
+    body,
+    download,
+    download_url,
+    made,
+    multiple,
+    post,
+    refusal,
+    submit,
+    wait_until,
+    with_content,
+)
+
+
+@pytest.fixture(params=BOTH, ids=lambda settings: settings.contract)
+def settings(request: pytest.FixtureRequest) -> EmulatorSettings:
+    assert isinstance(request.param, EmulatorSettings)
+    return request.param
 
 
 @pytest.fixture
-def emulator() -> Iterator[Emulator]:
+def emulator(settings: EmulatorSettings) -> Iterator[Emulator]:
+    with Emulator(settings) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def workspace() -> Iterator[Emulator]:
+    """For what is this contract's only; the other's is in `test_emulator_central`."""
     with Emulator(FAST) as emulator:
         yield emulator
 
 
-def post(
-    emulator: Emulator, data: object, path: str = "single", **headers: str
-) -> requests.Response:
-    text = data if isinstance(data, bytes) else json.dumps(data).encode()
-    headers = {"Content-Type": "application/json", **KEYS, **headers}
-    url = f"{emulator.url}/file/async/{path}"
-    return requests.post(url, data=text, headers=headers, timeout=10)
-
-
-def refusal(response: requests.Response, status: int) -> str:
-    """Check that the answer is an error in the service's form, and give its message."""
-    assert response.status_code == status, response.text
-    error = response.json()
-    assert error.keys() == {"statusCode", "message", "error"}
-    assert error["statusCode"] == status
-    assert error["error"]
-    message = error["message"]
-    assert message
-    return message if isinstance(message, str) else "\n".join(message)
-
-
-def with_content(**changes: object) -> dict[str, Any]:
-    data = body()
-    data["content"] = {**data["content"], **changes}
-    return data
+def file_id(response: requests.Response) -> object:
+    """The first file's id in a 202."""
+    answer = response.json()
+    return answer["files"][0]["fileId"] if "files" in answer else answer["fileId"]
 
 
 class TestSubmit:
-    def test_answers_202_with_url_and_file_id_and_makes_the_file(self, emulator: Emulator) -> None:
-        response = submit(emulator)
+    def test_answers_202_with_url_and_file_id(self, workspace: Emulator) -> None:
+        response = submit(workspace)
 
-        assert response.status_code == 202
         assert response.json().keys() == {"url", "fileId"}
-        record = made(emulator)
-        assert response.json()["fileId"] == record.file_id
-        assert record.uuid not in response.text
+        assert made(workspace).uuid not in response.text
+
+    @pytest.mark.parametrize("status", [200, 201, 202])
+    def test_accepts_and_makes_the_file(self, settings: EmulatorSettings, status: int) -> None:
+        with Emulator(replace(settings, accepted_status=status)) as emulator:
+            response = submit(emulator)
+            record = made(emulator)
+
+        assert response.status_code == status
+        assert file_id(response) == record.file_id
         assert (record.design_id, record.version) == (INVOICE.id, 1)
         assert (record.file_name, record.params) == ("invoice.pdf", PARAMS)
 
@@ -75,10 +88,10 @@ class TestSubmit:
         assert response.status_code == 202
 
     def test_each_request_makes_a_file_of_its_own(self, emulator: Emulator) -> None:
-        first, second = submit(emulator).json(), submit(emulator).json()
+        first, second = submit(emulator), submit(emulator)
 
-        assert first["fileId"] != second["fileId"]
-        assert first["url"] != second["url"]
+        assert file_id(first) != file_id(second)
+        assert first.json()["url"] != second.json()["url"]
         wait_until(lambda: all(file.sha256 for file in emulator.files()))
         assert len({file.sha256 for file in emulator.files()}) == 2
 
@@ -91,19 +104,34 @@ class TestSubmit:
         wait_until(lambda: all(file.sha256 for file in emulator.files()))
         assert sorted(file.file_name for file in emulator.files()) == sorted(names)
         by_id = {file.file_id: file.file_name for file in emulator.files()}
-        told = [by_id[response.json()["fileId"]] for response in responses]
+        told = [by_id[str(file_id(response))] for response in responses]
         assert told == names
+
+    @pytest.mark.parametrize(
+        ("ids", "pattern"),
+        [
+            (Ids.PREFIXED, "file_[0-9a-f]{32}"),
+            (Ids.UUID, "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
+            (Ids.SHORT, "[0-9A-Za-z]{16}"),
+        ],
+    )
+    def test_ids_look_as_configured(
+        self, settings: EmulatorSettings, ids: Ids, pattern: str
+    ) -> None:
+        with Emulator(replace(settings, ids=ids)) as emulator:
+            assert re.fullmatch(pattern, str(file_id(submit(emulator))))
+            assert download(emulator, made(emulator)).ok
 
 
 class TestRefusedSubmission:
     @pytest.mark.parametrize("name", KEYS)
-    def test_missing_key_is_412(self, emulator: Emulator, name: str) -> None:
-        response = post(emulator, body(), **{name: ""})
+    def test_missing_key_is_412(self, workspace: Emulator, name: str) -> None:
+        response = post(workspace, body(), **{name: ""})
         assert name in refusal(response, 412)
 
     @pytest.mark.parametrize("name", KEYS)
-    def test_wrong_key_is_401(self, emulator: Emulator, name: str) -> None:
-        refusal(post(emulator, body(), **{name: "wrong"}), 401)
+    def test_wrong_key_is_401(self, workspace: Emulator, name: str) -> None:
+        refusal(post(workspace, body(), **{name: "wrong"}), 401)
 
     @pytest.mark.parametrize(
         ("data", "named"),
@@ -120,8 +148,6 @@ class TestRefusedSubmission:
             (with_content(fileName=""), "fileName"),
             (with_content(fileName=None), "fileName"),
             (with_content(fileName="a/b.pdf"), "fileName"),
-            (with_content(fileName="a b.pdf"), "fileName"),
-            (with_content(fileName="été.pdf"), "fileName"),
             (with_content(fileName="a.pdf\n"), "fileName"),
             (with_content(params=None), "params"),
             (with_content(params=[1]), "params"),
@@ -133,6 +159,10 @@ class TestRefusedSubmission:
     def test_bad_field_is_400_and_named(self, emulator: Emulator, data: object, named: str) -> None:
         assert named in refusal(post(emulator, data), 400)
         assert emulator.files() == ()
+
+    @pytest.mark.parametrize("name", ["a b.pdf", "été.pdf", "a(1).pdf"])
+    def test_file_name_of_other_characters_is_400(self, workspace: Emulator, name: str) -> None:
+        assert "fileName" in refusal(post(workspace, with_content(fileName=name)), 400)
 
     def test_all_mistakes_are_told_at_once(self, emulator: Emulator) -> None:
         response = post(emulator, {"designId": "x", "version": "y", "content": {"fileName": "/"}})
@@ -187,12 +217,14 @@ class TestRefusedSubmission:
     ) -> None:
         refusal(post(emulator, body() | change), 404)
 
-    def test_body_over_20_mb_is_413(self, emulator: Emulator) -> None:
-        refusal(submit(emulator, notes="x" * FAST.max_body_bytes), 413)
+    def test_body_over_20_mb_is_413(self, workspace: Emulator) -> None:
+        refusal(submit(workspace, notes="x" * 20 * 1024 * 1024), 413)
 
     def test_413_comes_before_the_body(self, emulator: Emulator) -> None:
+        largest = {Contract.WORKSPACE: 20 * 1024 * 1024, Contract.CENTRAL: 50 * 1024 * 1024}
+        length = largest[emulator.settings.contract] + 1
         port = int(emulator.origin.rsplit(":", 1)[1])
-        head = f"POST /v1/file/async/single HTTP/1.1\r\nContent-Length: {10**12}\r\n\r\n"
+        head = f"POST /v1/file/async/single HTTP/1.1\r\nContent-Length: {length}\r\n\r\n"
         with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
             connection.sendall(head.encode())
             assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
@@ -225,57 +257,42 @@ class TestRefusedSubmission:
         response = requests.request(method, emulator.url + path, headers=KEYS, timeout=10)
         refusal(response, 404)
 
-    def test_above_the_rate_it_is_429_until_later(self) -> None:
-        with Emulator(replace(FAST, requests_per_minute=3)) as emulator:
-            statuses = [submit(emulator).status_code for _ in range(4)]
-            response = submit(emulator)
-
-        assert statuses == [202, 202, 202, 429]
-        refusal(response, 429)
-        assert 0 < int(response.headers["Retry-After"]) <= 60
-
-    def test_retry_after_can_be_left_out(self) -> None:
-        settings = replace(FAST, requests_per_minute=1, rate_limit_retry_after=False)
-        with Emulator(settings) as emulator:
-            submit(emulator)
-            assert "Retry-After" not in submit(emulator).headers
-
 
 class TestMultiple:
-    def contents(self, *names: str) -> dict[str, Any]:
-        contents = [body(name)["content"] for name in names]
-        return {"designId": INVOICE.id, "version": 1, "contents": contents}
-
     def test_makes_a_file_for_each_content(self, emulator: Emulator) -> None:
-        response = post(emulator, self.contents("a.pdf", "b.pdf"), "multiple")
+        response = post(emulator, multiple("a.pdf", "b.pdf"), "async/multiple")
 
         assert response.status_code == 202
-        answer = response.json()
-        assert answer.keys() == {"url", "fileId", "files"}
-        assert answer["fileId"].startswith("batch_")
-        told = [(file["fileName"], file["fileId"]) for file in answer["files"]]
+        told = [(file["fileName"], file["fileId"]) for file in response.json()["files"]]
         assert told == [(file.file_name, file.file_id) for file in emulator.files()]
         assert [name for name, _ in told] == ["a.pdf", "b.pdf"]
 
-    def test_its_url_gives_all_of_them(self, emulator: Emulator) -> None:
-        url = post(emulator, self.contents("a.pdf", "a.pdf"), "multiple").json()["url"]
-        wait_until(lambda: all(file.sha256 for file in emulator.files()))
+    def test_answers_202_with_an_id_of_its_own(self, workspace: Emulator) -> None:
+        answer = post(workspace, multiple("a.pdf", "b.pdf"), "async/multiple").json()
+
+        assert answer.keys() == {"url", "fileId", "files"}
+        assert answer["fileId"].startswith("batch_")
+        assert all(file.keys() == {"fileName", "fileId"} for file in answer["files"])
+
+    def test_its_url_gives_all_of_them(self, workspace: Emulator) -> None:
+        url = post(workspace, multiple("a.pdf", "a.pdf"), "async/multiple").json()["url"]
+        wait_until(lambda: all(file.sha256 for file in workspace.files()))
 
         response = requests.get(url, timeout=10)
 
         with ZipFile(BytesIO(response.content)) as archive:
             digests = [sha256(archive.read(name)).hexdigest() for name in archive.namelist()]
-        assert digests == [file.sha256 for file in emulator.files()]
+        assert digests == [file.sha256 for file in workspace.files()]
 
     def test_one_bad_content_refuses_all(self, emulator: Emulator) -> None:
-        response = post(emulator, self.contents("a.pdf", "/"), "multiple")
+        response = post(emulator, multiple("a.pdf", "/"), "async/multiple")
         assert "contents.1.fileName" in refusal(response, 400)
         assert emulator.files() == ()
 
     @pytest.mark.parametrize("contents", [None, {}, [], [{}] * (FAST.max_contents + 1)])
     def test_contents_must_be_some(self, emulator: Emulator, contents: object) -> None:
         data = {"designId": INVOICE.id, "version": 1, "contents": contents}
-        assert "contents" in refusal(post(emulator, data, "multiple"), 400)
+        assert "contents" in refusal(post(emulator, data, "async/multiple"), 400)
 
 
 class TestDownload:
@@ -291,15 +308,29 @@ class TestDownload:
         assert len(response.content) == record.size == int(response.headers["Content-Length"])
         assert emulator.files()[0].downloads == 1
 
-    def test_url_of_the_202_needs_no_keys(self, emulator: Emulator) -> None:
-        url = submit(emulator).json()["url"]
-        record = made(emulator)
+    @pytest.mark.parametrize(
+        ("name", "header"),
+        [
+            ("invoice.pdf", "attachment; filename=\"invoice.pdf\"; filename*=UTF-8''invoice.pdf"),
+            ("請-1.pdf", "attachment; filename=\"_-1.pdf\"; filename*=UTF-8''%E8%AB%8B-1.pdf"),
+        ],
+    )
+    def test_names_the_file_for_every_client(
+        self, emulator: Emulator, name: str, header: str
+    ) -> None:
+        submit(emulator, name)
+        response = download(emulator, made(emulator))
+        assert response.headers["Content-Disposition"] == header
+
+    def test_url_of_the_202_needs_no_keys(self, workspace: Emulator) -> None:
+        url = submit(workspace).json()["url"]
+        record = made(workspace)
 
         assert sha256(requests.get(url, timeout=10).content).hexdigest() == record.sha256
 
-    def test_head_tells_the_length_and_sends_no_body(self, emulator: Emulator) -> None:
-        url = urlsplit(submit(emulator).json()["url"])
-        record = made(emulator)
+    def test_head_tells_the_length_and_sends_no_body(self, workspace: Emulator) -> None:
+        url = urlsplit(submit(workspace).json()["url"])
+        record = made(workspace)
         head = f"HEAD {url.path} HTTP/1.1\r\nConnection: close\r\n\r\n"
         with socket.create_connection((url.hostname, url.port), timeout=60) as connection:
             connection.sendall(head.encode())
@@ -309,35 +340,91 @@ class TestDownload:
         assert f"Content-Length: {record.size}".encode() in lines
         assert lines[-2:] == [b"", b""]
 
-    def test_while_it_is_made_the_configured_status(self) -> None:
-        settings = replace(FAST, render_seconds=(60, 60), not_ready_status=425)
-        with Emulator(settings) as emulator:
+    def test_url_of_the_202_answers_as_the_download_does(self) -> None:
+        with Emulator(replace(FAST, render_seconds=(60, 60), not_ready_status=425)) as emulator:
             url = submit(emulator).json()["url"]
-            [record] = emulator.files()
-            assert refusal(download(emulator, record), 425) == settings.not_ready_message
             refusal(requests.get(url, timeout=10), 425)
+            refusal(requests.get(url + "0", timeout=10), 404)
+            refusal(requests.get(url.replace(INVOICE.id, REPORT.id), timeout=10), 404)
 
-    def test_unknown_file_or_other_uuid_is_404(self, emulator: Emulator) -> None:
-        url = submit(emulator).json()["url"]
-        record = made(emulator)
-
-        refusal(download(emulator, replace(record, file_id="file_x")), 404)
-        refusal(download(emulator, replace(record, uuid=record.file_id)), 404)
-        refusal(requests.get(url + "0", timeout=10), 404)
-        refusal(requests.get(url.replace(INVOICE.id, REPORT.id), timeout=10), 404)
-
-    def test_past_retention_is_404(self) -> None:
-        with Emulator(replace(FAST, retention_seconds=0)) as emulator:
+    def test_while_it_is_made_the_configured_answer(self, settings: EmulatorSettings) -> None:
+        settings = replace(
+            settings, render_seconds=(60, 60), not_ready_status=409, not_ready_message="soon"
+        )
+        with Emulator(settings) as emulator:
             submit(emulator)
-            refusal(download(emulator, made(emulator)), 404)
+            assert refusal(download(emulator, emulator.files()[0]), 409) == "soon"
+
+    def test_unknown_file_or_path_has_the_configured_answer(
+        self, settings: EmulatorSettings
+    ) -> None:
+        settings = replace(settings, unknown_status=400, unknown_message="none")
+        with Emulator(settings) as emulator:
+            submit(emulator)
+            record = made(emulator)
+            elsewhere = replace(record, uuid=record.file_id, request_id=record.file_id)
+
+            assert refusal(download(emulator, replace(record, file_id="file_x")), 400) == "none"
+            assert refusal(download(emulator, elsewhere), 400) == "none"
+
+    def test_past_retention_the_configured_answer(self, settings: EmulatorSettings) -> None:
+        settings = replace(
+            settings, retention_seconds=0, expired_status=410, expired_message="over"
+        )
+        with Emulator(settings) as emulator:
+            submit(emulator)
+            assert refusal(download(emulator, made(emulator)), 410) == "over"
 
     @pytest.mark.parametrize(("keys", "status"), [({}, 412), (KEYS | {"AppKey": "x"}, 401)])
     def test_needs_the_keys(self, emulator: Emulator, keys: dict[str, str], status: int) -> None:
         submit(emulator)
         record = made(emulator)
-        url = f"{emulator.url}/file/download/{record.uuid}/{record.file_id}"
-        refusal(requests.get(url, headers=keys, timeout=10), status)
+        refusal(requests.get(download_url(emulator, record), headers=keys, timeout=10), status)
         assert emulator.files()[0].downloads == 0
+
+
+class TestSync:
+    def test_single_answers_with_the_pdf(self, emulator: Emulator) -> None:
+        response = post(emulator, body("請求書.pdf"), "sync/single")
+
+        [record] = emulator.files()
+        assert response.status_code == 200
+        assert response.headers["Content-Type"] == "application/pdf"
+        assert sha256(response.content).hexdigest() == record.sha256
+        assert record.downloads == 0
+        assert download(emulator, record).content == response.content
+
+    def test_multiple_answers_with_a_zip(self, emulator: Emulator) -> None:
+        response = post(emulator, multiple("a.pdf", "請求書.pdf"), "sync/multiple")
+
+        assert response.status_code == 200
+        assert response.headers["Content-Type"] == "application/zip"
+        with ZipFile(BytesIO(response.content)) as archive:
+            assert archive.namelist() == ["a.pdf", "請求書.pdf"]
+            digests = [sha256(archive.read(name)).hexdigest() for name in archive.namelist()]
+        assert digests == [file.sha256 for file in emulator.files()]
+
+    def test_headers_lead_to_the_files(self, workspace: Emulator) -> None:
+        one = post(workspace, body(), "sync/single")
+        assert one.headers["File-ID"] == workspace.files()[0].file_id
+        assert requests.get(one.headers["File-URL"], timeout=10).content == one.content
+
+        several = post(workspace, multiple("a.pdf", "請求書.pdf"), "sync/multiple")
+        assert json.loads(several.headers["X-File-Mapping"]) == [
+            {"fileName": file.file_name, "fileId": file.file_id} for file in workspace.files()[1:]
+        ]
+
+    def test_bad_field_is_400_and_named(self, emulator: Emulator) -> None:
+        assert "fileName" in refusal(post(emulator, with_content(fileName="/"), "sync/single"), 400)
+
+    def test_a_pdf_that_takes_too_long_is_504(self, settings: EmulatorSettings) -> None:
+        slow = replace(settings, render_seconds=(0.3, 0.3), sync_timeout_seconds=0.05)
+        with Emulator(slow) as emulator:
+            refusal(post(emulator, body(), "sync/single"), 504)
+            assert made(emulator).sha256
+
+    def test_documented_time(self) -> None:
+        assert [each.limits.sync_timeout_seconds for each in BOTH] == [30, 120]
 
 
 class TestDesignParameters:

@@ -5,7 +5,7 @@ from time import monotonic
 import pytest
 import requests
 
-from local.emulator import Emulator
+from local.emulator import Emulator, EmulatorSettings
 from local.emulator.fault_plan import Call, Fault, FaultPlan
 from local.emulator.faults import (
     AnyDispatchFault,
@@ -23,21 +23,35 @@ from local.emulator.faults import (
     Truncated,
 )
 from local.emulator.files import Content
-from tests.unit.emulator_client import FAST, download, made, submit, wait_until
+from tests.unit.emulator_client import (
+    BOTH,
+    FAST,
+    KEYS,
+    body,
+    download,
+    download_url,
+    made,
+    submit,
+    wait_until,
+)
+
+
+@pytest.fixture(params=BOTH, ids=lambda settings: settings.contract)
+def settings(request: pytest.FixtureRequest) -> EmulatorSettings:
+    assert isinstance(request.param, EmulatorSettings)
+    return request.param
 
 
 @pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator(FAST) as emulator:
+def emulator(settings: EmulatorSettings) -> Iterator[Emulator]:
+    with Emulator(settings) as emulator:
         yield emulator
 
 
 def raw(emulator: Emulator) -> requests.Response:
     """The download of the only file; its body is still to be read."""
-    record = made(emulator)
-    url = f"{emulator.url}/file/download/{record.uuid}/{record.file_id}"
-    headers = {"AppKey": FAST.app_key, "SecretKey": FAST.secret_key}
-    return requests.get(url, headers=headers, stream=True, timeout=10)
+    url = download_url(emulator, made(emulator))
+    return requests.get(url, headers=KEYS, stream=True, timeout=10)
 
 
 class TestSubmit:
@@ -60,6 +74,12 @@ class TestSubmit:
     def test_status_with_several_messages(self, emulator: Emulator) -> None:
         emulator.faults.replace([Fault(Call.SUBMIT, Status(400, ("one", "two")))])
         assert submit(emulator).json()["message"] == ["one", "two"]
+
+    def test_status_to_a_sync_call(self, emulator: Emulator) -> None:
+        emulator.faults.replace([Fault(Call.SUBMIT, Status(503))])
+        url = f"{emulator.url}/file/sync/single"
+        assert requests.post(url, json=body(), headers=KEYS, timeout=10).status_code == 503
+        assert emulator.files() == ()
 
     @pytest.mark.parametrize("retry_after", [7, "Wed, 01 Apr 2026 00:00:00 GMT"])
     def test_429_with_retry_after(self, emulator: Emulator, retry_after: int | str) -> None:
@@ -88,9 +108,8 @@ class TestSubmit:
     def test_close_does_not_wait_for_the_slow(self) -> None:
         with Emulator(FAST, faults=[Fault(Call.SUBMIT, Slow(60))]) as emulator:
             url = f"{emulator.url}/file/async/single"
-            headers = {"AppKey": FAST.app_key, "SecretKey": FAST.secret_key}
             with pytest.raises(requests.Timeout):
-                requests.post(url, json={}, headers=headers, timeout=0.1)
+                requests.post(url, json={}, headers=KEYS, timeout=0.1)
             start = monotonic()
         assert monotonic() - start < 50
 

@@ -37,7 +37,16 @@ def test_a_port_that_is_taken_is_told_and_leaves_no_threads() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"render_seconds": (2, 1)}, {"not_ready_status": 200}, {"requests_per_minute": 0}]
+    "bad",
+    [
+        {"render_seconds": (2, 1)},
+        {"not_ready_status": 200},
+        {"unknown_status": 200},
+        {"expired_status": 200},
+        {"accepted_status": 204},
+        {"requests_per_minute": 0},
+        {"sync_requests_per_minute": 0},
+    ],
 )
 def test_settings_that_cannot_be_are_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(bad))):
@@ -58,3 +67,19 @@ def test_alone_it_serves_until_a_signal(number: signal.Signals) -> None:
             assert process.wait(60) == 0
         finally:
             process.kill()
+
+
+def test_alone_it_speaks_the_other_contract_too() -> None:
+    command = [sys.executable, "-m", "local.emulator", "--contract", "central"]
+    command += ["--client-id", "me", "--client-secret", "mine", "--token-path", "/token"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().split()[-1]
+            form = {"grant_type": "client_credentials"}
+            token_url = url.replace("/v1", "/token")
+            answer = requests.post(token_url, data=form, auth=("me", "mine"), timeout=10).json()
+            headers = {"Authorization": f"Bearer {answer['access_token']}"}
+            assert requests.get(f"{url}/file/designs", headers=headers, timeout=10).ok
+        finally:
+            process.terminate()

@@ -3,16 +3,18 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from time import monotonic
+from typing import Any
 
 import pytest
 import requests
 
-from local.emulator import Emulator
+from local.emulator import Contract, Emulator, EmulatorSettings
 from local.emulator.designs import INVOICE
 from local.emulator.fault_plan import Call, Fault
 from local.emulator.faults import EarlyWebhook, Late, Lost, Reordered, Repeated
 from local.emulator.service import EARLY_WEBHOOK_SECONDS
 from tests.unit.emulator_client import (
+    BOTH,
     FAST,
     KEYS,
     PARAMS,
@@ -20,6 +22,7 @@ from tests.unit.emulator_client import (
     body,
     download,
     made,
+    multiple,
     receiver,
     submit,
     wait_until,
@@ -35,17 +38,21 @@ def heard() -> Iterator[Receiver]:
         yield heard
 
 
+@pytest.fixture(params=BOTH, ids=lambda settings: settings.contract)
+def settings(request: pytest.FixtureRequest) -> EmulatorSettings:
+    assert isinstance(request.param, EmulatorSettings)
+    return request.param
+
+
 @pytest.fixture
-def emulator(heard: Receiver) -> Iterator[Emulator]:
-    with Emulator(FAST, heard.url) as emulator:
+def emulator(settings: EmulatorSettings, heard: Receiver) -> Iterator[Emulator]:
+    with Emulator(settings, heard.url) as emulator:
         yield emulator
 
 
-def multiple(emulator: Emulator, *names: str) -> None:
-    contents = [body(name)["content"] for name in names]
-    data = {"designId": INVOICE.id, "version": 1, "contents": contents}
+def submit_several(emulator: Emulator, *names: str) -> None:
     url = f"{emulator.url}/file/async/multiple"
-    assert requests.post(url, json=data, headers=KEYS, timeout=10).status_code == 202
+    assert requests.post(url, json=multiple(*names), headers=KEYS, timeout=10).status_code == 202
 
 
 class TestDelivery:
@@ -56,22 +63,59 @@ class TestDelivery:
         [event] = heard.events
         [record] = emulator.files()
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", event.pop("timestamp"))
-        assert event == {
+        common = {
             "event": "file.completed",
             "workspaceId": FAST.workspace_id,
             "designId": INVOICE.id,
             "version": 1,
-            "files": [
-                {
-                    "fileId": record.file_id,
-                    "uuid": record.uuid,
-                    "fileName": "請求書.pdf",
-                    "params": {**PARAMS, "jobId": "job_1"},
-                }
-            ],
         }
+        named = {"fileId": record.file_id, "fileName": "請求書.pdf"}
+        expected = {
+            Contract.WORKSPACE: {
+                **common,
+                "files": [
+                    {**named, "uuid": record.uuid, "params": {**PARAMS, "jobId": "job_1"}},
+                ],
+            },
+            Contract.CENTRAL: {
+                **common,
+                "requestId": record.request_id,
+                "files": [
+                    {
+                        **named,
+                        "share": {
+                            "shareType": "workspace",
+                            "url": f"{emulator.origin}/file/{record.request_id}/{record.file_id}",
+                            "passcodeEnabled": False,
+                        },
+                    }
+                ],
+            },
+        }
+        assert event == expected[emulator.settings.contract]
         assert heard.content_types == ["application/json"]
         assert download(emulator, record).ok
+
+    @pytest.mark.parametrize(
+        ("path", "data"),
+        [
+            ("sync/single", body("a.pdf")),
+            ("sync/multiple", multiple("a.pdf", "b.pdf")),
+            ("async/single", body("a.pdf")),
+            ("async/multiple", multiple("a.pdf", "b.pdf")),
+        ],
+    )
+    def test_every_generation_call_sends_one(
+        self, emulator: Emulator, heard: Receiver, path: str, data: dict[str, Any]
+    ) -> None:
+        response = requests.post(f"{emulator.url}/file/{path}", json=data, headers=KEYS, timeout=10)
+        assert response.ok
+        wait_until(lambda: all(file.webhooks for file in emulator.files()))
+
+        [event] = heard.events
+        assert [file["fileId"] for file in event["files"]] == [
+            file.file_id for file in emulator.files()
+        ]
 
     def test_is_tried_again_after_a_5xx(self, emulator: Emulator, heard: Receiver) -> None:
         heard.statuses = [500, 503]
@@ -145,7 +189,7 @@ class TestDelivery:
             wait_until(lambda: "second.pdf" in heard.names())
 
     def test_a_multiple_is_announced_once(self, emulator: Emulator, heard: Receiver) -> None:
-        multiple(emulator, "a.pdf", "b.pdf", "c.pdf")
+        submit_several(emulator, "a.pdf", "b.pdf", "c.pdf")
         wait_until(lambda: all(file.webhooks for file in emulator.files()))
 
         [event] = heard.events
@@ -153,7 +197,7 @@ class TestDelivery:
 
     def test_or_file_by_file_where_it_is_set_so(self, heard: Receiver) -> None:
         with Emulator(replace(FAST, one_webhook_per_request=False), heard.url) as emulator:
-            multiple(emulator, "a.pdf", "b.pdf")
+            submit_several(emulator, "a.pdf", "b.pdf")
             wait_until(lambda: all(file.webhooks for file in emulator.files()))
 
         assert [len(event["files"]) for event in heard.events] == [1, 1]
@@ -220,8 +264,11 @@ class TestFaults:
 
             assert heard.names() == ["second.pdf", "first.pdf", "third.pdf"]
 
-    def test_early_comes_before_the_202(self, heard: Receiver) -> None:
-        slow, faults = replace(FAST, render_seconds=(1, 1)), [Fault(Call.SUBMIT, EarlyWebhook())]
+    def test_early_comes_before_the_202(self, settings: EmulatorSettings, heard: Receiver) -> None:
+        slow, faults = (
+            replace(settings, render_seconds=(1, 1)),
+            [Fault(Call.SUBMIT, EarlyWebhook())],
+        )
         with Emulator(slow, heard.url, faults=faults) as emulator:
             submit(emulator, "first.pdf")
             assert heard.names() == ["first.pdf"]
