@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from local.emulator import contract, invoice
-from local.emulator.contract import draw_contract
+from local.emulator import agreement, invoice
+from local.emulator.agreement import draw_contract
 from local.emulator.document import Document
 from local.emulator.invoice import draw_invoice
 from local.emulator.parameters import Record
@@ -113,8 +113,8 @@ CONTRACT: Final = Design(
     "a3d9e5b0-47c2-4f86-8b1d-90e6f2c4a7d5",
     "Contract (1 English, 2 Japanese)",
     {
-        1: DesignVersion(_CONTRACT_PARAMETERS, partial(draw_contract, wording=contract.ENGLISH)),
-        2: DesignVersion(_CONTRACT_PARAMETERS, partial(draw_contract, wording=contract.JAPANESE)),
+        1: DesignVersion(_CONTRACT_PARAMETERS, partial(draw_contract, wording=agreement.ENGLISH)),
+        2: DesignVersion(_CONTRACT_PARAMETERS, partial(draw_contract, wording=agreement.JAPANESE)),
     },
 )
 CATALOG: Final = (INVOICE, REPORT, CONTRACT)

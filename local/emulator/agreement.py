@@ -1,4 +1,4 @@
-"""The layout of the contract, in English and in Japanese."""
+"""The layout of a contract between parties, in English and in Japanese."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
