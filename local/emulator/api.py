@@ -115,7 +115,7 @@ class Api(ABC):
         """Return the webhook's body for files that are made."""
 
     def operation(self, request: Request) -> Operation:
-        """Find out what a request asks for; a path that is none of the API's is answered 404."""
+        """Find out what a request asks for; an unknown path is answered 404."""
         method = "GET" if request.method == "HEAD" else request.method
         for route_method, path, operation in self._routes:
             match = re.fullmatch(path, request.path)
@@ -182,7 +182,7 @@ class Api(ABC):
     def download(
         self, request: Request, records: Sequence[FileRecord], *, as_zip: bool = False
     ) -> Operation:
-        """Answer with these files; none means that what was asked for is unknown."""
+        """Answer with these files; an empty list means that the request names none that exist."""
 
         def run() -> Answer:
             self.authenticate(request)
@@ -223,7 +223,7 @@ class Api(ABC):
         """Count a request.
 
         Raises:
-            Refusal: 429, if it is one too many.
+            Refusal: 429 if the limit is reached.
         """
         wait = self.rates[kind].take()
         if wait > 0:

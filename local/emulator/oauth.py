@@ -61,7 +61,7 @@ class Tokens:
         return Answer.json(200, answer, _NO_STORE)
 
     def scopes(self, authorization: str) -> frozenset[str] | None:
-        """Return what the header's token may do, or None if it is none of ours or has expired."""
+        """Return what the header's token may do, or None if it is unknown or expired."""
         scheme, _, token = authorization.partition(" ")
         with self._lock:
             scopes, expires = self._tokens.get(token.strip(), (frozenset(), 0.0))

@@ -36,8 +36,8 @@ _APIS: Final[Mapping[Contract, type[Api]]] = {
 class Emulator:
     """ReportFlow on 127.0.0.1, from construction until `close`; a context manager that closes.
 
-    `webhook_url` is the workspace's, and can be set at any time; None sends nothing. `port` 0
-    takes a free one. `faults` can be replaced at any time.
+    `settings` are those in force. `webhook_url` is the workspace's, and can be set at any time;
+    None sends nothing. `port` 0 takes a free one. `faults` can be replaced at any time.
 
     Raises:
         OSError: The port is taken.

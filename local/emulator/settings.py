@@ -85,7 +85,7 @@ class EmulatorSettings:
         workspace_id: The account's workspace.
         app_key: What the header `AppKey` must carry.
         secret_key: What the header `SecretKey` must carry; `workspace` only.
-        client_id: Who may ask for an access token; `central` only.
+        client_id: The client that may ask for an access token; `central` only.
         client_secret: The client's secret.
         token_path: Path of the token endpoint. The real service has it on another host.
         token_seconds: How long an access token is accepted.
@@ -101,7 +101,7 @@ class EmulatorSettings:
         not_ready_status: Answer to a download of a PDF still being made. Unknown; a client of
             the service knows the text NOT_READY, and 404 is the least helpful to ours.
         not_ready_message: Its message.
-        unknown_status: Answer to a download of a file or request that never was.
+        unknown_status: Answer to a download of a file or request that does not exist.
         unknown_message: Its message.
         expired_status: Answer to a download after the retention time.
         expired_message: Its message.

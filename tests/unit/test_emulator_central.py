@@ -128,6 +128,7 @@ class TestFileName:
 
         assert file["fileName"] == record.file_name == kept
         disposition = download(emulator, record).headers["Content-Disposition"]
+        assert disposition.isascii()
         assert unquote(disposition.split("UTF-8''")[1]) == kept
 
     @pytest.mark.parametrize("character", [*'/\\:*?"<>|', "\0", "\n", "\x1f", "\x7f", "\ud800"])
@@ -420,7 +421,7 @@ def test_designs_are_listed(emulator: Emulator) -> None:
     assert designs[0].keys() == {"id", "label", "latestVersion", "thumbnail", "updatedAt"}
 
 
-def test_state_tells_the_options(emulator: Emulator) -> None:
+def test_state_shows_the_options(emulator: Emulator) -> None:
     post(emulator, with_content(shareType="02", passthrough={"order_id": "A-1"}))
     made(emulator)
 

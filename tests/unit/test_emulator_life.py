@@ -69,7 +69,7 @@ def test_alone_it_serves_until_a_signal(number: signal.Signals) -> None:
             process.kill()
 
 
-def test_alone_it_speaks_the_other_contract_too() -> None:
+def test_the_command_serves_central() -> None:
     command = [sys.executable, "-m", "local.emulator", "--contract", "central"]
     command += ["--client-id", "me", "--client-secret", "mine", "--token-path", "/token"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
