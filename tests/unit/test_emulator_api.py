@@ -221,8 +221,10 @@ class TestRefusedSubmission:
         refusal(submit(workspace, notes="x" * 20 * 1024 * 1024), 413)
 
     def test_413_comes_before_the_body(self, emulator: Emulator) -> None:
-        largest = {Contract.WORKSPACE: 20 * 1024 * 1024, Contract.CENTRAL: 50 * 1024 * 1024}
-        length = largest[emulator.settings.contract] + 1
+        documented = {Contract.WORKSPACE: 20 * 1024 * 1024, Contract.CENTRAL: 50 * 1024 * 1024}
+        largest = emulator.settings.limits.max_body_bytes
+        assert largest == documented[emulator.settings.contract]
+        length = largest + 1
         port = int(emulator.origin.rsplit(":", 1)[1])
         head = f"POST /v1/file/async/single HTTP/1.1\r\nContent-Length: {length}\r\n\r\n"
         with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
