@@ -11,7 +11,7 @@ SOURCES := app.py stacks functions layers/reportflow local cli tests benchmarks
 .PHONY: help
 help:
 	@echo 'make setup   install what all of this needs into .venv; the others do so by themselves'
-	@echo 'make demo    run the main job on this machine'
+	@echo 'make demo    run the main job on this machine; CONTRACT=central by the other contract'
 	@echo 'make test    lint, type-check and test, within minutes'
 	@echo 'make test-all   the same with the slow tests, for a release'
 	@echo 'make drill   stage ten incidents, find and end each as documented, and count what was lost'
@@ -37,9 +37,11 @@ help:
 .PHONY: setup
 setup: .venv/installed
 
+CONTRACT ?= workspace
+
 .PHONY: demo
 demo: .venv/installed
-	@$(PYTHON) -m local demo
+	@$(PYTHON) -m local demo --set contract=$(CONTRACT)
 
 PYTEST := $(PYTHON) -m pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder
 

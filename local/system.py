@@ -16,7 +16,7 @@ from local.alarms import Alarms
 from local.assembly import synthesize
 from local.backend import Backend, BackendKind, run_backend
 from local.deployment import Deployment
-from local.emulator import Emulator, EmulatorSettings
+from local.emulator import UNLIMITED, Contract, Emulator, EmulatorSettings
 from local.event_source import SqsEventSource
 from local.executor import deploy
 from local.function_pool import FunctionPool
@@ -143,7 +143,7 @@ def run(
                     "workspace_id": options.workspace_id,
                     "reportflow_url": reportflow_url,
                     "reportflow_files_url": _origin(reportflow_url),
-                    **(EMULATORS_PACE if emulator is not None else {}),
+                    **(_of_emulator(emulator) if emulator is not None else {}),
                     **options.settings,
                 },
                 Path(assembly_folder),
@@ -199,9 +199,20 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
+def _of_emulator(emulator: Emulator) -> Mapping[str, str]:
+    return {**EMULATORS_PACE, "reportflow_token_url": emulator.token_url}
+
+
 def _emulator_settings(options: Options) -> EmulatorSettings:
+    contract = _contract(options)
+    if contract not in set(Contract):
+        # The synthesis refuses it, with all other mistakes.
+        return options.emulator
+    rate = options.emulator.requests_per_minute
     return replace(
         options.emulator,
+        contract=Contract(contract),
+        requests_per_minute=UNLIMITED if rate is None else rate,
         workspace_id=options.workspace_id,
         app_key=options.app_key,
         secret_key=options.secret_key,
