@@ -54,6 +54,7 @@ from reportflow.errors import (
     Retryable,
     Throttled,
     Unavailable,
+    concerning,
 )
 from reportflow.finishing import Finisher
 from reportflow.jobs import (
@@ -120,7 +121,8 @@ class Archiving:
         except Permanent as error:
             return self.finisher.dead_letter(record, record.message_id, error)
         if isinstance(message, Check):
-            return self._check(record, message, invocation)
+            with concerning(message.job_id):
+                return self._check(record, message, invocation)
         return self._complete(record, message, invocation)
 
     def _complete(self, record: Record, file: CompletedFile, invocation: Invocation) -> Outcome:
@@ -139,7 +141,8 @@ class Archiving:
             return self.finisher.done(record, job)
         open_file = partial(self.files.open, file.file_id, file.reference)
         after = partial(self._after_webhook, record, file, job)
-        return self._archive(record, job, open_file, invocation, after)
+        with concerning(job.job_id):
+            return self._archive(record, job, open_file, invocation, after)
 
     def _after_webhook(
         self, record: Record, file: CompletedFile, job: Job, error: Retryable
@@ -163,7 +166,7 @@ class Archiving:
         if verdict is not None:
             return None
         logger().info(
-            "unanswered submission settled by its webhook",
+            "unanswered submission reconciled by its webhook",
             extra={"job_id": job.job_id, "file_id": file.file_id},
         )
         return current
@@ -219,7 +222,7 @@ class Archiving:
             return self.finisher.done(record, job)
         submitted_at = record.sent_at if redriven else job.submitted_at or record.sent_at
         if not redriven:
-            self._wait_its_turn(record, job, submitted_at)
+            self._wait_its_turn(record, submitted_at)
         after = partial(self._after_check, record, job, submitted_at)
         if job.file_is_in_doubt:
             return after(_in_doubt())
@@ -231,7 +234,7 @@ class Archiving:
         count(LostWebhooks=int(lost))
         return outcome
 
-    def _wait_its_turn(self, record: Record, job: Job, submitted_at: datetime) -> None:
+    def _wait_its_turn(self, record: Record, submitted_at: datetime) -> None:
         """Let the messages in front go first: one of them may be the webhook of the job.
 
         SQS keeps no order. Without this, a check overtakes a webhook that waits in a long queue,
@@ -246,11 +249,11 @@ class Archiving:
         if wait is None or over:
             return
         if waiting := self.finisher.queue.waiting():
-            behind = Held(
+            raise Held(
                 "QUEUE_BEHIND",
                 "the job's webhook may be among the messages that wait in the queue",
+                delay_seconds=(wait + waiting * TURN).total_seconds(),
             )
-            raise _held(job, behind, wait + waiting * TURN)
 
     def _after_check(
         self, record: Record, job: Job, submitted_at: datetime, error: Retryable
@@ -258,7 +261,7 @@ class Archiving:
         if isinstance(error, (Unavailable, Throttled, OutOfTime)):
             return self._try_again(record, job, error)
         if (wait := self._next_check(submitted_at)) is not None:
-            raise _held(job, error, wait) from error
+            raise Held.of(error, delay_seconds=wait.total_seconds()) from error
         # Whether there is a PDF is for ReportFlow to say, not for its outage.
         if not isinstance(error, (FileMissing, Held)):
             return self._try_again(record, job, error)
@@ -294,14 +297,14 @@ class Archiving:
             # One of the two has the answer of the other. The job's own webhook can tell.
             self.finisher.change(current, partial(doubted, read=current))
             raise _in_doubt()
-        _refuse_doubtful(current)
+        if current.file_is_in_doubt:
+            raise _in_doubt()
         return self.files.open(current.file_id, current.file_reference, deadline)
 
     def _try_again(
         self, record: Record, job: Job, error: Retryable, *, by_webhook: bool = False
     ) -> Outcome:
         """Count the failure and let the message come again, or fail the job at its last retry."""
-        error.job_id = job.job_id
         if error.costs_retry and job.failed_attempts + 1 >= self.max_attempts:
             return self._fail(record, job, error)
         rule = partial(
@@ -407,17 +410,6 @@ class Archiving:
             if self.finisher.limits.reached(record, self.clock()) is None:
                 raise
             return None
-
-
-def _held(job: Job, error: Retryable, wait: timedelta) -> Held:
-    held = Held.of(error, delay_seconds=wait.total_seconds())
-    held.job_id = job.job_id
-    return held
-
-
-def _refuse_doubtful(job: Job) -> None:
-    if job.file_is_in_doubt:
-        raise _in_doubt()
 
 
 def _in_doubt() -> Held:

@@ -18,6 +18,8 @@ these kinds, and `aws.translate` those of AWS. What each code means, and what to
 the registry `cli/error_codes.py`.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Self, override
 
@@ -28,7 +30,7 @@ class PipelineError(Exception):
     `code` is a literal that the registry of error codes has. `message` goes to the job's record,
     the dead letter and the event. It may quote others, and with them a value of `params`.
     `loggable` says the same in our own words only: logs and tracebacks show nothing else. Neither
-    may hold a key or a token. `job_id` is set when the job is known.
+    may hold a key or a token. `job_id` is set by `concerning`.
     """
 
     job_id: str | None = None
@@ -133,3 +135,13 @@ class Permanent(PipelineError):
 
 class PayloadMissing(Permanent):
     """S3 does not have the payload that a message points to, or not yet."""
+
+
+@contextmanager
+def concerning(job_id: str) -> Iterator[None]:
+    """Name the job in each failure of the block that does not name one."""
+    try:
+        yield
+    except PipelineError as error:
+        error.job_id = error.job_id or job_id
+        raise

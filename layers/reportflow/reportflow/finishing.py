@@ -74,7 +74,6 @@ class Finisher:
             self.outbox.publish(job)
         except Retryable as error:
             if self.limits.reached(record, self.clock()) is None:
-                error.job_id = job.job_id
                 raise
             self.dead_letter(record, job.job_id, error)
 

@@ -39,6 +39,7 @@ from reportflow.errors import (
     Permanent,
     PipelineError,
     Retryable,
+    concerning,
 )
 from reportflow.finishing import Finisher
 from reportflow.jobs import (
@@ -111,7 +112,9 @@ class Submission:
             return self._reject(record, own_id, error)
         except Permanent as error:
             return self._reject(record, salvage_job_id(body, own_id), error)
-        return self._begin(record, request.job_id or own_id, request, invocation)
+        job_id = request.job_id or own_id
+        with concerning(job_id):
+            return self._begin(record, job_id, request, invocation)
 
     def _begin(
         self, record: Record, job_id: str, request: GenerationRequest[Any], invocation: Invocation
@@ -130,7 +133,7 @@ class Submission:
         if isinstance(wanted, Verdict):
             return self._turn_away(record, read, wanted)
         # Before the claim: a crash while waiting must not look like a request that was sent.
-        self._await_slot(job_id, invocation)
+        self.service.await_slot(invocation.deadline - invocation.store_time)
         now = self.clock()
         job, verdict = self.jobs.change(job_id, read, partial(rule, now=now), now)
         if verdict is not None or job is None:
@@ -140,13 +143,6 @@ class Submission:
             if job.possible_duplicates > MAX_UNKNOWN_OUTCOMES:
                 return self._fail(record, job, _never_answered(job))
         return self._submit(record, request, job, invocation)
-
-    def _await_slot(self, job_id: str, invocation: Invocation) -> None:
-        try:
-            self.service.await_slot(invocation.deadline - invocation.store_time)
-        except Retryable as error:
-            error.job_id = job_id
-            raise
 
     def _turn_away(self, record: Record, job: Job | None, verdict: Verdict | None) -> Outcome:
         if job is None or verdict is Verdict.BUSY:
@@ -158,7 +154,7 @@ class Submission:
     def _done(self, record: Record, job: Job) -> Outcome:
         """The message's work was done, except for the check or the event perhaps."""
         if job.status is JobStatus.SUBMITTED:
-            self._check_later(job)
+            self.checks.order(job.job_id)
         return self.finisher.done(record, job)
 
     def _submit(
@@ -176,16 +172,13 @@ class Submission:
             self.finisher.change(
                 job, partial(given_back, owner=owner, costs_retry=error.costs_retry)
             )
-            error.job_id = job.job_id
             raise
         except OutcomeUnknown as error:
             about = {"job_id": job.job_id, "error_code": error.code}
             logger().warning("outcome unknown", extra=about)
             self.finisher.change(job, partial(unanswered, owner=owner, now=self.clock()))
             wait = self.outcome_grace + timedelta(seconds=1)
-            held = Held.of(error, delay_seconds=wait.total_seconds())
-            held.job_id = job.job_id
-            raise held from error
+            raise Held.of(error, delay_seconds=wait.total_seconds()) from error
         return self._accept(job, accepted)
 
     def _accept(self, job: Job, accepted: Accepted) -> Outcome:
@@ -195,17 +188,10 @@ class Submission:
         if verdict is not None:
             logger().error("submitted twice: the lease was lost", extra=about)
             return Outcome.DUPLICATE
-        self._check_later(job)
+        self.checks.order(job.job_id)
         logger().info("submitted", extra=about)
         expect_webhook()
         return Outcome.SUBMITTED
-
-    def _check_later(self, job: Job) -> None:
-        try:
-            self.checks.order(job.job_id)
-        except Retryable as error:
-            error.job_id = job.job_id
-            raise
 
     def _reject(self, record: Record, job_id: str, error: PipelineError) -> Outcome:
         """End a message that is not submitted, and the job that it may have begun before."""
