@@ -1,4 +1,4 @@
-"""Webhook: what ReportFlow says is done is verified and queued for the downloader."""
+"""Webhook: verifies what ReportFlow reports as finished, and queues it for the downloader."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def handler(event: dict[str, Any], context: "Context") -> dict[str, Any]:
         about = {"reason": Refusal.WRONG_ENTRY, "entries": entries}
         logger().warning("webhook refused", extra=about)
         count(Refusal.WRONG_ENTRY, WebhooksRefused=1)
-    # A request about no file brings no PDF, and does not show that webhooks come.
+    # A request without files brings no PDF, and does not show that webhooks arrive.
     count(WebhooksReceived=int(bool(file_ids)))
     return _answer(HTTPStatus.OK, received=True)
 
@@ -52,13 +52,13 @@ def _receiver() -> Receiver:
         SecretStore(aws.secretsmanager(), environment.secret_arn),
         Downloads(aws.sqs(), environment.download_queue_url),
         environment.workspace_id,
-        # Whatever else it may say by mistake, nothing gets in unsigned.
+        # Any value but "off" requires signatures, even a mistyped one.
         signed=environment.webhook_signature != "off",
     )
 
 
 def _answer(status: HTTPStatus, **content: bool) -> dict[str, Any]:
-    """An answer that nobody can tell from API Gateway's own: without spaces or further headers."""
+    """An answer that looks exactly like API Gateway's own: no spaces, no further headers."""
     return {
         "statusCode": status.value,
         "headers": {"content-type": "application/json"},

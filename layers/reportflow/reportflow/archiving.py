@@ -82,7 +82,7 @@ LONGEST_CHECK_INTERVAL: Final = timedelta(minutes=30)
 """However old a job is, its file is looked for this often."""
 
 TURN: Final = timedelta(seconds=1)
-"""A check that waits its turn waits this long for each message in front of it."""
+"""A completion check waits this long for each message that waits in the queue."""
 
 DOWNLOAD_SHARE: Final = 0.75
 """Of the time an invocation has; the rest is kept for the archive and the record."""
@@ -204,8 +204,8 @@ class Archiving:
             return outcome
         gone = Permanent(
             "FILE_GONE",
-            "ReportFlow has the job's file no longer: have upstream send the message again, with "
-            "the same jobId, for a new PDF",
+            "ReportFlow has deleted the job's file: have upstream send the message again, with the "
+            "same jobId, for a new PDF",
         )
         return self._fail(record, job, gone)
 
@@ -222,7 +222,7 @@ class Archiving:
             return self.finisher.done(record, job)
         submitted_at = record.sent_at if redriven else job.submitted_at or record.sent_at
         if not redriven:
-            self._wait_its_turn(record, submitted_at)
+            self._let_messages_pass(record, submitted_at)
         after = partial(self._after_check, record, job, submitted_at)
         if job.file_is_in_doubt:
             return after(_in_doubt())
@@ -234,7 +234,7 @@ class Archiving:
         count(LostWebhooks=int(lost))
         return outcome
 
-    def _wait_its_turn(self, record: Record, submitted_at: datetime) -> None:
+    def _let_messages_pass(self, record: Record, submitted_at: datetime) -> None:
         """Let the messages in front go first: one of them may be the webhook of the job.
 
         SQS keeps no order. Without this, a check overtakes a webhook that waits in a long queue,
@@ -294,7 +294,7 @@ class Archiving:
         if current is None or (current.status, current.file_id) != (job.status, job.file_id):
             raise Held("JOB_CHANGED", "the job went on while its check waited for a slot")
         if current.webhook_at is None and self.jobs.shares_file(current):
-            # One of the two has the answer of the other. The job's own webhook can tell.
+            # One of the two has the other's answer. Only the job's own webhook can decide.
             self.finisher.change(current, partial(doubted, read=current))
             raise _in_doubt()
         if current.file_is_in_doubt:

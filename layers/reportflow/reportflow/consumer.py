@@ -1,4 +1,4 @@
-"""A batch of SQS records, worked on side by side and answered record by record."""
+"""Works on the records of a batch at the same time and reports each result to SQS."""
 
 import random
 from collections import Counter
@@ -25,35 +25,35 @@ from reportflow.queues import Record, SqsQueue
 MAX_DELAY_SECONDS: Final = 3600.0
 
 REFUSED_BASE_SECONDS: Final = 60.0
-"""First ceiling of the wait for keys to be mended; it doubles up to `MAX_DELAY_SECONDS`."""
+"""First ceiling of the wait after refused keys. It doubles up to `MAX_DELAY_SECONDS`."""
 
 PACED_SECONDS: Final = 2.5
-"""The least wait for a slot of our rate limit, for each time that a message came and found none.
+"""The least wait for a slot of the rate limit, multiplied by the message's receive count.
 
-So slowly does it grow that at the end of a crowd hardly a slot goes unused; and yet the receives
-of a message that finds none last for as long as its queue keeps it.
+It grows slowly enough that few slots stay unused when a backlog ends. It grows fast enough that the
+receives of a waiting message last for as long as its queue keeps it.
 """
 
 START_SECONDS: Final = 1.0
-"""With less of its invocation left, no record is begun."""
+"""With less of its invocation left, the function does not begin a record."""
 
 DEFECT: Final = "UNEXPECTED"
-"""The reason that a record is counted under which came back by a defect of ours."""
+"""The reason that is counted for a record that came back because of a bug."""
 
 
 @dataclass(frozen=True)
 class GiveUpLimits:
-    """When a message is given up, whatever keeps it from its end.
+    """When a message is given up, whatever the cause.
 
-    At `max_receives` deliveries: a little later the queue would dead-letter it, without a reason.
-    At `max_age` after it was sent: a little later the queue would drop it.
+    At `max_receives` deliveries: soon after, the queue would dead-letter it without a reason. At
+    `max_age` after it was sent: soon after, the queue would drop it.
     """
 
     max_receives: int
     max_age: timedelta
 
     def reached(self, record: Record, now: datetime) -> Permanent | None:
-        """Why the message is given up; None as long as it may come again."""
+        """Why the message is given up; None while it may come again."""
         if record.receive_count >= self.max_receives:
             return Permanent(
                 "RECEIVES_USED_UP",
@@ -70,7 +70,7 @@ class GiveUpLimits:
 
 
 class Outcome(StrEnum):
-    """How a record ended; each is a metric, `FAILED` with its reason."""
+    """How a record finished. Each is a metric; `FAILED` has the error code as its dimension."""
 
     SUBMITTED = "Submitted"
     ARCHIVED = "Archived"
@@ -80,7 +80,7 @@ class Outcome(StrEnum):
 
 
 class Context(Protocol):
-    """Lambda's context object, as far as it is used."""
+    """The part of Lambda's context object that the functions use."""
 
     @property
     def aws_request_id(self) -> str:
@@ -92,9 +92,9 @@ class Context(Protocol):
 
 @dataclass(frozen=True)
 class Invocation:
-    """The Lambda invocation at work: its request id, and when it will be cut off.
+    """The current Lambda invocation: its request id, and when Lambda ends it.
 
-    `store_time` is kept before the deadline, so that an answer at the last moment is still stored.
+    `store_time` is reserved before the deadline, so that a late answer is still stored.
     """
 
     request_id: str
@@ -137,10 +137,10 @@ def consume(
     rng: random.Random,
     clock: Callable[[], datetime],
 ) -> PartialBatchResponse:
-    """Work on all records at the same time; one that fails keeps none of the others back.
+    """Work on all records at the same time. A failing record does not affect the others.
 
-    Records that the invocation has no time left for are handed back untouched. What comes back is
-    counted by its reason.
+    Records for which the invocation has no time left go back untouched. Returned records are
+    counted by their reason.
     """
 
     def begin(record: Record) -> Outcome:
@@ -167,7 +167,7 @@ def consume(
                 reasons[error.code if isinstance(error, Retryable) else DEFECT] += 1
                 counts["CredentialsRefused"] += isinstance(error, CredentialsRefused)
                 oldest = max(oldest, clock() - record.sent_at)
-    # Counted where it happened, with its reason.
+    # `Finisher` counts failures, with their reason.
     del counts[Outcome.FAILED]
     observability.count(**counts)
     for reason, messages in reasons.items():
@@ -182,17 +182,17 @@ def put_back(
     return_after: Callable[[Record, float], None],
     rng: random.Random,
 ) -> None:
-    """Let a record that did not end come back: when its error says, or with backoff and jitter."""
+    """Return an unfinished record to its queue: when its error says, or with backoff and jitter."""
     log = observability.logger()
     about = {"message_id": record.message_id, "receive_count": record.receive_count}
     if not isinstance(error, Retryable):
-        # A defect of ours: the queue's own visibility timeout brings the message back.
+        # A bug: the queue's own visibility timeout brings the message back.
         log.error("unexpected failure", exc_info=error, extra=about)
         return
     delay = error.delay_seconds
     if delay is None or not isinstance(error, (Held, OutOfTime)):
-        # However soon `Retry-After` or the pace says: a crowd that is told "in a second" for hours
-        # would use its receives up.
+        # `Retry-After` and the rate limiter can ask for a short wait for hours. Without backoff, a
+        # backlog would use its receives up.
         delay = max(delay or 0.0, _backoff(error, record, rng))
     delay = min(delay, MAX_DELAY_SECONDS)
     log.warning(
@@ -208,13 +208,13 @@ def put_back(
     try:
         return_after(record, delay)
     except PipelineError as refused:
-        # The message comes back all the same, only by the queue's own visibility timeout.
+        # The message still comes back, by the queue's own visibility timeout.
         log.warning("visibility not changed", extra={**about, "error_code": refused.code})
 
 
 def _backoff(error: Retryable, record: Record, rng: random.Random) -> float:
     if isinstance(error, CredentialsRefused):
-        # A person has to act, and until then no message may come so often that its receives end.
+        # A person has to act. Until then no message may come so often that its receives run out.
         return full_jitter(
             record.receive_count, rng, base=REFUSED_BASE_SECONDS, cap=MAX_DELAY_SECONDS
         )

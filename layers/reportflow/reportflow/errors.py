@@ -1,4 +1,4 @@
-"""Every failure of the pipeline, told apart by type.
+"""Every failure of the pipeline, distinguished by type.
 
     PipelineError
     ├── Retryable             the same work can succeed later
@@ -13,9 +13,8 @@
     └── Permanent             the same work can never succeed
         └── PayloadMissing    S3 does not have the object that the message points to
 
-`service.translate_status` and `service.translate_exception` translate ReportFlow's failures to
-these kinds, and `aws.translate` those of AWS. What each code means, and what to do about it, is in
-the registry `cli/error_codes.py`.
+`contract/failures.py` translates ReportFlow's failures to these kinds, and `aws.translate` those of
+AWS. The registry `cli/error_codes.py` says what each code means and what to do about it.
 """
 
 from collections.abc import Iterator
@@ -96,7 +95,7 @@ class Paced(Throttled):
 
 
 class Held(Retryable):
-    """Waits for another delivery or event, not for a fix: no retry is used up."""
+    """Waits for another delivery or event, not for a fix. That costs no retry."""
 
     costs_retry = False
 

@@ -28,7 +28,7 @@ def count(reason: str = "", /, **counts: int) -> None:
 def expect_webhook() -> None:
     """Emit a count of zero webhooks for the webhook function: a webhook is due. Thread-safe.
 
-    With it, CloudWatch can tell "a webhook is due and none came" from "no webhook is due".
+    With it, CloudWatch distinguishes "a webhook is due and none came" from "no webhook is due".
     """
     metrics = EphemeralMetrics(service="webhook")
     metrics.add_metric("WebhooksReceived", MetricUnit.Count, 0)

@@ -88,7 +88,7 @@ class ReportFlow:
         """Wait until one more request keeps the rate limit; what it is for ends by `deadline`.
 
         Raises:
-            Paced, Retryable: there is no slot soon enough, or nobody knows.
+            Paced, Retryable: no slot is free soon enough, or the table does not answer.
         """
         self._rate_limiter.wait(deadline)
 
@@ -111,7 +111,7 @@ class ReportFlow:
             if response.status_code == GATEWAY_TIMEOUT or response.status_code < 200:
                 raise OutcomeUnknown(
                     f"HTTP_{response.status_code}",
-                    "no final answer of ReportFlow came, and it may still be at work",
+                    "ReportFlow sent no final answer, and may still be making the PDF",
                 )
             if response.status_code >= 300:
                 raise self._refusal(response, _message(response))

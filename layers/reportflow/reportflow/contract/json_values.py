@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 MAX_DIGITS: Final = 4300
-"""Python itself, for one, reads no longer integer."""
+"""Python, for one, refuses to read longer integers."""
 
 _EXACT_DIGITS: Final = 15
 """A double holds each whole number of so many digits."""
