@@ -70,8 +70,8 @@ def test_of_a_crowd_exactly_the_lost_webhooks_are_counted(order: Order, lost: fl
 
 @pytest.mark.slow
 @pytest.mark.parametrize("order", [Order.SENT, Order.ANY], ids=lambda order: order.name)
-def test_the_checker_catches_a_check_that_does_not_wait_its_turn(order: Order) -> None:
-    with patch.object(Archiving, "_wait_its_turn", lambda *_: None):
+def test_the_checker_catches_a_check_that_does_not_let_messages_pass(order: Order) -> None:
+    with patch.object(Archiving, "_let_messages_pass", lambda *_: None):
         world = crowd(order)
 
     assert any("counted as lost" in violation for violation in world.checker.violations)

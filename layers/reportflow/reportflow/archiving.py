@@ -4,6 +4,7 @@ Whose file a webhook brings:
 
     the job that has it, for its document     archive it
     a job that has it, for another document   the job's file is in doubt; else as for no job
+    a job whose mark it returns               the job adopts it, even before its 202
     a job of its document without an answer   the job adopts it
     no job                                    come again for the grace, then end quietly, or as
                                               FILE_MISMATCH if it put a job's file in doubt
