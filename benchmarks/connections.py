@@ -17,7 +17,7 @@ from typing import Final
 import certifi
 import requests
 
-from reportflow import http_session
+from reportflow import http_session, tls
 from tests.unit.tls_peer import make_certificate
 
 REQUESTS: Final = 60
@@ -68,7 +68,7 @@ def main() -> None:
                 _ = response.content
 
         def post_with_roots() -> None:
-            http_session._load_tls_context.cache_clear()  # noqa: SLF001  (what it measures)
+            tls._load.cache_clear()  # noqa: SLF001  (what it measures)
             post()
 
         ways: dict[str, Callable[[], object]] = {

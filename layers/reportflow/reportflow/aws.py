@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.session import Session
 
+from reportflow import tls
 from reportflow.errors import PipelineError, Throttled, Unavailable
 from reportflow.once import once
 
@@ -80,31 +81,33 @@ def limit_calls(seconds: float) -> None:
 @once
 def dynamodb() -> "DynamoDBClient":
     """Return the process's DynamoDB client."""
-    return _session().client("dynamodb", config=_prompt())
+    return cast("DynamoDBClient", _session().create_client("dynamodb", config=_prompt()))
 
 
 @once
 def events() -> "EventBridgeClient":
     """Return the process's EventBridge client."""
-    return _session().client("events", config=_prompt())
+    return cast("EventBridgeClient", _session().create_client("events", config=_prompt()))
 
 
 @once
 def s3() -> "S3Client":
     """Return the process's S3 client. `limit_calls` spares it: storing a large PDF takes long."""
-    return _session().client("s3", config=_DEFAULT)
+    return cast("S3Client", _session().create_client("s3", config=_DEFAULT))
 
 
 @once
 def secretsmanager() -> "SecretsManagerClient":
     """Return the process's Secrets Manager client."""
-    return _session().client("secretsmanager", config=_prompt())
+    return cast(
+        "SecretsManagerClient", _session().create_client("secretsmanager", config=_prompt())
+    )
 
 
 @once
 def sqs() -> "SQSClient":
     """Return the process's SQS client."""
-    return _session().client("sqs", config=_prompt())
+    return cast("SQSClient", _session().create_client("sqs", config=_prompt()))
 
 
 def code_of(error: ClientError) -> str:
@@ -135,8 +138,10 @@ def translated(operation: str) -> Iterator[None]:
 
 
 @once
-def _session() -> boto3.session.Session:
-    return boto3.session.Session()
+def _session() -> Session:
+    # botocore's own session: boto3's adds resources and transfers, which nothing here uses.
+    tls.share_with_botocore()
+    return Session()
 
 
 def _prompt() -> Config:

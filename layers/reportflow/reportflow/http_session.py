@@ -14,11 +14,9 @@ import ssl
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import cache
 from http import HTTPStatus
 from http.client import BadStatusLine, HTTPResponse
 from math import inf
-from threading import Lock
 from time import monotonic
 from typing import Any, Final, cast, override
 
@@ -27,7 +25,8 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NewConnectionError
-from urllib3.util.ssl_ import create_urllib3_context
+
+from reportflow import tls
 
 CONNECT_SECONDS: Final = 3.05
 """The longest time to connect to one address of the host."""
@@ -132,6 +131,7 @@ class _Socket(socket.socket):
     Sending and the handshake are one operation each, which the usual time-out limits.
     """
 
+    is_for_all = True
     _end: float = inf
 
     @override
@@ -141,12 +141,18 @@ class _Socket(socket.socket):
 
     @override
     def recv_into(self, *arguments: Any, **options: Any) -> int:
-        super().settimeout(min(READ_SECONDS, _left(self._end)))
+        if self.is_for_all:
+            super().settimeout(min(READ_SECONDS, _left(self._end)))
         return super().recv_into(*arguments, **options)
 
 
 class _TlsSocket(_Socket, ssl.SSLSocket):
-    """The same for TLS."""
+    """The same over TLS, on the connections of `Session` only.
+
+    botocore's sockets come from the same TLS context. Theirs is the usual time-out.
+    """
+
+    is_for_all = False
 
 
 class _Connection(HTTPConnection):
@@ -165,6 +171,7 @@ class _Connection(HTTPConnection):
         self._connected_by = begun + seconds * CONNECT_SHARE
         try:
             super().connect()
+            cast("_Socket", self.sock).is_for_all = True
             self.timeout = _left(begun + seconds)
             self.sock.settimeout(self.timeout)
         except OSError as error:
@@ -204,30 +211,10 @@ class _Connection(HTTPConnection):
 class _TlsConnection(_Connection, HTTPSConnection):
     @override
     def connect(self) -> None:
-        self.ssl_context = _tls_context(self.ca_certs)
-        # Without this, urllib3 loads the certificates again for each connection.
-        ca_certs, self.ca_certs = self.ca_certs, None
-        try:
-            super().connect()
-        finally:
-            self.ca_certs = ca_certs
-
-
-_loading: Final = Lock()
-
-
-def _tls_context(ca_certs: str | None) -> ssl.SSLContext:
-    """Return the process's context: loading root certificates takes 31 to 37 ms of CPU."""
-    with _loading:
-        return _load_tls_context(ca_certs)
-
-
-@cache
-def _load_tls_context(ca_certs: str | None) -> ssl.SSLContext:
-    context = create_urllib3_context()
-    context.sslsocket_class = _TlsSocket
-    context.load_verify_locations(ca_certs)
-    return context
+        if self.ca_certs:
+            tls.context(self.ca_certs).sslsocket_class = _TlsSocket
+            tls.share(self)
+        super().connect()
 
 
 class _Pool(HTTPConnectionPool):
