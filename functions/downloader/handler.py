@@ -10,6 +10,7 @@ from typing import Any
 from reportflow import aws, composition, settings
 from reportflow.archive import S3Archive
 from reportflow.archiving import Archiving
+from reportflow.cold_start import prepare
 from reportflow.consumer import Context, Invocation, PartialBatchResponse, consume
 from reportflow.jobs import Step
 from reportflow.queues import SqsQueue, records
@@ -17,15 +18,14 @@ from reportflow.queues import SqsQueue, records
 
 def handler(event: dict[str, Any], context: Context) -> PartialBatchResponse:
     """Archive the files of one SQS event, and name those that must come again."""
-    invocation = Invocation.of(context)
-    aws.limit_calls(invocation.store_time.total_seconds())
-    return _consumer()(records(event), invocation=invocation)
+    return _consumer()(records(event), invocation=Invocation.of(context))
 
 
 @cache
 def _consumer() -> Callable[..., PartialBatchResponse]:
     clock = partial(datetime.now, UTC)
     environment = settings.load(settings.DownloaderSettings, os.environ)
+    aws.limit_calls(aws.call_seconds(environment.downloader_timeout_seconds))
     queue = SqsQueue(aws.sqs(), environment.download_queue_url, environment.download_dlq_url)
     archiving = Archiving(
         composition.finisher(Step.ARCHIVE, environment, queue, clock),
@@ -38,3 +38,6 @@ def _consumer() -> Callable[..., PartialBatchResponse]:
         completion_deadline=timedelta(seconds=environment.completion_deadline_seconds),
     )
     return partial(consume, work=archiving, queue=queue, rng=SystemRandom(), clock=clock)
+
+
+prepare(_consumer, aws.events)

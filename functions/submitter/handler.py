@@ -8,6 +8,7 @@ from random import SystemRandom
 from typing import Any
 
 from reportflow import aws, composition, settings
+from reportflow.cold_start import prepare
 from reportflow.consumer import Context, Invocation, PartialBatchResponse, consume
 from reportflow.jobs import Step
 from reportflow.payloads import Payloads
@@ -17,15 +18,14 @@ from reportflow.submission import Submission
 
 def handler(event: dict[str, Any], context: Context) -> PartialBatchResponse:
     """Submit the records of one SQS event, and name those that must come again."""
-    invocation = Invocation.of(context)
-    aws.limit_calls(invocation.store_time.total_seconds())
-    return _consumer()(records(event), invocation=invocation)
+    return _consumer()(records(event), invocation=Invocation.of(context))
 
 
 @cache
 def _consumer() -> Callable[..., PartialBatchResponse]:
     clock = partial(datetime.now, UTC)
     environment = settings.load(settings.SubmitterSettings, os.environ)
+    aws.limit_calls(aws.call_seconds(environment.submitter_timeout_seconds))
     queue = SqsQueue(aws.sqs(), environment.request_queue_url, environment.request_dlq_url)
     contract = composition.contract(environment)
     submission = Submission(
@@ -42,3 +42,6 @@ def _consumer() -> Callable[..., PartialBatchResponse]:
         outcome_grace=timedelta(seconds=environment.outcome_grace_seconds),
     )
     return partial(consume, work=submission, queue=queue, rng=SystemRandom(), clock=clock)
+
+
+prepare(_consumer)

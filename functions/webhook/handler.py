@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from reportflow import aws, settings
+from reportflow.cold_start import prepare
 from reportflow.errors import Retryable
 from reportflow.observability import count, logger
 from reportflow.queues import Downloads
@@ -48,8 +49,10 @@ def handler(event: dict[str, Any], context: "Context") -> dict[str, Any]:
 @cache
 def _receiver() -> Receiver:
     environment = settings.load(settings.WebhookSettings, os.environ)
+    secrets = SecretStore(aws.secretsmanager(), environment.secret_arn)
+    prepare(secrets.get)
     return Receiver(
-        SecretStore(aws.secretsmanager(), environment.secret_arn),
+        secrets,
         Downloads(aws.sqs(), environment.download_queue_url),
         environment.workspace_id,
         # Any value but "off" requires signatures, even a mistyped one.
@@ -64,3 +67,6 @@ def _answer(status: HTTPStatus, **content: bool) -> dict[str, Any]:
         "headers": {"content-type": "application/json"},
         "body": json.dumps(content or {"message": status.phrase}, separators=(",", ":")),
     }
+
+
+prepare(_receiver)

@@ -3,12 +3,15 @@ import importlib.util
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from botocore.client import BaseClient
+from botocore.exceptions import EndpointConnectionError
+from botocore.session import Session
 
 from local.backend import Backend
 from local.emulator import Emulator
@@ -42,6 +45,36 @@ class LambdaContext:
 
     def get_remaining_time_in_millis(self) -> int:
         return self.milliseconds
+
+
+@dataclass
+class Asked:
+    """The clients that were made, the operations that were called, and one that AWS refuses."""
+
+    clients: list[str] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+    unreachable: str = ""
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+    record = Asked()
+    make = Session.create_client
+    call = BaseClient._make_api_call  # type: ignore[attr-defined]  # the stubs name public ones only
+
+    def making(session: Session, service: str, **options: Any) -> BaseClient:
+        record.clients.append(service)
+        return make(session, service, **options)
+
+    def calling(client: BaseClient, operation: str, parameters: Any) -> Any:
+        record.calls.append(operation)
+        if operation == record.unreachable:
+            raise EndpointConnectionError(endpoint_url=client.meta.endpoint_url)
+        return call(client, operation, parameters)
+
+    monkeypatch.setattr(Session, "create_client", making)
+    monkeypatch.setattr(BaseClient, "_make_api_call", calling)
+    return record
 
 
 def load(name: str) -> ModuleType:
@@ -115,16 +148,18 @@ def webhook_event(content: object, token: str = TOKEN) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", READ)
-def test_a_cold_start_makes_nothing_and_needs_no_environment(name: str) -> None:
-    # A client could not be made here: no variable names a region.
+def test_a_cold_start_survives_an_environment_that_lacks_anything(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
     assert callable(load(name).handler)
+    assert "InvalidEnvironment" in str([vars(record) for record in caplog.records])
 
 
 @pytest.mark.parametrize("name", READ)
 def test_an_environment_that_lacks_anything_is_told_at_once(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    needs = [field.name.upper() for field in fields(READ[name])]
+    needs = [each.name.upper() for each in fields(READ[name])]
     for variable in needs:
         monkeypatch.delenv(variable, raising=False)
     event = webhook_event({}) if name == "webhook" else {"Records": []}
@@ -134,6 +169,42 @@ def test_an_environment_that_lacks_anything_is_told_at_once(
     said = str(invalid.value)
     assert [variable for variable in needs if f"{variable} is missing" not in said] == []
     assert said.count("is missing") == len(needs)
+
+
+@pytest.mark.usefixtures("_environment")
+@pytest.mark.parametrize(
+    ("name", "needed"),
+    [
+        ("submitter", {"dynamodb", "sqs", "secretsmanager"}),
+        ("webhook", {"sqs", "secretsmanager"}),
+        ("downloader", {"dynamodb", "sqs", "secretsmanager", "s3", "events"}),
+    ],
+)
+def test_a_cold_start_makes_the_clients_and_reads_the_secret(
+    name: str, needed: set[str], asked: Asked, caplog: pytest.LogCaptureFixture
+) -> None:
+    load(name)
+
+    assert asked.calls == ["GetSecretValue"]
+    assert sorted(asked.clients) == sorted(needed)
+    assert not caplog.records
+
+
+@pytest.mark.usefixtures("_environment")
+def test_an_outage_of_secrets_manager_during_the_cold_start_ends_with_it(
+    asked: Asked, caplog: pytest.LogCaptureFixture
+) -> None:
+    event = webhook_event(webhook_body())
+    asked.unreachable = "GetSecretValue"
+    webhook = load("webhook")
+    assert webhook.handler(event, LambdaContext())["statusCode"] == 503
+
+    asked.unreachable = ""
+
+    assert webhook.handler(event, LambdaContext())["statusCode"] == 200
+    logged = [vars(record) for record in caplog.records]
+    assert logged[0]["message"] == "not ready before the first event"
+    assert logged[0]["error_code"] == "AWS_UNREACHABLE"
 
 
 @pytest.mark.usefixtures("_environment")
@@ -211,8 +282,12 @@ def test_a_queue_that_does_not_take_the_files_asks_the_sender_to_come_again(
 
 @pytest.mark.usefixtures("_environment")
 @pytest.mark.parametrize("name", ["submitter", "downloader"])
-def test_a_functions_calls_to_aws_fit_into_its_time_out(name: str) -> None:
-    load(name).handler({"Records": []}, LambdaContext(milliseconds=4000))
+def test_a_functions_calls_to_aws_fit_into_its_time_out(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"{name.upper()}_TIMEOUT_SECONDS", "4")
+
+    load(name)
 
     for client in (clients.dynamodb(), clients.sqs(), clients.secretsmanager()):
         config: Any = client.meta.config

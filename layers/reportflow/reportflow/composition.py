@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from random import SystemRandom
 
 from reportflow import aws
+from reportflow.cold_start import prepare
 from reportflow.consumer import GiveUpLimits
 from reportflow.contract import CONTRACTS, Contract
 from reportflow.contract.client import Endpoint, ReportFlow
@@ -25,9 +26,11 @@ def contract(settings: ConsumerSettings) -> Contract:
 
 def service(settings: ConsumerSettings, clock: Callable[[], datetime]) -> ReportFlow:
     """Return the ReportFlow client with the account's keys and the workspace's rate limiter."""
+    secrets = SecretStore(aws.secretsmanager(), settings.secret_arn)
+    prepare(secrets.get)
     return ReportFlow(
         Endpoint(contract(settings), settings.reportflow_url),
-        SecretStore(aws.secretsmanager(), settings.secret_arn),
+        secrets,
         rate_limiter(
             aws.dynamodb(),
             settings.jobs_table,

@@ -41,6 +41,7 @@ class ConsumerSettings:
 class SubmitterSettings(ConsumerSettings):
     """The submitter's settings."""
 
+    submitter_timeout_seconds: int
     request_queue_url: str
     request_dlq_url: str
     payload_buckets: tuple[str, ...]
@@ -61,6 +62,7 @@ class WebhookSettings:
 class DownloaderSettings(ConsumerSettings):
     """The downloader's settings."""
 
+    downloader_timeout_seconds: int
     download_dlq_url: str
     archive_bucket: str
     max_file_bytes: int
