@@ -13,11 +13,9 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+from stacks import botocore_data
 
-BOTOCORE_SERVICES = frozenset({"dynamodb", "events", "s3", "secretsmanager", "sqs"})
-"""The AWS services that the functions call. botocore's data for its more than 400 other services
-would be three quarters of the layer. Without it, their clients fail with UnknownServiceError."""
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 _GLIBC_MINOR = 34
 """Lambda's Amazon Linux 2023 has glibc 2.34, which also loads wheels for older versions."""
@@ -93,7 +91,11 @@ def _cached(
             f"Python {platform.python_version()} cannot compile packages for Python 3.13: use "
             '.venv/bin/python, which "make setup" installs'
         )
-    recipe = [Path(__file__).read_bytes(), platform.python_version().encode()]
+    recipe = [
+        Path(__file__).read_bytes(),
+        Path(botocore_data.__file__).read_bytes(),
+        platform.python_version().encode(),
+    ]
     package = (
         repository / ".build" / f"{title.replace(' ', '-')}-{_digest([*recipe, *ingredients])}"
     )
@@ -174,9 +176,8 @@ def _strip(python: Path) -> None:
     for record in ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json"):
         for file in python.glob(f"*.dist-info/{record}"):
             file.unlink()
-    for service in python.glob("botocore/data/*"):
-        if service.is_dir() and service.name not in BOTOCORE_SERVICES:
-            shutil.rmtree(service)
+    for data in python.glob("botocore/data"):
+        botocore_data.trim(data)
 
 
 def _finish(package: Path, mount: str) -> None:
