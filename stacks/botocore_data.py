@@ -26,6 +26,7 @@ OPERATIONS: Final[Mapping[str, frozenset[str]]] = {
 UnknownServiceError, and one of these clients has no method for another operation."""
 
 _MODEL: Final = "service-2"
+_PAGINATORS: Final = "paginators-1"
 _KEPT: Final = {"endpoint-rule-set-1.json", "endpoint-rule-set-1.json.gz"}
 
 
@@ -36,8 +37,11 @@ def trim(data: Path) -> None:
         if folder.name in OPERATIONS:
             version = loader.determine_latest_version(folder.name, _MODEL)
             model = loader.load_service_model(folder.name, _MODEL, version)
+            pages = loader.load_service_model(folder.name, _PAGINATORS, version)
             _clear(folder, version)
-            _write(folder / version / f"{_MODEL}.json", _only(model, OPERATIONS[folder.name]))
+            operations = OPERATIONS[folder.name]
+            _write(folder / version / f"{_MODEL}.json", _only(model, operations))
+            _write(folder / version / f"{_PAGINATORS}.json", _paginators(pages, operations))
         else:
             shutil.rmtree(folder)
     endpoints = data / "endpoints.json"
@@ -49,7 +53,7 @@ def trim(data: Path) -> None:
 
 
 def _clear(service: Path, version: str) -> None:
-    """Remove other versions, examples, paginators and waiters."""
+    """Remove other versions, examples and waiters."""
     for folder in service.iterdir():
         if folder.name != version:
             shutil.rmtree(folder)
@@ -70,6 +74,11 @@ def _only(model: Mapping[str, Any], operations: frozenset[str]) -> Mapping[str, 
     return {**model, "operations": kept, "shapes": {name: shapes[name] for name in sorted(wanted)}}
 
 
+def _paginators(described: Mapping[str, Any], operations: frozenset[str]) -> Mapping[str, Any]:
+    pagination = described["pagination"]
+    return {"pagination": {name: pagination[name] for name in pagination if name in operations}}
+
+
 def _shapes_in(described: object) -> Iterator[str]:
     if isinstance(described, dict):
         if isinstance(name := described.get("shape"), str):
@@ -86,12 +95,11 @@ def _write(file: Path, content: Mapping[str, Any]) -> None:
 
 
 def _without_prose(described: Any) -> Any:  # noqa: ANN401  (JSON)
-    """Leave out the documentation. A member of that name is described by an object, and stays."""
+    """Empty the documentation. A member of that name is described by an object, and stays."""
     if isinstance(described, dict):
         return {
-            key: _without_prose(part)
+            key: "" if key == "documentation" and isinstance(part, str) else _without_prose(part)
             for key, part in described.items()
-            if not (key == "documentation" and isinstance(part, str))
         }
     if isinstance(described, list):
         return [_without_prose(part) for part in described]

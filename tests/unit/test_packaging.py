@@ -87,7 +87,10 @@ def wheel(folder: Path, platform_tag: str, version: str = "1.0") -> Path:
         "botocore/data/sqs/2010-01-01/service-2.json": "{}",
         "botocore/data/sqs/2012-11-05/service-2.json": json.dumps(SQS),
         "botocore/data/sqs/2012-11-05/endpoint-rule-set-1.json": "{}",
-        "botocore/data/sqs/2012-11-05/paginators-1.json": "{}",
+        "botocore/data/sqs/2012-11-05/paginators-1.json": json.dumps(
+            {"pagination": {"ListQueues": {}, "SendMessage": {}}}
+        ),
+        "botocore/data/sqs/2012-11-05/examples-1.json": "{}",
         "botocore/data/ec2/2016-11-15/service-2.json": "{}",
         "botocore/data/endpoints.json": json.dumps(
             {"partitions": [{"services": {"ec2": {}, "sqs": {}}}]}
@@ -285,6 +288,7 @@ def test_the_vendor_layer_keeps_what_runs_and_drops_the_rest(
     assert files(vendor_layer("arm64", repository=repository) / "python") == {
         "botocore/data/endpoints.json",
         "botocore/data/sqs/2012-11-05/endpoint-rule-set-1.json",
+        "botocore/data/sqs/2012-11-05/paginators-1.json",
         "botocore/data/sqs/2012-11-05/service-2.json",
         "demo/__init__.py",
         "demo/__pycache__/__init__.cpython-313.pyc",
@@ -305,13 +309,16 @@ def test_botocore_describes_the_operations_in_use_and_what_they_lead_to(
     assert model["operations"]["SendMessage"] == {
         "name": "SendMessage",
         "input": {"shape": "SendMessageRequest"},
+        "documentation": "",
     }
     requests = {f"{name}Request" for name in OPERATIONS["sqs"]}
     assert model["shapes"].keys() == {*requests, "Tree", "Text"}
     assert model["shapes"]["SendMessageRequest"]["members"] == {
-        "shape": {"shape": "Tree"},
+        "shape": {"shape": "Tree", "documentation": ""},
         "documentation": {"shape": "Text"},
     }
+    paginators = json.loads((data / "sqs" / "2012-11-05" / "paginators-1.json").read_text())
+    assert paginators == {"pagination": {"SendMessage": {}}}
     endpoints = json.loads((data / "endpoints.json").read_text())
     assert endpoints == {"partitions": [{"services": {"sqs": {}}}]}
 
@@ -374,6 +381,13 @@ def test_the_layers_hold_all_that_the_clients_need(native_vendor_layer: Path) ->
     assert {name: set(operations) for name, operations in json.loads(told).items()} == OPERATIONS
 
 
+def code() -> Iterator[ast.AST]:
+    """Each node of the functions' code."""
+    for folder in ("functions", "layers/reportflow"):
+        for file in (packaging.REPOSITORY / folder).rglob("*.py"):
+            yield from ast.walk(ast.parse(file.read_text()))
+
+
 def called_operations() -> set[tuple[str, str]]:
     """Service and operation of all that the functions' code calls, found by the names of methods.
 
@@ -385,20 +399,123 @@ def called_operations() -> set[tuple[str, str]]:
         for service in OPERATIONS
         for operation in session.get_service_model(service).operation_names
     }
-    folders = [packaging.REPOSITORY / "functions", packaging.REPOSITORY / "layers" / "reportflow"]
-    return {
-        methods[node.attr]
-        for folder in folders
-        for file in folder.rglob("*.py")
-        for node in ast.walk(ast.parse(file.read_text()))
-        if isinstance(node, ast.Attribute) and node.attr in methods
-    }
+    named = {node.attr for node in code() if isinstance(node, ast.Attribute)}
+    return {methods[name] for name in named & methods.keys()}
 
 
 def test_the_operations_that_ship_are_those_that_are_called() -> None:
     of_botocore = {("s3", "HeadBucket")}
     shipped = {(service, name) for service, names in OPERATIONS.items() for name in names}
     assert called_operations() | of_botocore == shipped
+
+
+CALLS: dict[str, dict[str, dict[str, Any]]] = {
+    "dynamodb": {
+        "get_item": {"TableName": "t", "Key": {"jobId": {"S": "1"}}, "ConsistentRead": True},
+        "query": {"TableName": "t", "IndexName": "byStatus", "KeyConditionExpression": "a = :a"},
+        "update_item": {
+            "TableName": "t",
+            "Key": {"jobId": {"S": "1"}},
+            "ExpressionAttributeValues": {":a": {"M": {"b": {"L": [{"N": "1"}, {"NULL": True}]}}}},
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        },
+    },
+    "events": {"put_events": {"Entries": [{"Source": "s", "Detail": "{}", "DetailType": "d"}]}},
+    "s3": {
+        "get_object": {"Bucket": "b", "Key": "k/é"},
+        "head_bucket": {"Bucket": "b"},
+        "head_object": {"Bucket": "b", "Key": "k", "ChecksumMode": "ENABLED"},
+        "put_object": {
+            "Bucket": "b",
+            "Key": "k",
+            "Body": "text",
+            "IfNoneMatch": "*",
+            "ContentDisposition": "inline",
+            "Metadata": {"request": "1"},
+        },
+    },
+    "secretsmanager": {"get_secret_value": {"SecretId": "s"}},
+    "sqs": {
+        "change_message_visibility": {
+            "QueueUrl": "https://q/1/q",
+            "ReceiptHandle": "r",
+            "VisibilityTimeout": 1,
+        },
+        "get_queue_attributes": {"QueueUrl": "https://q/1/q", "AttributeNames": ["All"]},
+        "send_message": {
+            "QueueUrl": "https://q/1/q",
+            "MessageBody": "m",
+            "MessageAttributes": {"a": {"DataType": "String", "StringValue": "v"}},
+        },
+        "send_message_batch": {
+            "QueueUrl": "https://q/1/q",
+            "Entries": [{"Id": "1", "MessageBody": "m"}],
+        },
+    },
+}
+
+
+def requests_made(path: list[Path]) -> list[Any]:
+    """The requests that each of these calls makes, with the botocore that lies there."""
+    return [
+        json.loads(line)
+        for line in run_isolated(
+            path,
+            "import io, json; from botocore.awsrequest import AWSResponse\n"
+            "from botocore.config import Config; from botocore.session import Session\n"
+            "VARYING = 'Authorization', 'User-Agent', 'X-Amz-Date', 'amz-sdk-invocation-id'\n"
+            "class Raw(io.BytesIO):\n"
+            "    def stream(self, **_): yield self.read()\n"
+            "def sent(request, **_):\n"
+            "    headers = {name: str(request.headers[name]) for name in sorted(request.headers)\n"
+            "        if name not in VARYING}\n"
+            "    body = request.body.read() if hasattr(request.body, 'read') else request.body\n"
+            "    print(json.dumps([request.method, request.url, str(body), headers]))\n"
+            "    answer = b'{}' if 'X-Amz-Target' in request.headers else b''\n"
+            "    return AWSResponse(request.url, 200, {}, Raw(answer))\n"
+            f"for service, calls in {CALLS!r}.items():\n"
+            "    client = Session().create_client(service)\n"
+            "    client.meta.events.register('before-send', sent)\n"
+            "    for method, parameters in calls.items(): getattr(client, method)(**parameters)\n",
+        ).splitlines()
+    ]
+
+
+def test_the_trimmed_data_make_the_same_requests(native_vendor_layer: Path) -> None:
+    called = {
+        (service, name)
+        for service, names in OPERATIONS.items()
+        for name in names
+        if xform_name(name) in CALLS[service]
+    }
+    assert len(called) == sum(map(len, OPERATIONS.values()))
+    installed = Path(botocore.session.__file__).parents[1]
+
+    made = requests_made([native_vendor_layer / "python"])
+
+    assert len(made) == len(called)
+    assert made == requests_made([installed])
+
+
+def test_the_paginators_that_are_used_ship(native_vendor_layer: Path) -> None:
+    used = {
+        ast.unparse(node.args[0])
+        for node in code()
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "get_paginator"
+    }
+    assert used == {"'query'"}
+    told = run_isolated(
+        [shared_layer() / "python", native_vendor_layer / "python"],
+        "from reportflow import aws; print(aws.dynamodb().can_paginate('query'))",
+    )
+    assert told == "True\n"
+
+
+def test_no_waiter_is_used_as_none_ships() -> None:
+    attributes = {node.attr for node in code() if isinstance(node, ast.Attribute)}
+    assert "get_waiter" not in attributes
 
 
 def test_botocores_data_stays_small(native_vendor_layer: Path) -> None:
