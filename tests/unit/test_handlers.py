@@ -191,6 +191,25 @@ def test_a_cold_start_makes_the_clients_and_reads_the_secret(
 
 
 @pytest.mark.usefixtures("_environment")
+def test_a_first_batch_makes_four_calls_a_message(
+    asked: Asked, queues: QueuePair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # How many writes a slot of the rate limit takes is decided by chance.
+    monkeypatch.setenv("REPORTFLOW_REQUESTS_PER_MINUTE", "0")
+    submitter = load("submitter")
+    for number in range(3):
+        queues.send(json.dumps({**body(), "jobId": f"job-{number}"}))
+    event = queues.receive_event()
+    asked.calls.clear()
+
+    assert submitter.handler(event, LambdaContext()) == {"batchItemFailures": []}
+
+    # The job's record, its claim, the answer, and the check.
+    assert len(asked.calls) <= 4 * 3
+    assert len(asked.clients) == 3
+
+
+@pytest.mark.usefixtures("_environment")
 def test_an_outage_of_secrets_manager_during_the_cold_start_ends_with_it(
     asked: Asked, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -542,6 +542,22 @@ def test_a_handler_imports_from_its_package_and_layers_without_compiling(
     assert told.splitlines()[-1] == "True"
 
 
+@pytest.mark.parametrize(
+    ("name", "spared"),
+    [
+        ("submitter", {"boto3", "s3transfer"}),
+        ("webhook", {"boto3", "requests", "reportflow.service", "s3transfer"}),
+        ("downloader", {"boto3", "s3transfer"}),
+    ],
+)
+def test_a_cold_start_imports_nothing_that_it_does_not_use(
+    native_vendor_layer: Path, name: str, spared: set[str]
+) -> None:
+    path = [function_package(name), shared_layer() / "python", native_vendor_layer / "python"]
+    told = run_isolated(path, "import handler\nprint(*sys.modules)")
+    assert not spared & set(told.splitlines()[-1].split())
+
+
 @pytest.fixture
 def fresh_clone(tmp_path: Path) -> Iterator[Path]:
     lock = tmp_path / "layers" / "vendor" / "requirements.txt"
