@@ -1,4 +1,4 @@
-# Verbs: setup, demo, test, test-all, drill, simulate, fuzz, benchmark, lint, format, docs, schemas, synth, deploy, lock, clean. Each sets up what it needs.
+# Verbs: setup, demo, test, test-all, drill, simulate, fuzz, bench, lint, format, docs, schemas, synth, deploy, lock, clean. Each sets up what it needs.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -17,7 +17,7 @@ help:
 	@echo 'make drill   stage ten incidents, find and end each as documented, and count what was lost'
 	@echo 'make simulate SEEDS=10000 JOBS=50    search for lost and doubled jobs'
 	@echo 'make fuzz MINUTES=10    search for requests that the webhook treats wrong'
-	@echo 'make benchmark    measure what must not be slow, or must not tell by its time'
+	@echo 'make bench   measure the functions beside a usual handler, within a quarter of an hour'
 	@echo 'make lint    lint and type-check only'
 	@echo 'make format  format the code'
 	@echo 'make docs    write docs/settings.md and the tables of error codes in docs/errors.md'
@@ -74,11 +74,13 @@ MINUTES ?= 10
 fuzz: .venv/installed
 	@$(PYTHON) -m tests.properties --minutes $(MINUTES)
 
-.PHONY: benchmark
-benchmark: .venv/installed
-	@PYTHONPATH=layers/reportflow $(PYTHON) benchmarks/token_comparison.py
-	@PYTHONPATH=.:layers/reportflow $(PYTHON) benchmarks/connections.py
-	@PYTHONPATH=.:layers/reportflow $(PYTHON) benchmarks/pacing.py
+BENCH := PYTHONPATH=.:layers/reportflow $(PYTHON)
+
+.PHONY: bench
+bench: .venv/installed
+	@$(BENCH) -m benchmarks
+	@$(BENCH) benchmarks/connections.py
+	@$(BENCH) benchmarks/token_comparison.py
 
 .PHONY: lint
 lint: .venv/installed
@@ -136,6 +138,7 @@ lock: .venv/installed
 	$(LOCK) requirements/uv.in -c requirements/dev.txt -o requirements/uv.txt
 	$(LOCK) requirements/runtime.in -o requirements/runtime.txt
 	$(LOCK) requirements/ministack.in -o requirements/ministack.txt
+	$(LOCK) requirements/benchmark.in -o requirements/benchmark.txt
 
 .PHONY: clean
 clean:

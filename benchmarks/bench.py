@@ -1,0 +1,115 @@
+"""What the questions share: the echo, the events, and how a result is written down."""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from ssl import create_default_context
+from typing import Any, Final
+
+import certifi
+
+from benchmarks.candidates import Candidate, environment, runtime
+from benchmarks.process import FunctionProcess
+from tests.unit.samples import message_body, webhook_body
+from tests.unit.tls_peer import make_certificate
+from tests.unit.webhook_events import sent
+
+NOBODY: Final = "http://127.0.0.1:9"
+"""An endpoint that refuses connections at once."""
+
+VALGRIND: Final = ("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table. A bar is the largest share of the peer's value that ours may have."""
+
+    what: str
+    unit: str
+    ours: Sequence[float]
+    peer: Sequence[float]
+    floor: Sequence[float] = ()
+    bar: float | None = None
+
+    @property
+    def ratio(self) -> float:
+        """Ours by the peer's, medians."""
+        return statistics.median(self.ours) / statistics.median(self.peer)
+
+
+class Echo:
+    """A running echo of AWS and ReportFlow, and a `certifi` whose roots include its certificate."""
+
+    def __init__(self, port: int, certificate: Path, folder: Path) -> None:
+        self.url = f"https://127.0.0.1:{port}"
+        self._context = create_default_context(cafile=certificate)
+        roots = folder / "roots.pem"
+        roots.write_text(Path(certifi.where()).read_text() + certificate.read_text())
+        self.trust = folder / "trust"
+        (self.trust / "certifi").mkdir(parents=True)
+        (self.trust / "certifi" / "__init__.py").write_text(
+            f"def where() -> str:\n    return {str(roots)!r}\n"
+        )
+
+    def counts(self) -> Mapping[str, int]:
+        """How many connections and requests came, without this one's."""
+        with urllib.request.urlopen(self.url, context=self._context) as answer:  # noqa: S310  (https)
+            counts: dict[str, int] = json.load(answer)
+        return {**counts, "connections": counts["connections"] - 1}
+
+
+@contextmanager
+def echo(folder: Path) -> Iterator[Echo]:
+    """Run the echo in a process of its own."""
+    certificate = make_certificate(folder)
+    program = [sys.executable, str(Path(__file__).with_name("echo.py")), str(certificate)]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as process:
+        if process.stdout is None:
+            raise RuntimeError("the echo says nothing")
+        try:
+            yield Echo(int(process.stdout.readline()), certificate, folder)
+        finally:
+            process.terminate()
+
+
+def started(
+    candidate: Candidate, place: Echo | None = None, prefix: Sequence[str] = ()
+) -> FunctionProcess:
+    """Start a candidate's process; without an echo, all that it calls is refused."""
+    first, *others = candidate.path
+    path = [first, *([place.trust] if place else ()), *others, runtime()]
+    return FunctionProcess(path, environment(place.url if place else NOBODY), prefix)
+
+
+def batch(size: int) -> dict[str, Any]:
+    """An SQS event with so many requests."""
+    return {
+        "Records": [
+            {
+                "messageId": f"00000000-0000-4000-8000-{number:012}",
+                "receiptHandle": f"receipt-{number}",
+                "body": message_body(jobId=f"job-{number}"),
+                "attributes": {
+                    "ApproximateReceiveCount": "1",
+                    "SentTimestamp": str(int(time.time() * 1000)),
+                },
+                "messageAttributes": {},
+                "eventSource": "aws:sqs",
+                "eventSourceARN": "arn:aws:sqs:eu-west-1:1:requests",
+                "awsRegion": "eu-west-1",
+            }
+            for number in range(size)
+        ]
+    }
+
+
+def webhook() -> dict[str, Any]:
+    """API Gateway's event of one webhook with two files."""
+    return sent(json.dumps(webhook_body()).encode(), content_type="application/json")
