@@ -1,10 +1,10 @@
 """The settings of one deployment, read from the CDK context and checked all at once."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from math import ceil
 from typing import Annotated, Any, Final, Literal, Self
 
+from msgspec.structs import fields
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from reportflow.settings import FunctionSettings

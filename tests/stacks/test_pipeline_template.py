@@ -1,9 +1,9 @@
 import json
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 import pytest
+from msgspec.structs import fields
 
 from reportflow.settings import DownloaderSettings, SubmitterSettings, WebhookSettings
 from stacks.packaging import REPOSITORY

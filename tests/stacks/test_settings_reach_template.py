@@ -1,8 +1,9 @@
 import json
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import fields
 
 from reportflow.settings import DownloaderSettings, SubmitterSettings, WebhookSettings, load
 from stacks.settings import DeploymentSettings
@@ -28,11 +29,12 @@ def tags_of(assembly: Path) -> dict[str, str]:
 def loaded(environment: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The settings of the deployment as the functions load them."""
     read: dict[str, Any] = {}
-    for name, kind in {
+    kinds: Mapping[str, type[Any]] = {
         "submitter": SubmitterSettings,
         "webhook": WebhookSettings,
         "downloader": DownloaderSettings,
-    }.items():
+    }
+    for name, kind in kinds.items():
         variables = {key: str(value) for key, value in environment[name].items()}
         settings: object = load(kind, variables)
         read |= {each.name: getattr(settings, each.name) for each in fields(kind)}

@@ -3,7 +3,7 @@ import importlib.util
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import EndpointConnectionError
 from botocore.session import Session
+from msgspec.structs import fields
 
 from local.backend import Backend
 from local.emulator import Emulator

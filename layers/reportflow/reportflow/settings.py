@@ -6,17 +6,16 @@ bounds and defaults.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 
 import msgspec
+from msgspec.structs import fields
 
 
 class InvalidEnvironment(Exception):
     """Environment variables are missing or malformed; the message names all of them."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConsumerSettings:
+class ConsumerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings that both the submitter and the downloader read."""
 
     jobs_table: str
@@ -37,8 +36,7 @@ class ConsumerSettings:
     check_delay_seconds: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class SubmitterSettings(ConsumerSettings):
+class SubmitterSettings(ConsumerSettings, frozen=True, kw_only=True):
     """The submitter's settings."""
 
     submitter_timeout_seconds: int
@@ -48,8 +46,7 @@ class SubmitterSettings(ConsumerSettings):
     outcome_grace_seconds: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class WebhookSettings:
+class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The webhook's settings. It accepts unsigned requests only if `webhook_signature` is `off`."""
 
     download_queue_url: str
@@ -58,8 +55,7 @@ class WebhookSettings:
     webhook_signature: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class DownloaderSettings(ConsumerSettings):
+class DownloaderSettings(ConsumerSettings, frozen=True, kw_only=True):
     """The downloader's settings."""
 
     downloader_timeout_seconds: int
