@@ -147,6 +147,30 @@ def test_at_its_age_a_message_ends_with_its_job_however_far_that_was(
     assert queues.dead_letter_reasons()[0]["jobId"] == JOB_ID
 
 
+def test_a_message_whose_payload_names_the_job_ends_with_that_job(
+    *,
+    submission: Submission,
+    queues: QueuePair,
+    peer: Peer,
+    bucket: str,
+    item: Items,
+    clock: Clock,
+    put_payload: Callable[[bytes], None],
+) -> None:
+    put_payload(message_body().encode())
+    record = queues.deliver(pointer(bucket))
+    peer.respond = lambda _: answer(429)
+    with pytest.raises(PipelineError):
+        submission(record, next_invocation(clock))
+    last = replace(redelivered(record), receive_count=MAX_RECEIVES)
+
+    assert submission(last, next_invocation(clock)) is Outcome.FAILED
+
+    ended = item(JOB_ID)
+    assert (ended["status"], ended["errorCode"]) == ("FAILED", "RECEIVES_USED_UP")
+    assert queues.dead_letter_reasons()[0]["jobId"] == JOB_ID
+
+
 def test_a_job_that_is_at_work_outlasts_the_end_of_its_messages_receives(
     submission: Submission, jobs: JobsTable, queues: QueuePair, item: Items, clock: Clock
 ) -> None:

@@ -101,7 +101,7 @@ class Submission:
         """See `reportflow.consumer.Work`."""
         own_id = _job_id_of(record)
         if (end := self.finisher.limits.reached(record, self.clock())) is not None:
-            return self._reject(record, salvage_job_id(record.body.encode(), own_id), end)
+            return self._reject(record, salvage_job_id(self._last_body(record), own_id), end)
         body = b""
         try:
             body = self.bodies.resolve(record.body)
@@ -115,6 +115,16 @@ class Submission:
         job_id = request.job_id or own_id
         with concerning(job_id):
             return self._begin(record, job_id, request, invocation)
+
+    def _last_body(self, record: Record) -> bytes:
+        """The message, or its pointer if S3 does not bring the payload that names the job.
+
+        A message that cannot come again does not wait for S3.
+        """
+        try:
+            return self.bodies.resolve(record.body)
+        except PipelineError:
+            return record.body.encode()
 
     def _begin(
         self, record: Record, job_id: str, request: GenerationRequest[Any], invocation: Invocation
