@@ -254,6 +254,14 @@ def test_attempts_that_fail_side_by_side_count_once() -> None:
     assert jobs.postponed(first, first, NOW, costs_retry=False, by_webhook=False) == first
 
 
+def test_an_attempt_from_before_the_failure_leaves_the_budget_of_the_redrive_whole() -> None:
+    spent = replace(SUBMITTED, file_id=FAILED.file_id, failed_attempts=3)
+
+    late = jobs.postponed(FAILED, spent, NOW, costs_retry=True, by_webhook=False)
+
+    assert late is Verdict.SUPERSEDED
+
+
 @pytest.mark.parametrize(("by_webhook", "came"), [(True, NOW), (False, None)])
 def test_a_webhook_that_is_tried_again_has_come(*, by_webhook: bool, came: object) -> None:
     job = jobs.postponed(SUBMITTED, SUBMITTED, NOW, costs_retry=False, by_webhook=by_webhook)

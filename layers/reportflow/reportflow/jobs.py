@@ -282,10 +282,11 @@ def postponed(
 ) -> Job | Verdict:
     """An attempt at archiving failed and is tried again.
 
-    Attempts that failed side by side count once. A webhook that has come is not lost, although the
-    job's check may find the PDF first.
+    Attempts that failed side by side count once. An attempt that began before the job failed does
+    not count towards the retry budget of its redrive. A webhook that has come is not lost, although
+    the job's check may find the PDF first.
     """
-    if job is None or job.status not in _WITH_FILE or job.file_id != read.file_id:
+    if job is None or job.status not in _WITH_FILE or _life(job) != _life(read):
         return Verdict.SUPERSEDED
     came = now if by_webhook and job.status is JobStatus.SUBMITTED else None
     attempts = max(job.failed_attempts, read.failed_attempts + costs_retry)
