@@ -1,4 +1,4 @@
-"""What must be true: at every write, and when everything has come to rest."""
+"""What must be true at every moment: watches each write, request, message and event."""
 
 import json
 from collections import Counter, defaultdict
@@ -6,11 +6,17 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from reportflow.jobs import TRANSITIONS, JobStatus
+from tests.simulation import deliveries
+from tests.simulation.at_rest import AtRest
+from tests.simulation.deliveries import Delivery
 from tests.simulation.expressions import Value
 from tests.simulation.faults import Fault
-from tests.simulation.reportflow_service import Design, Document
+from tests.simulation.giving_up import GivingUp, is_trouble, is_troubled
+from tests.simulation.publications import Publications
+from tests.simulation.reportflow_service import Document, Webhook, asked_for
 from tests.simulation.sqs import Message
 from tests.simulation.storage import StoredObject
+from tests.simulation.submissions import LONG_LAG_SECONDS, Submissions
 from tests.simulation.upstream import Sending
 
 if TYPE_CHECKING:
@@ -18,10 +24,6 @@ if TYPE_CHECKING:
 
 type Written = Mapping[str, Value]
 
-_REASON: Final = ("errorCode", "errorMessage", "failedStep", "jobId")
-_CREDENTIALS: Final = frozenset(
-    {"HTTP_401", "HTTP_403", "HTTP_412", "KEYS_MISSING", "SECRET_MALFORMED"}
-)
 _STAMPS: Final = {
     JobStatus.SUBMITTING: ("submittingAt", "createdAt", "requestDigest"),
     JobStatus.SUBMITTED: ("submittedAt", "fileId"),
@@ -37,10 +39,10 @@ _UNCOUNTED: Final = (
 )
 """After each of these an attempt may have left no trace on the job."""
 
-LONG_LAG_SECONDS: Final = 10
-"""An index that lags so far behind hides a job from its webhook for minutes, with the backoff."""
-
-_ENDED: Final = frozenset({JobStatus.ARCHIVED, JobStatus.FAILED})
+_AWS_FAILED: Final = frozenset(
+    {Fault.AWS_FAILED, Fault.AWS_THROTTLED, Fault.AWS_ANSWER_LOST, Fault.STALL}
+)
+_FINAL: Final = frozenset({JobStatus.ARCHIVED, JobStatus.FAILED})
 
 
 class Checker:
@@ -51,17 +53,39 @@ class Checker:
         self.violations: list[str] = []
         self.forged: set[str] = set()
         self.sendings: dict[str, Sending] = {}
-        self._restarts: Counter[str] = Counter()
+        self.restarts: Counter[str] = Counter()
         self._objects: dict[str, list[str]] = defaultdict(list)
-        self._bodies: set[str] = set()
-        self._announced: set[str] = set()
+        self.bodies: dict[str, Sending] = {}
+        self.announced_files: dict[str, bool] = {}
+        """The files whose webhook was accepted, and whether it said all that they hold."""
+
+        self.unread: set[str] = set()
+        """Jobs of dead letters whose payload AWS may have kept from the last delivery."""
+
+        self._queued: set[str] = set()
         self.lost_webhooks: list[str] = []
+        self.submissions = Submissions(world, self.violated)
+        self._giving_up = GivingUp(world, self.violated)
+        self.publications = Publications(self.violated)
+        self._listen(world)
         self.writes = 0
+
+    def _listen(self, world: "World") -> None:
+        world.chaos.noted = self._noted
+        world.table.written = self.written
+        world.table.read = self._read
+        world.bucket.on_put = self.stored
+        world.events.on_event = self.publications.published
+        world.service.on_announced = self.announced
+        world.service.on_request = self._requested
+        world.service.on_answer = self._answered
+        world.downloads.on_sent = self._queued_file
+        world.request_dlq.on_sent = world.download_dlq.on_sent = self._dead_lettered
 
     def accepted(self, message_id: str, sending: Sending) -> None:
         """Upstream has sent a message."""
         self.sendings[message_id] = sending
-        self._bodies.add(sending.body)
+        self.bodies[sending.body] = sending
 
     def redriven(self, dead: Message, message_id: str) -> None:
         """A dead letter became a message again."""
@@ -71,7 +95,7 @@ class Checker:
 
     def defect(self, process: str, error: BaseException) -> None:
         """A function raised what it should not."""
-        self._violated(f"{process} failed unexpectedly with {error!r}")
+        self.violated(f"{process} failed unexpectedly with {error!r}")
 
     def written(self, job_id: str, before: Written, after: Written) -> None:
         """A record was written."""
@@ -80,26 +104,106 @@ class Checker:
         new = JobStatus(after["status"]["S"])
         if self._world.narrator.listening:
             self._tell(job_id, old, new, before, after)
+        self.publications.written(job_id, before, after)
         if _is_announcement(before, after):
             return
-        if (old is not new or old in _ENDED) and new not in TRANSITIONS[old]:
-            self._violated(f"{job_id} went from {old} to {new}")
+        self._check_record(job_id, old, new, before, after)
+        delivery = deliveries.current()
+        if delivery is None:
+            self.violated(f"{job_id} was written by nobody's delivery")
+            return
+        if new is JobStatus.ARCHIVED:
+            self._check_word(job_id, after, delivery)
+        self.submissions.written(job_id, before, after, delivery)
+        self._giving_up.written(job_id, before, after, delivery)
+
+    def _check_record(
+        self,
+        job_id: str,
+        old: JobStatus | None,
+        new: JobStatus,
+        before: Written,
+        after: Written,
+    ) -> None:
+        if (old is not new or old in _FINAL) and new not in TRANSITIONS[old]:
+            self.violated(f"{job_id} went from {old} to {new}")
         if old is JobStatus.FAILED and new is JobStatus.SUBMITTING:
-            self._restarts[job_id] += 1
+            self.restarts[job_id] += 1
             if before.get("messageId") == after["messageId"]:
-                self._violated(f"{job_id} had failed, and the same message began it again")
+                self.violated(f"{job_id} had failed, and the same message began it again")
         missing = [name for name in _STAMPS[new] if name not in after]
         if missing and not (new is JobStatus.SUBMITTING and old is JobStatus.SUBMITTING):
-            self._violated(f"{job_id} is {new} without {', '.join(missing)}")
+            self.violated(f"{job_id} is {new} without {', '.join(missing)}")
         if new is not JobStatus.SUBMITTING and "leaseOwner" in after:
-            self._violated(f"{job_id} is {new} and has a lease")
+            self.violated(f"{job_id} is {new} and has a lease")
         attempts = int(after.get("failedAttempts", {"N": "0"})["N"])
         if attempts > self._world.settings.max_attempts:
-            self._violated(f"{job_id} has {attempts} failed attempts")
+            self.violated(f"{job_id} has {attempts} failed attempts")
 
-    def announced(self, document: Document) -> None:
+    def announced(self, document: Document, webhook: Webhook) -> None:
         """Our webhook answered 200 to a PDF that is there."""
-        self._announced.add(document.file_id)
+        self.announced_files[document.file_id] = not webhook.bare
+        if document.file_id not in self._queued:
+            self.violated(f"the webhook for {document.file_id} was accepted and not queued")
+
+    def _noted(self, fault: Fault) -> None:
+        delivery = deliveries.current()
+        if delivery is None:
+            return
+        if is_trouble(fault):
+            delivery.troubles.append(self._world.scheduler.now)
+        delivery.aws_failed |= fault in _AWS_FAILED
+
+    def _read(self, job_id: str) -> None:
+        delivery = deliveries.current()
+        if delivery is not None and job_id not in delivery.read_at:
+            delivery.read_at[job_id] = self._world.scheduler.now
+            self._giving_up.read(job_id, delivery)
+
+    def _requested(self, body: bytes | None) -> None:
+        delivery = deliveries.current()
+        assert delivery is not None, "only deliveries ask ReportFlow"
+        if end := self._giving_up.end_of(delivery, delivery.began_at):
+            self.violated(f"{delivery.record.message_id} is at its end, {end}, and goes on")
+        if body is not None:
+            self.submissions.asked(asked_for(body), delivery)
+
+    def _answered(self, status: int) -> None:
+        delivery = deliveries.current()
+        assert delivery is not None, "only deliveries ask ReportFlow"
+        delivery.statuses.append(status)
+        if is_troubled(status):
+            delivery.troubles.append(self._world.scheduler.now)
+        self.submissions.answered(status, delivery)
+
+    def _queued_file(self, message: Message) -> None:
+        file_id = json.loads(message.body).get("fileId", "")
+        self._queued.add(file_id)
+        if file_id in self.forged:
+            self.violated(f"a forged webhook for {file_id} was accepted")
+
+    def _dead_lettered(self, message: Message) -> None:
+        """A delivery ends once, unless it was the last one and its event could not be published."""
+        delivery = deliveries.current()
+        if delivery is None:
+            return
+        if delivery.aws_failed:
+            self.unread.add(str(message.text("jobId")))
+        if delivery.dead_letters <= 1:
+            return
+        unpublished = str(message.text("errorCode")).startswith("AWS_")
+        if not (unpublished and self._giving_up.end_of(delivery)):
+            self.violated(f"one delivery of {message.text('jobId')} left two dead letters")
+
+    def _check_word(self, job_id: str, item: Written, delivery: Delivery) -> None:
+        """See that the webhook by which the job was archived told of its own document."""
+        said = json.loads(delivery.record.body)
+        if "uuid" not in said:
+            return
+        template = {"S": said["designId"]}, {"N": str(said["version"])}
+        digest = said["requestDigest"] or item["requestDigest"]["S"]
+        if (*template, {"S": digest}) != (item["designId"], item["version"], item["requestDigest"]):
+            self.violated(f"{job_id} was archived by the webhook of another document")
 
     def logged(self, text: str, details: Mapping[str, Any]) -> None:
         """A function has logged a line."""
@@ -113,7 +217,7 @@ class Checker:
         could not write that it came, because it died, or the index did not yet have the job.
         """
         world = self._world
-        unwritten = self._uncounted() or world.index_lag_seconds > LONG_LAG_SECONDS
+        unwritten = self.uncounted() or world.index_lag_seconds > LONG_LAG_SECONDS
         self.lost_webhooks.append(job_id)
         file_id = world.table.items[job_id]["fileId"]["S"]
         at_work_since = world.scheduler.now - world.settings.downloader_timeout_seconds
@@ -121,201 +225,27 @@ class Checker:
             if message.sent_at > at_work_since or (message.receive_count and unwritten):
                 continue
             if json.loads(message.body).get("fileId") == file_id:
-                self._violated(f"{job_id}'s webhook was counted as lost and is in the queue")
+                self.violated(f"{job_id}'s webhook was counted as lost and is in the queue")
 
     def stored(self, key: str, before: StoredObject | None, after: StoredObject) -> None:
         """An object was put into the archive."""
         self._world.narrator.tell(f"S3 stores {key}")
         job_id = after.metadata["job-id"]
         if before is not None:
-            self._violated(f"{key} was written over")
+            self.violated(f"{key} was written over")
         elif self._objects[job_id]:
-            self._violated(f"{job_id} has a second object")
+            self.violated(f"{job_id} has a second object")
         self._objects[job_id].append(key)
 
     def finish(self) -> None:
         """Everything has come to rest, or should have."""
-        world = self._world
-        for queue in (world.requests, world.downloads):
-            for message in queue.messages.values():
-                self._violated(
-                    f"{message.message_id} is still on its queue, "
-                    f"received {message.receive_count} times: {message.body[:80]}"
-                )
-        for function in world.functions.values():
-            if function.in_flight:
-                self._violated(f"{function.in_flight} invocations of {function.name} never end")
-        self._check_dead_letters()
-        self._check_jobs()
-        self._check_bills()
-        self._check_events()
+        AtRest(self._world, self).check()
+        self.submissions.finish(self.restarts)
+        self._giving_up.finish()
 
-    def _check_dead_letters(self) -> None:
-        world = self._world
-        self._dead: dict[str, list[Message]] = defaultdict(list)
-        for queue in (world.request_dlq, world.download_dlq):
-            for message in queue.messages.values():
-                if any(not message.text(name) for name in _REASON):
-                    self._violated(f"{queue.name} got a message without a reason: {message.body}")
-                    continue
-                if message.text("errorCode") in _CREDENTIALS:
-                    self._violated(
-                        f"refused keys burned {message.text('jobId')}: {message.text('errorCode')}"
-                    )
-                if queue is world.request_dlq and message.body not in self._bodies:
-                    self._violated(f"a dead letter's body was changed: {message.body}")
-                self._dead[str(message.text("jobId"))].append(message)
-
-    def _check_jobs(self) -> None:
-        items = self._world.table.items
-        contents: dict[str, set[str]] = defaultdict(set)
-        self._unread: set[str] = set()
-        for message_id, sending in self.sendings.items():
-            job_id = sending.job_id or message_id
-            if sending.content is None:
-                if not self._dead[job_id]:
-                    self._violated(f"invalid message {message_id} got lost")
-                continue
-            if sending.payload is not None and self._lost_its_payload(message_id):
-                self._unread.add(job_id)
-            contents[job_id].add(sending.content)
-        for job_id, asked in contents.items():
-            item = items.get(job_id)
-            if item is None and job_id in self._unread:
-                continue
-            if item is None:
-                self._violated(f"{job_id} got lost")
-                continue
-            self._check_end(job_id, item, asked)
-        for job_id in items.keys() - contents.keys():
-            if items[job_id]["status"]["S"] != JobStatus.FAILED:
-                self._violated(f"nobody asked for {job_id}")
-
-    def _lost_its_payload(self, message_id: str) -> bool:
-        """Whether the message ended under its own id.
-
-        Its job's was never read; or it was, and the index by which the job that it began is found
-        lagged too far behind.
-        """
-        return any(
-            message.text("errorCode") == "PAYLOAD_MISSING" for message in self._dead[message_id]
-        )
-
-    def _check_end(self, job_id: str, item: Written, asked: set[str]) -> None:
-        codes = {message.text("errorCode") for message in self._dead[job_id]}
-        status = JobStatus(item["status"]["S"])
-        # A failed job may be sent again with another document: nothing came of the first.
-        # A redriven message may have lost its payload in the meantime.
-        told = (
-            codes & {"JOB_ID_REUSED", "PAYLOAD_MISSING"}
-            or self._restarts[job_id]
-            or job_id in self._unread
-        )
-        if len(asked) > 1 and not told:
-            self._violated(f"{job_id} stood for two documents and nobody was told")
-        if status is JobStatus.FAILED:
-            # A redriven message whose payload is gone leaves the job as it stands.
-            if not codes & {item["errorCode"]["S"], "PAYLOAD_MISSING"}:
-                self._violated(
-                    f"{job_id} failed with {item['errorCode']['S']} and was not dead-lettered"
-                )
-            # Where the webhook's own message was given up before, its letter tells of that.
-            elif codes == {"NO_COMPLETION"} and self._was_announced(item, asked):
-                self._violated(f"{job_id} was given up although its webhook was accepted")
-        elif status is JobStatus.ARCHIVED:
-            self._check_archived(job_id, item, asked, codes)
-        elif job_id not in self._unread:
-            self._violated(f"{job_id} is {status} for ever")
-
-    def _was_announced(self, item: Written, asked: set[str]) -> bool:
-        """Whether a webhook for the job's PDF was accepted, and no other job has that file.
-
-        A lost answer may be settled with the file of a job that asked for the very same.
-        """
-        file_id = item["fileId"]
-        if item["designId"]["S"] == Design.NO_PDF:
-            return False
-        document = self._world.service.by_file_id(file_id["S"])
-        if document is None or document.content_key not in asked:
-            return False
-        owners = sum(other.get("fileId") == file_id for other in self._world.table.items.values())
-        return file_id["S"] in self._announced and owners == 1
-
-    def _check_archived(
-        self, job_id: str, item: Written, asked: set[str], codes: set[str | None]
-    ) -> None:
-        stored = self._world.bucket.objects.get(item["archiveKey"]["S"])
-        if stored is None:
-            self._violated(f"{job_id} is archived and has no object")
-            return
-        document = self._world.service.by_file_id(item["fileId"]["S"])
-        if document is None or stored.content != document.pdf():
-            self._violated(f"{job_id} has other bytes than ReportFlow made for its file")
-        elif document.content_key not in asked and not self._is_unseen(document, codes):
-            self._violated(f"{job_id} has another job's document")
-
-    def _is_unseen(self, document: Document, codes: set[str | None]) -> bool:
-        """Whether a wrong document in the archive is reported, or nothing could show it in time.
-
-        Only its webhook says what a file holds, and only the index says which job has adopted it.
-        """
-        if self._world.index_lag_seconds > LONG_LAG_SECONDS:
-            return True
-        return "FILE_MISMATCH" in codes or document.file_id not in self._announced
-
-    def _check_bills(self) -> None:
-        """Nobody is billed twice without a trace of it on the job, and no refusal is in vain."""
-        allowed: Counter[str] = Counter()
-        budget: Counter[str] = Counter()
-        uncounted = self._uncounted()
-        counted: set[tuple[str, str]] = set()
-        for message_id, sending in self.sendings.items():
-            job_id = sending.job_id or message_id
-            if sending.content is None or (job_id, sending.content) in counted:
-                continue
-            counted.add((job_id, sending.content))
-            item = self._world.table.items.get(job_id, {})
-            duplicates = int(item.get("possibleDuplicates", {"N": "0"})["N"])
-            lives = 1 + self._restarts[job_id]
-            allowed[sending.content] += lives + duplicates
-            budget[sending.content] += lives * self._world.settings.max_attempts
-        for content, made in self._world.service.made_of.items():
-            if made > allowed[content]:
-                self._violated(
-                    f"{made} PDFs were made of {content}, the records tell of {allowed[content]}"
-                )
-
-        for content, refused in self._world.service.refused.items():
-            if refused > budget[content] + uncounted:
-                self._violated(f"{refused} times ReportFlow refused {content}")
-
-    def _uncounted(self) -> int:
+    def uncounted(self) -> int:
+        """How many faults may each have left no trace of an attempt."""
         return sum(self._world.chaos.counts[fault] for fault in _UNCOUNTED)
-
-    def _check_events(self) -> None:
-        """Each end is told, as the record has it, and the same end under the same id."""
-        told: dict[str, Mapping[str, Any]] = {}
-        for event in self._world.events:
-            detail = json.loads(event["Detail"])
-            known = told.setdefault(detail["eventId"], {**event, "Detail": detail})
-            if known != {**event, "Detail": detail}:
-                self._violated(f"two events of {detail['jobId']} have the same id")
-        ends = {
-            (event["DetailType"], event["Detail"]["jobId"], _end_of(event["Detail"]))
-            for event in told.values()
-        }
-        for job_id, item in self._world.table.items.items():
-            if "unannouncedAt" in item and job_id not in self._unread:
-                self._violated(f"{job_id} still has its end to tell")
-            status = JobStatus(item["status"]["S"])
-            if status is JobStatus.ARCHIVED:
-                end = ("PDF Archived", job_id, item["archiveKey"]["S"])
-            elif status is JobStatus.FAILED:
-                end = ("PDF Failed", job_id, item["errorCode"]["S"])
-            else:
-                continue
-            if end not in ends and job_id not in self._unread:
-                self._violated(f"nobody was told that {job_id} ended as {end[0]}")
 
     def _tell(
         self,
@@ -332,7 +262,8 @@ class Checker:
         }
         self._world.narrator.tell(f"    {job_id}: {old} -> {new} {changes}")
 
-    def _violated(self, what: str) -> None:
+    def violated(self, what: str) -> None:
+        """Keep what is wrong."""
         self.violations.append(what)
         self._world.narrator.tell(f"*** VIOLATION: {what}")
 
@@ -342,7 +273,3 @@ def _is_announcement(before: Written, after: Written) -> bool:
     kept = {name: value for name, value in before.items() if name != "unannouncedAt"}
     written = {name: after[name] for name in ("updatedAt", "writeId")}
     return "unannouncedAt" in before and kept | written == after
-
-
-def _end_of(detail: Mapping[str, Any]) -> str:
-    return str(detail.get("key") or detail.get("errorCode"))

@@ -79,6 +79,7 @@ class DynamoDB:
         self._monotonic = monotonic
         self._lag = lag
         self.written: Written | None = None
+        self.read: Callable[[str], None] | None = None
         self.items: dict[str, Item] = {}
         self._replicas = {name: Replica(index) for name, index in INDEXES.items()}
 
@@ -109,7 +110,10 @@ class DynamoDB:
     def get_item(self, **call: Any) -> dict[str, Any]:
         """GetItem; consistent."""
         assert call["ConsistentRead"], "the simulation knows consistent reads of the table only"
-        item = self.items.get(call["Key"]["jobId"]["S"])
+        job_id = call["Key"]["jobId"]["S"]
+        if self.read is not None:
+            self.read(job_id)
+        item = self.items.get(job_id)
         return {} if item is None else {"Item": dict(item)}
 
     def query(self, **call: Any) -> dict[str, Any]:

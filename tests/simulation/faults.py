@@ -15,6 +15,7 @@ class Fault(StrEnum):
     STALL = "call stalled"
     AWS_THROTTLED = "AWS throttled"
     AWS_FAILED = "AWS failed"
+    AWS_DENIED = "AWS denied by a policy"
     AWS_ANSWER_LOST = "AWS did it, answer lost"
     AWS_REPEATED = "AWS did it twice (SDK's retry)"
     AWS_BATCH_PARTIAL = "AWS took part of a batch"
@@ -25,6 +26,7 @@ class Fault(StrEnum):
     UNREACHABLE = "ReportFlow unreachable"
     LOST_BEFORE = "request lost before it was taken"
     LOST_AFTER = "answer lost after the request was taken"
+    READ_TIMED_OUT = "no answer within the time-out"
     ANSWER_LATE = "answer later than the time-out"
     ANSWER_CUT = "answer cut off"
     ANSWER_HTML = "HTML in place of an answer"
@@ -35,6 +37,7 @@ class Fault(StrEnum):
     GATEWAY_TIME_OUT = "ReportFlow's gateway timed out"
     RATE_LIMITED = "ReportFlow answered 429"
     KEYS_REVOKED = "keys revoked"
+    LONG_OUTAGE = "keys revoked for longer than a message may wait"
     RENDER_LATE = "PDF made late"
     RENDER_LOST = "PDF never made"
     WEBHOOK_LOST = "webhook lost"
@@ -43,10 +46,14 @@ class Fault(StrEnum):
     WEBHOOK_TWICE = "webhook doubled"
     WEBHOOK_FOREIGN = "webhook for a file nobody asked for"
     WEBHOOK_FORGED = "webhook forged"
+    WEBHOOK_OTHER = "webhook named another design or version"
+    WEBHOOK_BARE = "webhook without what the file holds"
+    WEBHOOK_MULTIPLE = "webhook about several files"
     BODY_CUT = "download cut off"
     BODY_SHORT = "download ended early without a word"
     BODY_HTML = "HTML in place of a PDF"
     BODY_SLOW = "download slow"
+    KEY_TAKEN = "another document under a job's key"
     SENT_TWICE = "job sent twice by upstream"
     PAYLOAD_LOST = "payload deleted before it was read"
 
@@ -90,6 +97,11 @@ _RATES: Final[Mapping[Fault, float]] = {
     Fault.BODY_SLOW: 0.02,
     Fault.SENT_TWICE: 0.1,
     Fault.PAYLOAD_LOST: 0.05,
+    Fault.KEY_TAKEN: 0.01,
+    Fault.WEBHOOK_OTHER: 0.03,
+    Fault.WEBHOOK_BARE: 0.1,
+    Fault.WEBHOOK_MULTIPLE: 0.1,
+    Fault.LONG_OUTAGE: 0.1,
 }
 """Chance of each at one occasion, before the seed makes it rarer or more frequent."""
 
@@ -106,6 +118,7 @@ class Chaos:
         self.rates = dict.fromkeys(Fault, 0.0) | dict(rates)
         self.counts: Counter[Fault] = Counter()
         self.tell: Callable[[str], None] | None = None
+        self.noted: Callable[[Fault], None] | None = None
         aws = (Fault.AWS_THROTTLED, Fault.AWS_FAILED, Fault.AWS_ANSWER_LOST, Fault.AWS_REPEATED)
         self._aws = tuple((fault, self.rates[fault]) for fault in aws)
         self._aws_total = sum(rate for _, rate in self._aws)
@@ -135,6 +148,8 @@ class Chaos:
     def note(self, fault: Fault) -> None:
         """Count a fault that something else decided."""
         self.counts[fault] += 1
+        if self.noted is not None:
+            self.noted(fault)
         if self.tell is not None:
             self.tell(f"  ! {fault}")
 

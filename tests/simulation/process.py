@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 
 from reportflow.consumer import Invocation
 from reportflow.errors import Retryable
+from tests.simulation.deliveries import Delivery
 from tests.simulation.faults import Chaos, Fault
 from tests.simulation.scheduler import EPOCH, Scheduler, Task
 
@@ -129,6 +130,7 @@ class Future:
 
     def __init__(self, pool: "ThreadPool") -> None:
         self.pool = pool
+        self.delivery: Delivery | None = None
         self._result: Any = None
         self._error: Exception | None = None
 
@@ -167,16 +169,21 @@ class ThreadPool:
         pass
 
     def submit(self, work: Callable[..., Any], *arguments: Any) -> Future:
-        """Start the work in a thread."""
+        """Start the work on a record in a thread."""
         assert self._free, "the simulated pool has no queue"
         self._free -= 1
         future = Future(self)
-        self._process.spawn(lambda: future.run(work, arguments))
+        task = self._process.spawn(lambda: future.run(work, arguments))
+        now = self._process.scheduler.now
+        task.delivery = future.delivery = Delivery(self._process.function, arguments[0], now)
         return future
 
     def finish(self, future: Future) -> None:
         """Hand over a future that is done."""
         error = future.exception()
+        if future.delivery is not None:
+            future.delivery.error = error
+            future.delivery.ended_at = self._process.scheduler.now
         if error is not None and not isinstance(error, Retryable) and self._process.defects:
             self._process.defects(self._process.name, error)
         self._free += 1

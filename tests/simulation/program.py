@@ -17,7 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from tests.simulation.faults import Fault
-from tests.simulation.run import DAY, simulate
+from tests.simulation.run import simulate
+from tests.simulation.scheduler import DAY
 
 SEEDS_A_CHUNK = 25
 SEEDS_SHOWN = 20

@@ -3,8 +3,8 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Any, Final
@@ -19,6 +19,9 @@ FILES_HOST: Final = "files.re-port-flow.test"
 BASE_URL: Final = f"http://{API_HOST}/v1"
 FILES_URL: Final = f"http://{FILES_HOST}/"
 
+_MADE_TOGETHER: Final = 100_000
+"""From this number on, foreign files are named in one webhook with a file of ours."""
+
 
 class Design(StrEnum):
     """Templates, by what happens to whoever uses them."""
@@ -27,6 +30,7 @@ class Design(StrEnum):
     MISSING = "550e8400-e29b-41d4-a716-446655440404"
     BROKEN = "550e8400-e29b-41d4-a716-446655440500"
     SILENT = "550e8400-e29b-41d4-a716-446655445111"
+    OTHER = "550e8400-e29b-41d4-a716-446655440222"
     NO_PDF = "550e8400-e29b-41d4-a716-446655440666"
     POISON = "550e8400-e29b-41d4-a716-446655440999"
     POISON_PDF = "550e8400-e29b-41d4-a716-446655440998"
@@ -72,6 +76,22 @@ def content_key(design_id: str, version: int, file_name: str, params: dict[str, 
     return json.dumps([design_id.lower(), version, file_name, params], sort_keys=True)
 
 
+def asked_for(body: bytes) -> str:
+    """The `content_key` of the PDF that a request asks for."""
+    asked = json.loads(body)
+    content = asked["content"]
+    return content_key(asked["designId"], asked["version"], content["fileName"], content["params"])
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """How a webhook names a document: by its ids only if `bare`, and among which other files."""
+
+    bare: bool = False
+    before: tuple[Document, ...] = ()
+    behind: tuple[Document, ...] = ()
+
+
 @dataclass
 class ReportFlowService:
     """The service. `deliver` posts a webhook body and calls back with the answer's status."""
@@ -87,7 +107,13 @@ class ReportFlowService:
     documents: list[Document] = field(default_factory=list)
     made_of: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
-    on_announced: Callable[[Document], None] | None = None
+    on_announced: Callable[[Document, Webhook], None] | None = None
+    on_request: Callable[[bytes | None], None] | None = None
+    """Hears of each request before it is answered: what a submission asks for, else None."""
+
+    on_answer: Callable[[int], None] | None = None
+    """Hears of each answer that begins with a status line, whatever becomes of it."""
+
     unanswered: Document | None = None
     """Its answer goes to another request."""
 
@@ -109,9 +135,7 @@ class ReportFlowService:
         content = asked["content"]
         document = Document(
             len(self.documents) + 1,
-            content_key(
-                asked["designId"], asked["version"], content["fileName"], content["params"]
-            ),
+            asked_for(body),
             asked["designId"],
             asked["version"],
             content["fileName"],
@@ -150,26 +174,46 @@ class ReportFlowService:
 
     def _announce(self, document: Document, attempts: int) -> None:
         made = document.made
+        webhook = self._webhook(document)
 
         def answered(status: int | None) -> None:
             if status == HTTPStatus.OK and made and self.on_announced is not None:
-                self.on_announced(document)
+                self.on_announced(document, webhook)
             if (status is None or status >= 500) and attempts > 1:
                 self.scheduler.after(
                     5 + self.chaos.rng.random() * 60,
                     lambda: self._announce(document, attempts - 1),
                 )
 
-        self.deliver(announcement(document), answered)
+        if self.chaos.strikes(Fault.WEBHOOK_OTHER):
+            self.deliver(self._of_another(document), lambda _: None)
+        self.deliver(announcement(document, webhook), answered)
+
+    def _webhook(self, document: Document) -> Webhook:
+        bare = self.chaos.strikes(Fault.WEBHOOK_BARE)
+        if not self.chaos.strikes(Fault.WEBHOOK_MULTIPLE):
+            return Webhook(bare=bare)
+        rng = self.chaos.rng
+        first = _MADE_TOGETHER + 20 * document.number
+        before, behind = rng.randrange(12), rng.randrange(3)
+        return Webhook(
+            bare=bare,
+            before=tuple(foreign(first + number) for number in range(before)),
+            behind=tuple(foreign(first + before + number) for number in range(behind)),
+        )
+
+    def _of_another(self, document: Document) -> str:
+        """A webhook, forged by somebody with the token: the file with another design or version."""
+        changes: dict[str, Any] = (
+            {"version": document.version + 1}
+            if self.chaos.rng.random() < 0.5
+            else {"design_id": Design.OTHER}
+        )
+        return announcement(replace(document, **changes), Webhook(bare=True))
 
     def refuse(self, body: bytes) -> None:
         """Count a request that was answered with an error and not taken."""
-        asked = json.loads(body)
-        content = asked["content"]
-        key = content_key(
-            asked["designId"], asked["version"], content["fileName"], content["params"]
-        )
-        self.refused[key] += 1
+        self.refused[asked_for(body)] += 1
 
     def at(self, host: str, path: str) -> Document | None:
         """The document that a download path or a 202's URL stands for."""
@@ -188,25 +232,28 @@ class ReportFlowService:
         return self.documents[number - 1] if 1 <= number <= len(self.documents) else None
 
 
-def announcement(document: Document, workspace: str = WORKSPACE_ID) -> str:
-    """The webhook's body."""
+def announcement(document: Document, webhook: Webhook = Webhook()) -> str:
+    """The webhook's body. All its files are of one template."""
     return json.dumps(
         {
             "event": "file.completed",
             "timestamp": "2026-03-31T23:59:50Z",
-            "workspaceId": workspace,
+            "workspaceId": WORKSPACE,
             "designId": document.design_id,
             "version": document.version,
             "files": [
-                {
-                    "fileId": document.file_id,
-                    "uuid": document.uuid,
-                    "fileName": document.file_name,
-                    "params": document.params,
-                }
+                _entry(file, bare=webhook.bare)
+                for file in (*webhook.before, document, *webhook.behind)
             ],
         }
     )
+
+
+def _entry(document: Document, *, bare: bool) -> Mapping[str, Any]:
+    ids = {"fileId": document.file_id, "uuid": document.uuid}
+    if bare:
+        return ids
+    return {**ids, "fileName": document.file_name, "params": document.params}
 
 
 def foreign(number: int) -> Document:

@@ -13,13 +13,11 @@ from stacks.settings import DeploymentSettings
 from tests.simulation.faults import Chaos, Fault, swarm
 from tests.simulation.narrator import Narrator
 from tests.simulation.process import Fates, Moment
+from tests.simulation.scheduler import DAY, HOUR
 from tests.simulation.sqs import Order
 from tests.simulation.upstream import Sending, sendings
 from tests.simulation.wire import in_place_of_sockets
 from tests.simulation.world import Surroundings, World, in_place_of_threads
-
-HOUR: Final = 3600.0
-DAY: Final = 24 * HOUR
 
 REST: Final = 10 * DAY
 """After so much virtual time, whatever is not at its end never will be."""
@@ -128,6 +126,7 @@ def _surroundings(rng: random.Random) -> Surroundings:
             completion_deadline_seconds=deadline,
             request_batch_size=rng.choice((1, 10)),
             download_batch_size=rng.choice((1, 5)),
+            message_retention_days=rng.choice((1, 14)),
         ),
         not_ready_status=rng.choice((404, 409, 425, 503)),
         webhook_attempts=rng.choice((1, 3)),
@@ -159,6 +158,8 @@ def _plan(world: World, trouble_ends: float) -> None:
     if chaos.strikes(Fault.KEYS_REVOKED):
         revoked_at = rng.random() * trouble_ends / 2
         mended_at = min(revoked_at + rng.random() * 6 * HOUR, trouble_ends)
+        if chaos.strikes(Fault.LONG_OUTAGE):
+            mended_at = revoked_at + rng.uniform(0.5, 2) * DAY
         fresh = ("app-2", "secret-2")
 
         def revoke() -> None:

@@ -7,6 +7,9 @@ from typing import Final, Self
 
 import greenlet
 
+HOUR: Final = 3600.0
+DAY: Final = 24 * HOUR
+
 EPOCH: Final = datetime(2026, 3, 31, 20, 0, 0, tzinfo=UTC)
 """Where virtual time begins: a few hours before a day ends, since archive keys carry the day."""
 
@@ -14,10 +17,11 @@ EPOCH: Final = datetime(2026, 3, 31, 20, 0, 0, tzinfo=UTC)
 class Task(greenlet.greenlet):
     """A line of execution of the code under test; it stops at each outside call.
 
-    `process` is what it dies with.
+    `process` is what it dies with, `delivery` the message that it works on.
     """
 
     process: object = None
+    delivery: object = None
 
     def resume(self) -> None:
         """Go on where it stopped, unless it was killed meanwhile."""

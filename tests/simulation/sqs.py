@@ -10,6 +10,7 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 
 from reportflow.queues import Record
+from tests.simulation import deliveries
 from tests.simulation.faults import Chaos, Fault
 from tests.simulation.process import Function, Process
 from tests.simulation.scheduler import EPOCH, Scheduler
@@ -57,11 +58,16 @@ class Queue:
         max_receives: int = 0,
         dead_letters: "Queue | None" = None,
         order: Order = Order.VISIBLE,
+        retention: float = float("inf"),
     ) -> None:
         self.name = name
         self.order = order
         self.messages: dict[str, Message] = {}
         self.on_visible: Callable[[float], None] | None = None
+        self.on_sent: Callable[[Message], None] | None = None
+        self.dropped: list[Message] = []
+        """Those that were older than the queue's retention."""
+
         self.sent: int = 0
         self.received: int = 0
         self._scheduler = scheduler
@@ -69,9 +75,15 @@ class Queue:
         self._visibility_timeout = visibility_timeout
         self._max_receives = max_receives
         self._dead_letters = dead_letters
+        self._retention = retention
         self._waiting: list[tuple[float, int, Message]] = []
         self._entries = 0
         self._by_receipt: dict[str, Message] = {}
+
+    @property
+    def keeps_dead_letters(self) -> bool:
+        """Whether it is a dead-letter queue, which has none of its own."""
+        return self._dead_letters is None
 
     def send(
         self, body: str, attributes: Mapping[str, Mapping[str, Any]], delay: float = 0.0
@@ -81,6 +93,8 @@ class Queue:
         message = Message(f"{self.name}-{self.sent:04}", body, attributes, self._scheduler.now)
         self.messages[message.message_id] = message
         self._show(message, self._scheduler.now + delay)
+        if self.on_sent is not None:
+            self.on_sent(message)
         return message.message_id
 
     def receive(self, limit: int) -> list[Message]:
@@ -120,7 +134,12 @@ class Queue:
         visible: dict[str, Message] = {}
         while self._waiting and self._waiting[0][0] <= self._scheduler.now:
             visible_at, _, message = heapq.heappop(self._waiting)
-            if not message.deleted and message.visible_at == visible_at:
+            if message.deleted or message.visible_at != visible_at:
+                continue
+            if self._scheduler.now - message.sent_at > self._retention:
+                self._drop(message)
+                self.dropped.append(message)
+            else:
                 visible[message.message_id] = message
         return list(visible.values())
 
@@ -196,6 +215,9 @@ class SqsClient:
         assert len(attributes) <= 10, "SQS takes ten attributes"
         body, delay = call["MessageBody"], call.get("DelaySeconds", 0)
         assert 0 <= delay <= 900, "SQS delays by fifteen minutes at most"
+        delivery = deliveries.current()
+        if queue.keeps_dead_letters and delivery is not None:
+            delivery.dead_letters += 1
         return self._process.aws(
             f"SendMessage to {queue.name}",
             lambda: {"MessageId": queue.send(body, attributes, delay)},

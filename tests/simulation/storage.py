@@ -6,13 +6,16 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from botocore.exceptions import ClientError
 
 from tests.simulation.dynamodb import DynamoDB
 from tests.simulation.faults import Fault
 from tests.simulation.process import Process
+
+ANOTHER_DOCUMENT: Final = b"%PDF-1.7\nanother document\n%%EOF\n"
+ITS_METADATA: Final = {"file-id": "file_another", "request-digest": "0" * 64}
 
 
 @dataclass(frozen=True)
@@ -46,28 +49,41 @@ class Bucket:
         if call.get("ChecksumSHA256", checksum) != checksum:
             raise ClientError({"Error": {"Code": "BadDigest"}}, "PutObject")
         self._versions += 1
-        stored = StoredObject(content, checksum, f"v{self._versions}", call["Metadata"])
+        kept = checksum if "ChecksumSHA256" in call else ""
+        stored = StoredObject(content, kept, f"v{self._versions}", _as_headers(call["Metadata"]))
         before = self.objects.get(key)
         self.objects[key] = stored
         if self.on_put is not None:
             self.on_put(key, before, stored)
         return {"VersionId": stored.version}
 
-    def head(self, key: str) -> dict[str, Any]:
-        """HeadObject with the checksum.
+    def take(self, key: str, content: bytes, metadata: Mapping[str, str]) -> None:
+        """Somebody else than the functions puts an object under a free key."""
+        if key not in self.objects:
+            checksum = b64encode(hashlib.sha256(content).digest()).decode()
+            self.objects[key] = StoredObject(content, checksum, "v0", _as_headers(metadata))
+
+    def head(self, call: Mapping[str, Any]) -> dict[str, Any]:
+        """HeadObject, with the checksum if the call asks for it and the object has one.
 
         Raises:
             ClientError: there is none.
         """
-        if key not in self.objects:
+        stored = self.objects.get(call["Key"])
+        if stored is None:
             raise ClientError({"Error": {"Code": "404"}}, "HeadObject")
-        stored = self.objects[key]
+        asked = call.get("ChecksumMode") == "ENABLED" and stored.checksum
         return {
-            "ChecksumSHA256": stored.checksum,
+            **({"ChecksumSHA256": stored.checksum} if asked else {}),
             "VersionId": stored.version,
             "ContentLength": len(stored.content),
-            "Metadata": stored.metadata,
+            "Metadata": dict(stored.metadata),
         }
+
+
+def _as_headers(metadata: Mapping[str, str]) -> Mapping[str, str]:
+    """As S3 keeps metadata: its names are those of HTTP headers."""
+    return {name.lower(): value for name, value in metadata.items()}
 
 
 class S3Client:
@@ -79,15 +95,21 @@ class S3Client:
         self._payloads = payloads
 
     def put_object(self, **call: Any) -> dict[str, Any]:
-        """PutObject to the archive."""
+        """PutObject to the archive; each try reads the body from where it stood at the call."""
         body = call["Body"]
-        body.seek(0)
-        content = body.read()
-        return self._process.aws("PutObject", lambda: self._archive.put(call, content))
+        start = body.tell()
+
+        def put() -> dict[str, Any]:
+            body.seek(start)
+            return self._archive.put(call, body.read())
+
+        if self._process.chaos.strikes(Fault.KEY_TAKEN):
+            self._archive.take(call["Key"], ANOTHER_DOCUMENT, {**call["Metadata"], **ITS_METADATA})
+        return self._process.aws("PutObject", put)
 
     def head_object(self, **call: Any) -> dict[str, Any]:
         """HeadObject of the archive."""
-        return self._process.aws("HeadObject", lambda: self._archive.head(call["Key"]))
+        return self._process.aws("HeadObject", lambda: self._archive.head(call))
 
     def get_object(self, **call: Any) -> dict[str, Any]:
         """GetObject from the payload bucket."""
@@ -122,10 +144,22 @@ class SecretsClient:
         )
 
 
+class EventBus:
+    """The event bus; `on_event` gets each event that it takes."""
+
+    def __init__(self) -> None:
+        self.on_event: Callable[[Mapping[str, Any]], None] | None = None
+
+    def put(self, event: Mapping[str, Any]) -> None:
+        """Take an event."""
+        if self.on_event is not None:
+            self.on_event(event)
+
+
 class EventsClient:
     """`boto3`'s client of EventBridge as far as the functions use it, in one process."""
 
-    def __init__(self, process: Process, bus: list[Mapping[str, Any]]) -> None:
+    def __init__(self, process: Process, bus: EventBus) -> None:
         self._process = process
         self._bus = bus
 
@@ -136,7 +170,7 @@ class EventsClient:
             (event,) = call["Entries"]
             if self._process.chaos.strikes(Fault.AWS_BATCH_PARTIAL):
                 return {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailure"}]}
-            self._bus.append(event)
+            self._bus.put(event)
             return {"FailedEntryCount": 0, "Entries": [{"EventId": "e"}]}
 
         return self._process.aws("PutEvents", put)

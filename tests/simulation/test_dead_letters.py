@@ -10,7 +10,10 @@ from unittest.mock import patch
 from botocore.exceptions import ClientError
 
 from reportflow.jobs import JobStatus
-from tests.simulation.run import DAY, deliver_calmly
+from tests.simulation import process
+from tests.simulation.faults import Fault
+from tests.simulation.run import deliver_calmly
+from tests.simulation.scheduler import DAY
 from tests.simulation.storage import S3Client
 from tests.simulation.test_crash_points import DiesOnce
 from tests.simulation.upstream import one_job
@@ -35,6 +38,7 @@ def denying(policy: Policy) -> Iterator[None]:
         return self._process.aws("PutObject", refuse) if policy.denies else put_object(self, **call)
 
     def refuse() -> Any:
+        process.current().chaos.note(Fault.AWS_DENIED)
         raise DENIED
 
     with patch.object(S3Client, "put_object", put):

@@ -142,6 +142,7 @@ class Socket:
             if not self._arrivals:
                 # The server keeps the connection, and has nothing to say.
                 self._process.sleep(until)
+                self._process.chaos.note(Fault.READ_TIMED_OUT)
                 raise TimeoutError
             arrival = self._arrivals.popleft()
             if isinstance(arrival, Exception):
@@ -151,6 +152,7 @@ class Socket:
                 self._process.sleep(min(arrival, until))
                 if arrival > until:
                     self._arrivals.appendleft(arrival - until)
+                    self._process.chaos.note(Fault.READ_TIMED_OUT)
                     raise TimeoutError
                 continue
             taken = arrival[: len(buffer)]
@@ -202,11 +204,15 @@ class _Server:
     def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Arrivals:
         """All that comes back for one request, up to its end."""
         chaos = self._chaos
+        if self._service.on_request is not None:
+            self._service.on_request(body if method == "POST" else None)
         if chaos.strikes(Fault.LOST_BEFORE):
             return [ConnectionResetError()]
         arrivals = self._refusal(headers) or (
             self._submit(body) if method == "POST" else self._download(path)
         )
+        if self._service.on_answer is not None and (status := _status(arrivals)) is not None:
+            self._service.on_answer(status)
         if chaos.strikes(Fault.INTERIM_ANSWER):
             early = b"".join(chaos.rng.choices(_INTERIM, k=chaos.rng.choice((1, 3))))
             arrivals = [early, chaos.rng.choice((0.0, 0.5)), *arrivals]
@@ -317,6 +323,13 @@ class _Server:
         self._chaos.note(Fault.CRASH)
         self._process.scheduler.after(0, self._process.kill)
         self._process.scheduler.park()
+
+
+def _status(arrivals: Arrivals) -> int | None:
+    """The status of the answer's first line, if that much of it arrives."""
+    first = next((arrival for arrival in arrivals if isinstance(arrival, bytes)), b"")
+    status = first.removeprefix(b"HTTP/1.1 ")[:3]
+    return int(status) if len(status) == 3 and status.isdigit() else None
 
 
 def _head(status: int, length: int | None, kind: str = "application/json", **more: str) -> bytes:

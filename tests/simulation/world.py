@@ -42,11 +42,12 @@ from tests.simulation.reportflow_service import (
     announcement,
     foreign,
 )
-from tests.simulation.scheduler import Lock, Scheduler
+from tests.simulation.scheduler import DAY, Lock, Scheduler
 from tests.simulation.sqs import EventSource, Message, Order, Queue, SqsClient
 from tests.simulation.storage import (
     Bucket,
     DynamoDBClient,
+    EventBus,
     EventsClient,
     S3Client,
     SecretsClient,
@@ -102,7 +103,7 @@ class World:
         self._schedule = DynamoDB(monotonic=self.scheduler.monotonic, lag=lambda: 0.0)
         self.bucket = Bucket()
         self.payloads: dict[str, bytes] = {}
-        self.events: list[Mapping[str, Any]] = []
+        self.events = EventBus()
         self.vault = Vault(
             appKey="app-1", secretKey="secret-1", webhookToken=TOKEN, previousWebhookToken=""
         )
@@ -129,9 +130,6 @@ class World:
         )
         self.checker = Checker(self)
         narrator.heard = self.checker.logged
-        self.service.on_announced = self.checker.announced
-        self.table.written = self.checker.written
-        self.bucket.on_put = self.checker.stored
         self.functions = {
             "submitter": self._function(
                 "submitter", settings.submitter_timeout_seconds, self._submitter
@@ -200,6 +198,7 @@ class World:
             max_receives=self.settings.max_receive_count + SPARE_RECEIVES,
             dead_letters=dead_letters,
             order=self._order,
+            retention=self.settings.message_retention_days * DAY,
         )
 
     def _function(self, name: str, timeout: int, compose: Callable[[Process], Handler]) -> Function:
