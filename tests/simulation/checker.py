@@ -230,6 +230,7 @@ class Checker:
     def stored(self, key: str, before: StoredObject | None, after: StoredObject) -> None:
         """An object was put into the archive."""
         self._world.narrator.tell(f"S3 stores {key}")
+        self._giving_up.stored(key)
         job_id = after.metadata["job-id"]
         if before is not None:
             self.violated(f"{key} was written over")

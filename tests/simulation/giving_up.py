@@ -17,6 +17,7 @@ from tests.simulation.expressions import Value
 from tests.simulation.faults import Fault
 from tests.simulation.reportflow_service import Design
 from tests.simulation.scheduler import EPOCH
+from tests.simulation.storage import StoredObject
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -86,6 +87,7 @@ class GivingUp:
         self._budgets: dict[str, list[float]] = defaultdict(lambda: [0.0])
         self._submitted_at: dict[str, float] = {}
         self._failed_at: dict[str, float] = {}
+        self._stored_at: dict[str, float] = {}
         self._rules: Mapping[str, Callable[[str, Written, Delivery], bool]] = {
             "ARCHIVE_CONFLICT": self._is_key_taken,
             "FILE_GONE": self._is_gone,
@@ -101,6 +103,10 @@ class GivingUp:
     def read(self, job_id: str, delivery: Delivery) -> None:
         """A delivery has read the job for the first time."""
         self._deliveries[job_id].append(delivery)
+
+    def stored(self, key: str) -> None:
+        """A delivery has put an object into the archive."""
+        self._stored_at[key] = self._world.scheduler.now
 
     def written(self, job_id: str, before: Written, after: Written, delivery: Delivery) -> None:
         """A delivery has written the record, and not only that its final state was published."""
@@ -136,6 +142,8 @@ class GivingUp:
         code = after["errorCode"]["S"]
         if not self._is_used_up(job_id, code, after, delivery):
             self._violated(f"{job_id} failed too early with {code}")
+        if delivery.function == "downloader" and self._could_find_the_pdf(job_id, after, delivery):
+            self._violated(f"{job_id} failed with {code}, and its PDF is in the archive")
         again = before and before["status"]["S"] == JobStatus.FAILED
         if again and delivery.read_at[job_id] < self._failed_at[job_id]:
             self._violated(
@@ -175,13 +183,17 @@ class GivingUp:
 
     def _is_key_taken(self, job_id: str, item: Written, _: Delivery) -> bool:
         """Whether the archive holds under the job's key what is not, or may not be, its PDF."""
-        day = datetime.fromisoformat(item["createdAt"]["S"])
-        key = f"{item['designId']['S']}/{day:%Y/%m/%d}/{job_id}/{item['fileName']['S']}"
+        stored = self._world.bucket.objects.get(_key(job_id, item))
+        return stored is not None and not _is_pdf_of(item, stored)
+
+    def _could_find_the_pdf(self, job_id: str, item: Written, delivery: Delivery) -> bool:
+        """Whether the archive had the job's PDF when the delivery began, and could say so."""
+        key = _key(job_id, item)
         stored = self._world.bucket.objects.get(key)
-        return stored is not None and (
-            stored.metadata["request-digest"] != item["requestDigest"]["S"]
-            or {"S": stored.metadata["file-id"]} == item.get("doubtfulFileId")
-        )
+        if stored is None or self._stored_at.get(key, delivery.began_at) >= delivery.began_at:
+            return False
+        excused = delivery.aws_failed and self.end_of(delivery)
+        return _is_pdf_of(item, stored) and not excused
 
     def _is_invalid(self, _: str, __: Written, delivery: Delivery) -> bool:
         sending = self._world.checker.bodies.get(delivery.record.body)
@@ -209,6 +221,17 @@ class GivingUp:
             any(moment >= begin for moment in delivery.troubles)
             for delivery in self._deliveries[job_id]
         )
+
+
+def _key(job_id: str, item: Written) -> str:
+    day = datetime.fromisoformat(item["createdAt"]["S"])
+    return f"{item['designId']['S']}/{day:%Y/%m/%d}/{job_id}/{item['fileName']['S']}"
+
+
+def _is_pdf_of(item: Written, stored: StoredObject) -> bool:
+    return {"S": stored.metadata["request-digest"]} == item["requestDigest"] and (
+        {"S": stored.metadata["file-id"]} != item.get("doubtfulFileId")
+    )
 
 
 def _sent_at(delivery: Delivery) -> float:

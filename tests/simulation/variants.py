@@ -303,6 +303,12 @@ VARIANTS = (
         20,
     ),
     Variant(
+        "a job fails although its PDF is in the archive",
+        lambda: patch.object(Archiving, "_stored", breaks.no_pdf_there),
+        50,
+        {Fault.BODY_CUT: 0.7, Fault.CRASH: 0.03, Fault.AWS_FAILED: 0.05},
+    ),
+    Variant(
         "any token is accepted",
         breaks.wrapped(SecretStore, "get", breaks.any_token),
         50,
