@@ -11,15 +11,17 @@ from typing import Any, cast
 from unittest.mock import patch
 from uuid import uuid4
 
-from reportflow import http_session, pdf, service
+from reportflow import http_session, pdf
 from reportflow.archive import S3Archive
 from reportflow.archiving import Archiving
 from reportflow.consumer import Outcome
+from reportflow.contract import WORKSPACE, client
+from reportflow.contract.files import CompletedFile
 from reportflow.errors import OutcomeUnknown, PipelineError, Retryable
 from reportflow.events import Outbox, detail_of
 from reportflow.jobs import ArchivedFile, Job, JobStatus, Step, Verdict, archived, failed, submitted
 from reportflow.jobs_table import JobsTable, Rule
-from reportflow.messages import CompletedFile, parse_request
+from reportflow.messages import parse_request
 from reportflow.queues import Record, SqsQueue
 from reportflow.submission import Submission
 from tests.simulation.storage import S3Client
@@ -113,8 +115,8 @@ def without_reason(self: SqsQueue, record: Any, *_: Any) -> None:
 def failed_first(self: Archiving, record: Record, job: Job, error: PipelineError) -> Outcome:
     now = self.clock()
     options: Any = {"now": now, "expires_at": self.jobs.expiry(now)}
-    self._change(job, partial(failed, read=job, error=error, step=Step.ARCHIVE, **options))
-    return self._dead_letter(record, job.job_id, error)
+    self.finisher.change(job, partial(failed, read=job, error=error, step=Step.ARCHIVE, **options))
+    return self.finisher.dead_letter(record, job.job_id, error)
 
 
 def refusal_as(kind: type[PipelineError], statuses: frozenset[int]) -> Break:
@@ -127,7 +129,7 @@ def refusal_as(kind: type[PipelineError], statuses: frozenset[int]) -> Break:
 
         return translate
 
-    return wrapped(service, "translate_status", make)
+    return wrapped(client, "translate_status", make)
 
 
 def silent(self: Submission, _: Record, job: Job) -> Outcome:
@@ -164,12 +166,12 @@ def same_design(job: Job, file: CompletedFile) -> bool:
     return (file.design_id, file.version) == (job.design_id, job.version)
 
 
-def with_policy(kind: type[Submission | Archiving], change: Callable[[Any], Any]) -> Break:
-    """Each delivery finds a policy that `change` has made of the deployment's."""
+def with_settings(kind: type[Submission | Archiving], change: Callable[[Any], Any]) -> Break:
+    """Each delivery finds settings that `change` has made of the deployment's."""
 
     def make(original: Any) -> Any:
         def call(self: Any, *arguments: Any) -> Any:
-            return original(replace(self, policy=change(self.policy)), *arguments)
+            return original(change(self), *arguments)
 
         return call
 
@@ -188,30 +190,33 @@ def both(*breaks: Break) -> Break:
     return enter
 
 
-def fewer_attempts(policy: Any) -> Any:
-    return replace(policy, max_attempts=policy.max_attempts // 3)
+def fewer_attempts(work: Any) -> Any:
+    return replace(work, max_attempts=work.max_attempts // 3)
 
 
-def early_deadline(policy: Any) -> Any:
-    return replace(policy, completion_deadline=policy.completion_deadline / 6)
+def early_deadline(work: Any) -> Any:
+    return replace(work, completion_deadline=work.completion_deadline / 6)
 
 
-def no_grace(policy: Any) -> Any:
-    return replace(policy, outcome_grace=timedelta())
+def no_grace(work: Any) -> Any:
+    return replace(work, outcome_grace=timedelta())
 
 
-def impatient(policy: Any) -> Any:
-    few = replace(policy.patience, max_receives=policy.patience.max_receives // 10)
-    return replace(policy, patience=few)
+def _with_limits(work: Any, **limits: Any) -> Any:
+    changed = replace(work.finisher.limits, **limits)
+    return replace(work, finisher=replace(work.finisher, limits=changed))
 
 
-def hurried(policy: Any) -> Any:
-    short = replace(policy.patience, max_age=policy.patience.max_age / 20)
-    return replace(policy, patience=short)
+def impatient(work: Any) -> Any:
+    return _with_limits(work, max_receives=work.finisher.limits.max_receives // 10)
 
 
-def ageless(policy: Any) -> Any:
-    return replace(policy, patience=replace(policy.patience, max_age=timedelta(days=3650)))
+def hurried(work: Any) -> Any:
+    return _with_limits(work, max_age=work.finisher.limits.max_age / 20)
+
+
+def ageless(work: Any) -> Any:
+    return _with_limits(work, max_age=timedelta(days=3650))
 
 
 def published_first(original: Any) -> Any:
@@ -221,7 +226,7 @@ def published_first(original: Any) -> Any:
         now = self.clock()
         wanted = archived(job, job, stored, now, self.jobs.expiry(now))
         if isinstance(wanted, Job):
-            self.outbox._send(detail_of(wanted), now)
+            self.finisher.outbox._send(detail_of(wanted), now)
         return original(self, record, job, stored)
 
     return record
@@ -253,8 +258,8 @@ def submitted_once_more(original: Any) -> Any:
 
     def done(self: Submission, record: Record, job: Job) -> Any:
         with suppress(PipelineError):
-            request = parse_request(record.body.encode())
-            self.service.submit(request, self.clock() + timedelta(seconds=5))
+            request = parse_request(record.body.encode(), WORKSPACE)
+            self.service.submit(request, job.mark, self.clock() + timedelta(seconds=5))
         return original(self, record, job)
 
     return done

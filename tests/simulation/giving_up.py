@@ -240,7 +240,7 @@ def _sent_at(delivery: Delivery) -> float:
 
 def _cost_a_retry(delivery: Delivery) -> bool:
     """Whether it surely did. A check costs none before the deadline, so none is counted."""
-    is_check = delivery.function == "downloader" and "uuid" not in delivery.record.body
+    is_check = delivery.function == "downloader" and '"check"' in delivery.record.body
     code = getattr(delivery.error, "code", "")
     return not is_check and _SURE[delivery.function].fullmatch(code) is not None
 

@@ -238,7 +238,7 @@ def announcement(document: Document, webhook: Webhook = Webhook()) -> str:
         {
             "event": "file.completed",
             "timestamp": "2026-03-31T23:59:50Z",
-            "workspaceId": WORKSPACE,
+            "workspaceId": WORKSPACE_ID,
             "designId": document.design_id,
             "version": document.version,
             "files": [

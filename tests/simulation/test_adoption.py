@@ -32,7 +32,7 @@ def losing_answers(then: Change | None = None) -> Change:
 def test_each_job_of_a_pair_gets_a_file(seed: int) -> None:
     world = deliver_calmly(PAIRS, DiesOnce(), seed=seed, change=losing_answers())
 
-    adopted = sum("uuid" in item for item in world.table.items.values())
+    adopted = sum("webhookAt" in item for item in world.table.items.values())
     assert adopted > 0
     assert world.checker.violations == []
     assert {item["status"]["S"] for item in world.table.items.values()} == {JobStatus.ARCHIVED}

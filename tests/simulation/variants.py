@@ -11,14 +11,14 @@ from unittest.mock import patch
 from reportflow import archiving, events, http_session, jobs, jobs_table, pdf, submission
 from reportflow.archive import S3Archive
 from reportflow.archiving import Archiving
-from reportflow.consumer import Patience
+from reportflow.consumer import GiveUpLimits
+from reportflow.contract.client import ReportFlow
 from reportflow.errors import Held, Permanent
 from reportflow.events import Outbox
-from reportflow.jobs import JobStatus
+from reportflow.jobs import Job, JobStatus
 from reportflow.jobs_table import JobsTable
 from reportflow.queues import Downloads, SqsQueue
 from reportflow.secret import SecretStore
-from reportflow.service import ReportFlow
 from reportflow.submission import Submission
 from tests.simulation import breaks
 from tests.simulation.breaks import Break
@@ -74,7 +74,7 @@ _LOST_ANSWERS: Final = {Fault.LOST_AFTER: 0.4, Fault.STALL: 0.03, Fault.WEBHOOK_
 VARIANTS = (
     Variant(
         "a webhook's digest is not compared",
-        lambda: patch.object(archiving, "_is_document_of", breaks.same_design),
+        lambda: patch.object(Job, "is_document_of", breaks.same_design),
         300,
     ),
     Variant(
@@ -167,7 +167,9 @@ VARIANTS = (
         50,
     ),
     Variant(
-        "a message is never given up", lambda: patch.object(Patience, "ends", breaks.patient), 150
+        "a message is never given up",
+        lambda: patch.object(GiveUpLimits, "reached", breaks.patient),
+        150,
     ),
     Variant(
         "retries are not counted",
@@ -185,14 +187,14 @@ VARIANTS = (
     Variant(
         "a job is given up after a third of its retries",
         breaks.both(
-            breaks.with_policy(Submission, breaks.fewer_attempts),
-            breaks.with_policy(Archiving, breaks.fewer_attempts),
+            breaks.with_settings(Submission, breaks.fewer_attempts),
+            breaks.with_settings(Archiving, breaks.fewer_attempts),
         ),
         20,
     ),
     Variant(
         "a PDF is given up after a sixth of its time",
-        breaks.with_policy(Archiving, breaks.early_deadline),
+        breaks.with_settings(Archiving, breaks.early_deadline),
         20,
     ),
     Variant(
@@ -217,19 +219,19 @@ VARIANTS = (
     ),
     Variant(
         "a message is given up after a tenth of its receives",
-        breaks.with_policy(Submission, breaks.impatient),
+        breaks.with_settings(Submission, breaks.impatient),
         100,
     ),
     Variant(
         "a message is given up at a twentieth of its age limit",
-        breaks.with_policy(Archiving, breaks.hurried),
+        breaks.with_settings(Archiving, breaks.hurried),
         100,
     ),
     Variant(
         "the age limit is never applied",
         breaks.both(
-            breaks.with_policy(Submission, breaks.ageless),
-            breaks.with_policy(Archiving, breaks.ageless),
+            breaks.with_settings(Submission, breaks.ageless),
+            breaks.with_settings(Archiving, breaks.ageless),
         ),
         200,
     ),
@@ -245,7 +247,7 @@ VARIANTS = (
     ),
     Variant(
         "a lost answer has no grace",
-        breaks.with_policy(Submission, breaks.no_grace),
+        breaks.with_settings(Submission, breaks.no_grace),
         50,
     ),
     Variant(
@@ -260,7 +262,7 @@ VARIANTS = (
     ),
     Variant(
         "a webhook's design and version are not compared",
-        lambda: patch.object(archiving, "_is_document_of", breaks.same_document),
+        lambda: patch.object(Job, "is_document_of", breaks.same_document),
         50,
     ),
     Variant(
