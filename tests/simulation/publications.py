@@ -18,6 +18,7 @@ _SAME: Final = {
     "version": "version",
     "fileName": "fileName",
     "metadata": "metadata",
+    "passthrough": "passthrough",
     "requestedAt": "createdAt",
     "possibleDuplicates": "possibleDuplicates",
 }
@@ -43,6 +44,7 @@ _DETAIL: Final = {
 
 _FINAL: Final = {JobStatus.ARCHIVED: "PDF Archived", JobStatus.FAILED: "PDF Failed"}
 _NUMBERS: Final = frozenset({"version", "possibleDuplicates", "size"})
+_OBJECTS: Final = frozenset({"metadata", "passthrough"})
 
 
 @dataclass(eq=False)
@@ -105,9 +107,9 @@ class Publications:
 
 def _value_of(name: str, attribute: Value | None) -> object:
     if attribute is None:
-        return 0 if name in _NUMBERS else {} if name == "metadata" else ""
+        return 0 if name in _NUMBERS else {} if name in _OBJECTS else ""
     [(kind, text)] = attribute.items()
-    if name == "metadata":
+    if name in _OBJECTS:
         return json.loads(text)
     return int(text) if kind == "N" else _read(name, text)
 
