@@ -1,19 +1,19 @@
 """Downloader: a batch of finished files goes from ReportFlow to the archive."""
 
 import os
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cache, partial
-from random import SystemRandom
 from typing import Any
 
 from reportflow import aws, composition, settings
 from reportflow.archive import S3Archive
 from reportflow.archiving import Archiving
 from reportflow.cold_start import prepare
+from reportflow.composition import Consumer, Surroundings
 from reportflow.consumer import Context, Invocation, PartialBatchResponse, consume
 from reportflow.jobs import Step
 from reportflow.queues import SqsQueue, records
+from reportflow.settings import DownloaderSettings
 
 
 def handler(event: dict[str, Any], context: Context) -> PartialBatchResponse:
@@ -22,14 +22,18 @@ def handler(event: dict[str, Any], context: Context) -> PartialBatchResponse:
 
 
 @cache
-def _consumer() -> Callable[..., PartialBatchResponse]:
-    clock = partial(datetime.now, UTC)
-    environment = settings.load(settings.DownloaderSettings, os.environ)
+def _consumer() -> Consumer:
+    environment = settings.load(DownloaderSettings, os.environ)
     aws.limit_calls(aws.call_seconds(environment.downloader_timeout_seconds))
+    return compose(environment, composition.surroundings(environment))
+
+
+def compose(environment: DownloaderSettings, around: Surroundings) -> Consumer:
+    """Return the function's work on a batch."""
     queue = SqsQueue(aws.sqs(), environment.download_queue_url, environment.download_dlq_url)
     archiving = Archiving(
-        composition.finisher(Step.ARCHIVE, environment, queue, clock),
-        composition.service(environment, clock),
+        composition.finisher(Step.ARCHIVE, environment, queue, around),
+        composition.service(environment, around),
         S3Archive(aws.s3(), environment.archive_bucket),
         max_file_bytes=environment.max_file_bytes,
         max_attempts=environment.max_attempts,
@@ -37,7 +41,7 @@ def _consumer() -> Callable[..., PartialBatchResponse]:
         check_interval=timedelta(seconds=environment.check_delay_seconds),
         completion_deadline=timedelta(seconds=environment.completion_deadline_seconds),
     )
-    return partial(consume, work=archiving, queue=queue, rng=SystemRandom(), clock=clock)
+    return partial(consume, work=archiving, queue=queue, rng=around.rng, clock=around.clock)
 
 
 prepare(_consumer, aws.events)

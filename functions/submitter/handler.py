@@ -1,18 +1,19 @@
 """Submitter: a batch of requests from SQS goes to ReportFlow."""
 
 import os
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cache, partial
-from random import SystemRandom
 from typing import Any
 
 from reportflow import aws, composition, settings
 from reportflow.cold_start import prepare
+from reportflow.composition import Consumer, Surroundings
 from reportflow.consumer import Context, Invocation, PartialBatchResponse, consume
+from reportflow.contract import CONTRACTS
 from reportflow.jobs import Step
 from reportflow.payloads import Payloads
 from reportflow.queues import Downloads, SqsQueue, records
+from reportflow.settings import SubmitterSettings
 from reportflow.submission import Submission
 
 
@@ -22,15 +23,19 @@ def handler(event: dict[str, Any], context: Context) -> PartialBatchResponse:
 
 
 @cache
-def _consumer() -> Callable[..., PartialBatchResponse]:
-    clock = partial(datetime.now, UTC)
-    environment = settings.load(settings.SubmitterSettings, os.environ)
+def _consumer() -> Consumer:
+    environment = settings.load(SubmitterSettings, os.environ)
     aws.limit_calls(aws.call_seconds(environment.submitter_timeout_seconds))
+    return compose(environment, composition.surroundings(environment))
+
+
+def compose(environment: SubmitterSettings, around: Surroundings) -> Consumer:
+    """Return the function's work on a batch."""
     queue = SqsQueue(aws.sqs(), environment.request_queue_url, environment.request_dlq_url)
-    contract = composition.contract(environment)
+    contract = CONTRACTS[environment.contract]
     submission = Submission(
-        composition.finisher(Step.SUBMIT, environment, queue, clock),
-        composition.service(environment, clock),
+        composition.finisher(Step.SUBMIT, environment, queue, around),
+        composition.service(environment, around),
         Payloads(aws.s3, environment.payload_buckets, max_request_bytes=contract.max_request_bytes),
         Downloads(
             aws.sqs(),
@@ -38,10 +43,11 @@ def _consumer() -> Callable[..., PartialBatchResponse]:
             check_delay_seconds=environment.check_delay_seconds,
         ),
         contract,
+        around.rng,
         max_attempts=environment.max_attempts,
         outcome_grace=timedelta(seconds=environment.outcome_grace_seconds),
     )
-    return partial(consume, work=submission, queue=queue, rng=SystemRandom(), clock=clock)
+    return partial(consume, work=submission, queue=queue, rng=around.rng, clock=around.clock)
 
 
 prepare(_consumer)

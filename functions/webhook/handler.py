@@ -13,6 +13,7 @@ from reportflow.observability import count, logger
 from reportflow.queues import Downloads
 from reportflow.refusal import Refusal, Refused
 from reportflow.secret import SecretStore
+from reportflow.settings import WebhookSettings
 from reportflow.webhook import Receiver
 
 if TYPE_CHECKING:
@@ -21,10 +22,13 @@ if TYPE_CHECKING:
 
 def handler(event: dict[str, Any], context: "Context") -> dict[str, Any]:
     """Answer one request of API Gateway, payload format 2.0."""
+    return answer(_receiver(), event, context)
+
+
+def answer(receiver: Receiver, event: dict[str, Any], context: "Context") -> dict[str, Any]:
+    """Return the receiver's answer to the request."""
     try:
-        announced = _receiver().receive(
-            event, lambda: context.get_remaining_time_in_millis() / 1000
-        )
+        announced = receiver.receive(event, lambda: context.get_remaining_time_in_millis() / 1000)
     except Refused as refused:
         logger().warning("webhook refused", extra={"reason": refused.reason})
         count(refused.reason, WebhooksRefused=1)
@@ -48,9 +52,14 @@ def handler(event: dict[str, Any], context: "Context") -> dict[str, Any]:
 
 @cache
 def _receiver() -> Receiver:
-    environment = settings.load(settings.WebhookSettings, os.environ)
+    environment = settings.load(WebhookSettings, os.environ)
     secrets = SecretStore(aws.secretsmanager(), environment.secret_arn)
     prepare(secrets.get)
+    return compose(environment, secrets)
+
+
+def compose(environment: WebhookSettings, secrets: SecretStore) -> Receiver:
+    """Return the function's work on a request."""
     return Receiver(
         secrets,
         Downloads(aws.sqs(), environment.download_queue_url),

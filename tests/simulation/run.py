@@ -17,7 +17,7 @@ from tests.simulation.scheduler import DAY, HOUR
 from tests.simulation.sqs import Order
 from tests.simulation.upstream import Sending, sendings
 from tests.simulation.wire import in_place_of_sockets
-from tests.simulation.world import Surroundings, World, in_place_of_threads
+from tests.simulation.world import Circumstances, World, in_place_of_threads
 
 REST: Final = 10 * DAY
 """After so much virtual time, whatever is not at its end never will be."""
@@ -97,7 +97,7 @@ def deliver_calmly(
     """
     rng = random.Random(seed)
     narrator = Narrator()
-    surroundings = Surroundings(
+    surroundings = Circumstances(
         settings=DeploymentSettings(workspace_id="acme", **settings),
         limit=RateLimit(100, 5),
         order=order,
@@ -112,10 +112,10 @@ def deliver_calmly(
     return world
 
 
-def _surroundings(rng: random.Random) -> Surroundings:
+def _surroundings(rng: random.Random) -> Circumstances:
     check_delay, deadline = rng.choice(((60, 3600), (300, 3600), (300, 21_600), (900, 21_600)))
     max_attempts = rng.choice((5, 24))
-    return Surroundings(
+    return Circumstances(
         settings=DeploymentSettings(
             workspace_id="acme",
             max_attempts=max_attempts,

@@ -2,33 +2,21 @@
 
 import random
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
-from http import HTTPStatus
 from typing import Any, Final, cast
 from unittest.mock import patch
 
-from reportflow import archiving, consumer, finishing, observability, submission
-from reportflow.archive import S3Archive
-from reportflow.archiving import Archiving
-from reportflow.consumer import GiveUpLimits, Invocation, consume
-from reportflow.contract import WORKSPACE
-from reportflow.contract.client import Endpoint, ReportFlow
-from reportflow.errors import Retryable
-from reportflow.events import Outbox
-from reportflow.finishing import Finisher
-from reportflow.jobs import Step
-from reportflow.jobs_table import JobsTable
-from reportflow.payloads import Payloads
-from reportflow.queues import Downloads, Record, SqsQueue
+from reportflow import archiving, aws, consumer, finishing, observability, submission
+from reportflow.composition import Consumer, Surroundings
+from reportflow.consumer import Invocation
 from reportflow.rate_limiter import NoRateLimit, RateLimit, RateLimiter, SharedRateLimiter
-from reportflow.refusal import Refused
 from reportflow.secret import SecretStore
-from reportflow.submission import TAG_BYTES, Submission
-from reportflow.webhook import Receiver
+from reportflow.settings import DownloaderSettings, SubmitterSettings, WebhookSettings, load
 from stacks.settings import SPARE_RECEIVES, VISIBILITY_PER_TIMEOUT, DeploymentSettings
+from tests.simulation import shipped
 from tests.simulation.checker import Checker
 from tests.simulation.dynamodb import DynamoDB
 from tests.simulation.faults import Chaos, Fault
@@ -37,7 +25,6 @@ from tests.simulation.process import Fates, Function, Handler, Process, ThreadPo
 from tests.simulation.reportflow_service import (
     BASE_URL,
     FILES_URL,
-    WORKSPACE_ID,
     ReportFlowService,
     announcement,
     foreign,
@@ -57,9 +44,26 @@ from tests.simulation.upstream import PAYLOAD_BUCKET, Sending
 
 TOKEN: Final = "t0kenT0kenT0kenT0kenT0ken"
 
+RESOURCES: Final = {
+    "jobs_table": "jobs",
+    "archive_bucket": "archive",
+    "event_bus": "bus",
+    "secret_arn": "secret",
+    "request_queue_url": "requests",
+    "request_dlq_url": "request-dlq",
+    "download_queue_url": "downloads",
+    "download_dlq_url": "download-dlq",
+}
+ENVIRONMENT: Final = {
+    "REPORTFLOW_URL": BASE_URL,
+    "REPORTFLOW_FILES_URL": FILES_URL,
+    "PAYLOAD_BUCKETS": PAYLOAD_BUCKET,
+}
+"""What a deployment's settings do not allow: `http` to a host that is not this machine."""
+
 
 @dataclass(frozen=True)
-class Surroundings:
+class Circumstances:
     """What differs from seed to seed beside the faults."""
 
     settings: DeploymentSettings
@@ -80,24 +84,23 @@ class World:
         rng: random.Random,
         chaos: Chaos,
         fates: Fates,
-        surroundings: Surroundings,
+        circumstances: Circumstances,
         narrator: Narrator,
     ) -> None:
-        settings = surroundings.settings
+        settings = circumstances.settings
         self.rng = rng
-        self._tags = random.Random(0)
         self.chaos = chaos
         self.settings = settings
         self.narrator = narrator
         self.scheduler = Scheduler()
         narrator.clock = self.scheduler.monotonic
         self._fates = fates
-        self._limit = surroundings.limit
-        self._order = surroundings.order
-        self.index_lag_seconds = surroundings.index_lag_seconds
+        self._limit = circumstances.limit
+        self._order = circumstances.order
+        self.index_lag_seconds = circumstances.index_lag_seconds
         self.table = DynamoDB(
             monotonic=self.scheduler.monotonic,
-            lag=lambda: rng.random() * surroundings.index_lag_seconds,
+            lag=lambda: rng.random() * circumstances.index_lag_seconds,
         )
         # The item with the schedule, apart from the jobs that the checker looks at.
         self._schedule = DynamoDB(monotonic=self.scheduler.monotonic, lag=lambda: 0.0)
@@ -122,10 +125,10 @@ class World:
         self.service = ReportFlowService(
             self.scheduler,
             chaos,
-            surroundings.not_ready_status,
-            surroundings.webhook_attempts,
-            surroundings.requests_a_minute,
-            surroundings.urls_work,
+            circumstances.not_ready_status,
+            circumstances.webhook_attempts,
+            circumstances.requests_a_minute,
+            circumstances.urls_work,
             self.deliver,
         )
         self.checker = Checker(self)
@@ -229,19 +232,6 @@ class World:
         store._lock = cast("Any", Lock(self.scheduler))
         return store
 
-    def _reportflow(self, process: Process) -> ReportFlow:
-        return ReportFlow(
-            Endpoint(WORKSPACE, BASE_URL),
-            self._secrets(process),
-            self._rate_limiter(process),
-            clock=self.scheduler.clock,
-            files_url=FILES_URL,
-        )
-
-    def _jobs(self, process: Process) -> JobsTable:
-        client = cast("Any", DynamoDBClient(process.aws, self.table))
-        return JobsTable(client, "jobs", ttl_days=self.settings.status_ttl_days)
-
     def _rate_limiter(self, process: Process) -> RateLimiter:
         limit = self._limit
         if limit is None:
@@ -255,74 +245,68 @@ class World:
             sleep=process.sleep,
         )
 
-    def _finisher(self, step: Step, process: Process, queue: SqsQueue) -> Finisher:
-        """As `reportflow.composition` does."""
-        client = cast("Any", EventsClient(process, self.events))
-        jobs, clock = self._jobs(process), self.scheduler.clock
-        outbox = Outbox(jobs, lambda: client, "bus", clock=clock)
-        return Finisher(step, jobs, queue, outbox, self._give_up_limits(), clock)
+    def _around(self, process: Process) -> Surroundings:
+        clock = self.scheduler.clock
+        return Surroundings(self._secrets(process), self._rate_limiter(process), clock, self.rng)
+
+    def _environment[S: (SubmitterSettings, WebhookSettings, DownloaderSettings)](
+        self, kind: type[S]
+    ) -> S:
+        return load(kind, self.settings.variables(kind, RESOURCES) | ENVIRONMENT)
+
+    @contextmanager
+    def _aws(self, process: Process) -> Iterator[None]:
+        """The clients that a function gets while it is composed."""
+        clients = {
+            "dynamodb": DynamoDBClient(process.aws, self.table),
+            "sqs": SqsClient(process, self._queues),
+            "s3": S3Client(process, self.bucket, self.payloads),
+            "events": EventsClient(process, self.events),
+        }
+        with ExitStack() as stack:
+            for name, client in clients.items():
+                stack.enter_context(patch.object(aws, name, partial(_itself, client)))
+            yield
 
     def _submitter(self, process: Process) -> Handler:
-        """As `functions/submitter/handler.py` does."""
-        settings = self.settings
-        sqs = cast("Any", SqsClient(process, self._queues))
-        queue = SqsQueue(sqs, "requests", "request-dlq")
-        s3 = cast("Any", S3Client(process, self.bucket, self.payloads))
-        work = submission.Submission(
-            self._finisher(Step.SUBMIT, process, queue),
-            self._reportflow(process),
-            Payloads(lambda: s3, (PAYLOAD_BUCKET,), max_request_bytes=WORKSPACE.max_request_bytes),
-            Downloads(sqs, "downloads", check_delay_seconds=settings.check_delay_seconds),
-            WORKSPACE,
-            max_attempts=settings.max_attempts,
-            outcome_grace=timedelta(seconds=settings.outcome_grace_seconds),
-            new_tag=lambda: self._tags.randbytes(TAG_BYTES).hex(),
-        )
-        return self._consumer(work, queue)
+        environment = self._environment(SubmitterSettings)
+        with self._aws(process):
+            return _batches(shipped.submitter.compose(environment, self._around(process)))
 
     def _downloader(self, process: Process) -> Handler:
-        """As `functions/downloader/handler.py` does."""
-        settings = self.settings
-        sqs = cast("Any", SqsClient(process, self._queues))
-        queue = SqsQueue(sqs, "downloads", "download-dlq")
-        s3 = cast("Any", S3Client(process, self.bucket, self.payloads))
-        work = archiving.Archiving(
-            self._finisher(Step.ARCHIVE, process, queue),
-            self._reportflow(process),
-            S3Archive(s3, "archive"),
-            max_file_bytes=settings.max_file_mb * 1024 * 1024,
-            max_attempts=settings.max_attempts,
-            orphan_grace=timedelta(seconds=settings.orphan_grace_seconds),
-            check_interval=timedelta(seconds=settings.check_delay_seconds),
-            completion_deadline=timedelta(seconds=settings.completion_deadline_seconds),
-        )
-        return self._consumer(work, queue)
-
-    def _give_up_limits(self) -> GiveUpLimits:
-        age = timedelta(seconds=self.settings.max_message_age_seconds)
-        return GiveUpLimits(self.settings.max_receive_count, age)
-
-    def _consumer(self, work: Submission | Archiving, queue: SqsQueue) -> Handler:
-        def handle(event: list[Record], invocation: Invocation) -> Any:
-            return consume(event, work, queue, invocation, rng=self.rng, clock=self.scheduler.clock)
-
-        return handle
+        environment = self._environment(DownloaderSettings)
+        with self._aws(process):
+            return _batches(shipped.downloader.compose(environment, self._around(process)))
 
     def _webhook(self, process: Process) -> Handler:
-        """As `functions/webhook/handler.py` does."""
-        sqs = cast("Any", SqsClient(process, self._queues))
-        receiver = Receiver(self._secrets(process), Downloads(sqs, "downloads"), WORKSPACE_ID)
+        environment = self._environment(WebhookSettings)
+        with self._aws(process):
+            receiver = shipped.webhook.compose(environment, self._secrets(process))
 
-        def handle(event: Mapping[str, Any], _: Invocation) -> int:
-            try:
-                receiver.receive(event)
-            except Refused as refused:
-                return refused.reason.status
-            except Retryable:
-                return HTTPStatus.SERVICE_UNAVAILABLE
-            return HTTPStatus.OK
+        def handle(event: Mapping[str, Any], invocation: Invocation) -> int:
+            left = _Left(invocation, self.scheduler.clock)
+            return int(shipped.webhook.answer(receiver, event, left)["statusCode"])
 
         return handle
+
+
+@dataclass(frozen=True)
+class _Left:
+    """The part of Lambda's context that the webhook reads."""
+
+    invocation: Invocation
+    clock: Callable[[], datetime]
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int((self.invocation.deadline - self.clock()) / timedelta(milliseconds=1))
+
+
+def _itself[T](client: T) -> T:
+    return client
+
+
+def _batches(consume: Consumer) -> Handler:
+    return lambda records, invocation: consume(records, invocation=invocation)
 
 
 @contextmanager
@@ -332,6 +316,8 @@ def in_place_of_threads(narrator: Narrator) -> Iterator[None]:
         patch.object(consumer, "ThreadPoolExecutor", ThreadPool),
         patch.object(consumer, "as_completed", as_completed),
         patch.object(observability, "count", _ignore),
+        patch.object(shipped.webhook, "count", _ignore),
+        patch.object(shipped.webhook, "logger", lambda: narrator),
         patch.object(observability, "measure", _ignore),
         patch.object(submission, "count", _ignore),
         patch.object(finishing, "count", _ignore),

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
+from random import SystemRandom
 from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
@@ -308,6 +309,7 @@ def submission_with(
         }
         return Submission(
             contract=WORKSPACE,
+            rng=SystemRandom(),
             max_attempts=MAX_ATTEMPTS,
             outcome_grace=OUTCOME_GRACE,
             **usual | parts,

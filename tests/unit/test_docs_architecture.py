@@ -48,7 +48,7 @@ def _told() -> Iterator[tuple[str, str]]:
 
 def test_the_life_of_a_job_is_told_call_by_call() -> None:
     watching = Watching()
-    world = deliver_calmly([one_job("job-1", 1)], watching)
+    world = deliver_calmly([one_job("job-1", 1)], watching, seed=2)
     assert [item["status"]["S"] for item in world.table.items.values()] == [JobStatus.ARCHIVED]
 
     # The body of a download comes in several pieces of one call, and a write names its job.

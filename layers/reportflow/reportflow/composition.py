@@ -1,45 +1,65 @@
 """Builds from the settings the parts that submitter and downloader share."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
-from random import SystemRandom
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from random import Random, SystemRandom
 
 from reportflow import aws
 from reportflow.cold_start import prepare
-from reportflow.consumer import GiveUpLimits
-from reportflow.contract import CONTRACTS, Contract
+from reportflow.consumer import GiveUpLimits, PartialBatchResponse
+from reportflow.contract import CONTRACTS
 from reportflow.contract.client import Endpoint, ReportFlow
 from reportflow.events import Outbox
 from reportflow.finishing import Finisher
 from reportflow.jobs import Step
 from reportflow.jobs_table import JobsTable
 from reportflow.queues import SqsQueue
-from reportflow.rate_limiter import rate_limiter
+from reportflow.rate_limiter import RateLimiter, rate_limiter
 from reportflow.secret import SecretStore
 from reportflow.settings import ConsumerSettings
 
-
-def contract(settings: ConsumerSettings) -> Contract:
-    """Return the contract that the deployment speaks."""
-    return CONTRACTS[settings.contract]
+type Consumer = Callable[..., PartialBatchResponse]
+"""`consumer.consume` with all but the batch and the invocation."""
 
 
-def service(settings: ConsumerSettings, clock: Callable[[], datetime]) -> ReportFlow:
-    """Return the ReportFlow client with the account's keys and the workspace's rate limiter."""
+@dataclass(frozen=True)
+class Surroundings:
+    """What a function works with besides its settings and AWS: keys, rate limit, time and chance.
+
+    `rng` makes the tags of jobs, which must be unguessable.
+    """
+
+    secrets: SecretStore
+    limiter: RateLimiter
+    clock: Callable[[], datetime]
+    rng: Random
+
+
+def surroundings(settings: ConsumerSettings) -> Surroundings:
+    """Return those of a deployed function. It reads the secret at once."""
     secrets = SecretStore(aws.secretsmanager(), settings.secret_arn)
     prepare(secrets.get)
-    return ReportFlow(
-        Endpoint(contract(settings), settings.reportflow_url),
-        secrets,
-        rate_limiter(
-            aws.dynamodb(),
-            settings.jobs_table,
-            requests_per_minute=settings.reportflow_requests_per_minute,
-            burst=settings.reportflow_burst,
-            clock=clock,
-            rng=SystemRandom(),
-        ),
+    clock, rng = partial(datetime.now, UTC), SystemRandom()
+    limiter = rate_limiter(
+        aws.dynamodb(),
+        settings.jobs_table,
+        requests_per_minute=settings.reportflow_requests_per_minute,
+        burst=settings.reportflow_burst,
         clock=clock,
+        rng=rng,
+    )
+    return Surroundings(secrets, limiter, clock, rng)
+
+
+def service(settings: ConsumerSettings, around: Surroundings) -> ReportFlow:
+    """Return the ReportFlow client with the account's keys and the workspace's rate limiter."""
+    return ReportFlow(
+        Endpoint(CONTRACTS[settings.contract], settings.reportflow_url),
+        around.secrets,
+        around.limiter,
+        clock=around.clock,
         files_url=settings.reportflow_files_url,
         token_url=settings.reportflow_token_url,
         former=_former(settings),
@@ -53,7 +73,7 @@ def _former(settings: ConsumerSettings) -> Endpoint | None:
 
 
 def finisher(
-    step: Step, settings: ConsumerSettings, queue: SqsQueue, clock: Callable[[], datetime]
+    step: Step, settings: ConsumerSettings, queue: SqsQueue, around: Surroundings
 ) -> Finisher:
     """Return what ends the jobs and messages of the function that runs `step`."""
     jobs = JobsTable(aws.dynamodb(), settings.jobs_table, ttl_days=settings.status_ttl_days)
@@ -62,7 +82,7 @@ def finisher(
         step,
         jobs,
         queue,
-        Outbox(jobs, aws.events, settings.event_bus, clock=clock),
+        Outbox(jobs, aws.events, settings.event_bus, clock=around.clock),
         GiveUpLimits(settings.max_receive_count, age),
-        clock,
+        around.clock,
     )

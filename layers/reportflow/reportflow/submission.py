@@ -21,11 +21,10 @@ What ReportFlow's answer leads to:
 """
 
 import hashlib
-import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from random import Random
 from typing import Any, Final
 
 from reportflow.consumer import Invocation, Outcome
@@ -69,11 +68,7 @@ MAX_UNKNOWN_OUTCOMES: Final = 3
 
 
 TAG_BYTES: Final = 16
-"""Of a job's tag, which nobody can guess."""
-
-
-def _new_tag() -> str:
-    return secrets.token_urlsafe(TAG_BYTES)
+"""Of a job's tag, which must be unguessable: `rng` is the system's in a deployed function."""
 
 
 @dataclass
@@ -89,9 +84,9 @@ class Submission:
     bodies: Payloads
     checks: Downloads
     contract: Contract
+    rng: Random
     max_attempts: int
     outcome_grace: timedelta
-    new_tag: Callable[[], str] = _new_tag
 
     def __post_init__(self) -> None:
         """Take the parts that `finisher` has, too."""
@@ -135,7 +130,7 @@ class Submission:
             job_id=job_id,
             message_id=record.message_id,
             lease=Lease(_owner(record, invocation), invocation.deadline + LEASE_MARGIN),
-            tag=self.new_tag(),
+            tag=self.rng.randbytes(TAG_BYTES).hex(),
             grace=self.outcome_grace,
         )
         read = self.jobs.get(job_id)
