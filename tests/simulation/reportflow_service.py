@@ -1,4 +1,4 @@
-"""ReportFlow in memory: what it was asked for, what it made of it, whom it told."""
+"""ReportFlow in memory, by either contract: what it was asked for, what it made, whom it told."""
 
 import hashlib
 import json
@@ -9,6 +9,7 @@ from enum import StrEnum
 from http import HTTPStatus
 from typing import Any, Final
 
+from reportflow.contract.central import OWN_KEY
 from tests.simulation.faults import Chaos, Fault
 from tests.simulation.scheduler import Scheduler
 
@@ -46,13 +47,30 @@ class Document:
     version: int
     file_name: str
     params: dict[str, Any]
+    passthrough: Any = None
     made: bool = False
     taken_at: float = 0.0
+    is_central: bool = False
+
+    @property
+    def request_id(self) -> str:
+        """The id of a `central` request."""
+        return f"request_{self.number:05}"
+
+    @property
+    def own_id(self) -> str:
+        """The file's id as the service names it; in `central`, unique in its request only."""
+        return "file_1" if self.is_central else f"file_{self.number:05}"
 
     @property
     def file_id(self) -> str:
-        """The id of the 202."""
-        return f"file_{self.number:05}"
+        """The file's id in a job's record."""
+        return f"{self.request_id}/{self.own_id}" if self.is_central else self.own_id
+
+    @property
+    def marked_job(self) -> str | None:
+        """The job whose mark `passthrough` carries."""
+        return None if self.passthrough is None else str(self.passthrough[OWN_KEY]["jobId"])
 
     @property
     def uuid(self) -> str:
@@ -102,6 +120,7 @@ class ReportFlowService:
     webhook_attempts: int
     requests_a_minute: int
     urls_work: bool
+    is_central: bool
     deliver: Callable[[str, Callable[[int | None], None]], None]
     keys: tuple[str, str] = ("app-1", "secret-1")
     documents: list[Document] = field(default_factory=list)
@@ -140,6 +159,8 @@ class ReportFlowService:
             asked["version"],
             content["fileName"],
             content["params"],
+            content.get("passthrough"),
+            is_central=self.is_central,
         )
         document.taken_at = self.scheduler.now
         self.documents.append(document)
@@ -198,8 +219,8 @@ class ReportFlowService:
         before, behind = rng.randrange(12), rng.randrange(3)
         return Webhook(
             bare=bare,
-            before=tuple(foreign(first + number) for number in range(before)),
-            behind=tuple(foreign(first + before + number) for number in range(behind)),
+            before=tuple(self.foreign(first + number) for number in range(before)),
+            behind=tuple(self.foreign(first + before + number) for number in range(behind)),
         )
 
     def _of_another(self, document: Document) -> str:
@@ -219,13 +240,30 @@ class ReportFlowService:
         """The document that a download path or a 202's URL stands for."""
         if host == FILES_HOST:
             return self._numbered(path.removeprefix("/")) if self.urls_work else None
-        uuid, _, file_id = path.removeprefix("/v1/file/download/").partition("/")
-        found = self._numbered(file_id.removeprefix("file_"))
-        return found if found is not None and found.uuid == uuid else None
+        first, _, file_id = path.removeprefix("/v1/file/download/").partition("/")
+        if self.is_central:
+            return self.by_file_id(f"{first}/{file_id}")
+        found = self.by_file_id(file_id)
+        return found if found is not None and found.uuid == first else None
 
     def by_file_id(self, file_id: str) -> Document | None:
-        """The document with this id."""
-        return self._numbered(file_id.removeprefix("file_"))
+        """The document with this id in a job's record."""
+        found = self._numbered(file_id.partition("/")[0].partition("_")[2])
+        return found if found is not None and found.file_id == file_id else None
+
+    def foreign(self, number: int) -> Document:
+        """A file that a sync call made: nobody asked for it here."""
+        key = hashlib.sha256(str(number).encode()).hexdigest()
+        params = {"foreign": number}
+        return Document(
+            90_000 + number,
+            key,
+            Design.GOOD,
+            1,
+            "other.pdf",
+            params,
+            is_central=self.is_central,
+        )
 
     def _numbered(self, text: str) -> Document | None:
         number = int(text) if text.isdecimal() else 0
@@ -233,30 +271,37 @@ class ReportFlowService:
 
 
 def announcement(document: Document, webhook: Webhook = Webhook()) -> str:
-    """The webhook's body. All its files are of one template."""
+    """The webhook's body. All its files are of one template, and of one request if it has an id."""
+    files = (*webhook.before, document, *webhook.behind)
     return json.dumps(
         {
+            **({"requestId": document.request_id} if document.is_central else {}),
             "event": "file.completed",
             "timestamp": "2026-03-31T23:59:50Z",
             "workspaceId": WORKSPACE_ID,
             "designId": document.design_id,
             "version": document.version,
             "files": [
-                _entry(file, bare=webhook.bare)
-                for file in (*webhook.before, document, *webhook.behind)
+                _entry(file, number, bare=webhook.bare)
+                for number, file in enumerate(files, start=1 - len(webhook.before))
             ],
         }
     )
 
 
-def _entry(document: Document, *, bare: bool) -> Mapping[str, Any]:
-    ids = {"fileId": document.file_id, "uuid": document.uuid}
+def _entry(document: Document, number: int, *, bare: bool) -> Mapping[str, Any]:
+    if document.is_central:
+        return central_file(document, f"file_{number}", bare=bare)
+    ids = {"fileId": document.own_id, "uuid": document.uuid}
     if bare:
         return ids
     return {**ids, "fileName": document.file_name, "params": document.params}
 
 
-def foreign(number: int) -> Document:
-    """A file that a sync call made: nobody asked for it here."""
-    key = hashlib.sha256(str(number).encode()).hexdigest()
-    return Document(90_000 + number, key, Design.GOOD, 1, "other.pdf", {"foreign": number})
+def central_file(document: Document, file_id: str, *, bare: bool = False) -> Mapping[str, Any]:
+    """A file as the 202 and the webhook of `central` name it."""
+    named = {"fileId": file_id, "fileName": document.file_name}
+    share = {"shareType": "workspace", "url": document.url, "passcodeEnabled": False}
+    if bare or document.passthrough is None:
+        return {**named, "share": share}
+    return {**named, "passthrough": document.passthrough, "share": share}

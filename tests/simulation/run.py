@@ -55,14 +55,17 @@ class RandomDeaths:
 
 
 def simulate(seed: int, jobs: int, *, listening: bool = False, change: Change = unchanged) -> Run:
-    """Run one seed; `change` breaks the code or the world for its duration."""
+    """Run one seed, an odd one by the contract `central`.
+
+    `change` breaks the code or the world for its duration.
+    """
     rng = random.Random(seed)
     chaos = Chaos(rng, swarm(rng))
     narrator = Narrator(listening=listening)
     if listening:
         chaos.tell = narrator.tell
     with in_place_of_threads(narrator):
-        world = World(rng, chaos, RandomDeaths(chaos), _surroundings(rng), narrator)
+        world = World(rng, chaos, RandomDeaths(chaos), _circumstances(seed, rng), narrator)
         trouble_ends = rng.uniform(1, 12) * HOUR
         _send(world, jobs)
         _plan(world, trouble_ends)
@@ -97,13 +100,13 @@ def deliver_calmly(
     """
     rng = random.Random(seed)
     narrator = Narrator()
-    surroundings = Circumstances(
+    circumstances = Circumstances(
         settings=DeploymentSettings(workspace_id="acme", **settings),
         limit=RateLimit(100, 5),
         order=order,
     )
     with in_place_of_threads(narrator):
-        world = World(rng, Chaos(rng, {}), fates, surroundings, narrator)
+        world = World(rng, Chaos(rng, {}), fates, circumstances, narrator)
         for sending in plan:
             world.scheduler.after(sending.at, partial(world.send, sending))
         with change(world), in_place_of_sockets(world.service):
@@ -112,12 +115,13 @@ def deliver_calmly(
     return world
 
 
-def _surroundings(rng: random.Random) -> Circumstances:
+def _circumstances(seed: int, rng: random.Random) -> Circumstances:
     check_delay, deadline = rng.choice(((60, 3600), (300, 3600), (300, 21_600), (900, 21_600)))
     max_attempts = rng.choice((5, 24))
     return Circumstances(
         settings=DeploymentSettings(
             workspace_id="acme",
+            contract="central" if seed % 2 else "workspace",
             max_attempts=max_attempts,
             max_receive_count=rng.choice((100, 990)),
             orphan_grace_seconds=rng.choice((120, 900)),
@@ -166,7 +170,7 @@ def _plan(world: World, trouble_ends: float) -> None:
             world.service.keys = fresh
 
         def mend() -> None:
-            world.vault.values.update(appKey=fresh[0], secretKey=fresh[1])
+            world.vault.values.update(appKey=fresh[0], secretKey=fresh[1], centralAppKey=fresh[0])
 
         scheduler.after(revoked_at, revoke)
         scheduler.after(mended_at, mend)

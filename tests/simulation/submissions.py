@@ -118,11 +118,15 @@ class Submissions:
                 self._violated(f"{job_id} was submitted {lost} times without an answer")
 
     def _check_adoption(self, job_id: str, before: Written, file_id: str) -> None:
-        """A job may adopt a webhook's file only if no answer can bring that file any more."""
+        """A job may adopt a file with its mark, or one that no answer can bring any more."""
         world = self._world
+        document = world.service.by_file_id(file_id)
+        if document is not None and document.marked_job is not None:
+            if document.marked_job != job_id:
+                self._violated(f"{job_id} took {file_id}, which is marked as another job's")
+            return
         if datetime.fromisoformat(before["leaseExpiresAt"]["S"]) > world.scheduler.clock():
             self._violated(f"{job_id} was adopted while a delivery held it")
-        document = world.service.by_file_id(file_id)
         for other_id, submissions in self._of_job.items():
             if other_id == job_id or world.index_lag_seconds > LONG_LAG_SECONDS:
                 continue

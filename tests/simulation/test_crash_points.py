@@ -39,6 +39,7 @@ TWO = (one_job("job-1", 1), one_job("job-2", 2))
 TWICE = (one_job("job-1", 1), one_job("job-1", 1), one_job("job-2", 2))
 
 
+@pytest.mark.parametrize("contract", ["workspace", "central"])
 @pytest.mark.parametrize(
     ("plan", "seed"),
     [
@@ -48,10 +49,10 @@ TWICE = (one_job("job-1", 1), one_job("job-1", 1), one_job("job-2", 2))
     ],
 )
 def test_whoever_dies_wherever_every_job_ends_archived(
-    plan: Sequence[Sending], seed: int, capsys: pytest.CaptureFixture[str]
+    plan: Sequence[Sending], seed: int, contract: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     counting = DiesOnce()
-    undisturbed = deliver_calmly(plan, counting, seed=seed)
+    undisturbed = deliver_calmly(plan, counting, seed=seed, contract=contract)
     assert undisturbed.checker.violations == []
     points = counting.points
     assert {function for function, _, _ in points} == set(undisturbed.functions)
@@ -59,7 +60,7 @@ def test_whoever_dies_wherever_every_job_ends_archived(
 
     broken: list[object] = []
     for number, point in enumerate(points):
-        world = deliver_calmly(plan, DiesOnce(number), seed=seed)
+        world = deliver_calmly(plan, DiesOnce(number), seed=seed, contract=contract)
         states = Counter(item["status"]["S"] for item in world.table.items.values())
         if world.checker.violations or states.keys() != {JobStatus.ARCHIVED}:
             broken.append((number, point, world.checker.violations, states))

@@ -30,6 +30,7 @@ from tests.simulation.reportflow_service import (
     Design,
     Document,
     ReportFlowService,
+    central_file,
 )
 from tests.simulation.scheduler import Task
 
@@ -226,7 +227,9 @@ class _Server:
     def _refusal(self, headers: Mapping[str, str]) -> Arrivals | None:
         chaos = self._chaos
         if self._host == API_HOST:
-            if (headers["appkey"], headers["secretkey"]) != self._service.keys:
+            app_key, secret_key = self._service.keys
+            given = (headers["appkey"], headers.get("secretkey"))
+            if given != (app_key, None if self._service.is_central else secret_key):
                 return _error(chaos.rng.choice((401, 403)))
             if self._service.throttles() or chaos.strikes(Fault.RATE_LIMITED):
                 then = format_datetime(self._process.scheduler.clock() + RETRY_DATE, usegmt=True)
@@ -346,7 +349,11 @@ def _whole(status: int, body: bytes, kind: str = "application/json", **more: str
 
 
 def _accepted(document: Document) -> bytes:
-    body = json.dumps({"fileId": document.file_id, "url": document.url}).encode()
+    said: dict[str, Any] = {"fileId": document.own_id, "url": document.url}
+    if document.is_central:
+        files = [central_file(document, document.own_id)]
+        said = {"requestId": document.request_id, "url": document.url, "files": files}
+    body = json.dumps(said).encode()
     return _head(202, len(body)) + body
 
 

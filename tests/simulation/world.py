@@ -12,6 +12,7 @@ from unittest.mock import patch
 from reportflow import archiving, aws, consumer, finishing, observability, submission
 from reportflow.composition import Consumer, Surroundings
 from reportflow.consumer import Invocation
+from reportflow.contract import CENTRAL
 from reportflow.rate_limiter import NoRateLimit, RateLimit, RateLimiter, SharedRateLimiter
 from reportflow.secret import SecretStore
 from reportflow.settings import DownloaderSettings, SubmitterSettings, WebhookSettings, load
@@ -27,7 +28,6 @@ from tests.simulation.reportflow_service import (
     FILES_URL,
     ReportFlowService,
     announcement,
-    foreign,
 )
 from tests.simulation.scheduler import DAY, Lock, Scheduler
 from tests.simulation.sqs import EventSource, Message, Order, Queue, SqsClient
@@ -108,7 +108,11 @@ class World:
         self.payloads: dict[str, bytes] = {}
         self.events = EventBus()
         self.vault = Vault(
-            appKey="app-1", secretKey="secret-1", webhookToken=TOKEN, previousWebhookToken=""
+            appKey="app-1",
+            secretKey="secret-1",
+            centralAppKey="app-1",
+            webhookToken=TOKEN,
+            previousWebhookToken="",
         )
         self.request_dlq = Queue("request-dlq", self.scheduler, chaos)
         self.download_dlq = Queue("download-dlq", self.scheduler, chaos)
@@ -129,6 +133,7 @@ class World:
             circumstances.webhook_attempts,
             circumstances.requests_a_minute,
             circumstances.urls_work,
+            settings.contract == CENTRAL.name,
             self.deliver,
         )
         self.checker = Checker(self)
@@ -174,11 +179,11 @@ class World:
 
     def post_foreign(self, number: int) -> None:
         """ReportFlow tells of a file that a sync call made."""
-        self.deliver(announcement(foreign(number)), lambda _: None)
+        self.deliver(announcement(self.service.foreign(number)), lambda _: None)
 
     def post_forged(self, number: int) -> None:
         """Somebody tells of a file without knowing the token."""
-        document = foreign(50_000 + number)
+        document = self.service.foreign(50_000 + number)
         self.checker.forged.add(document.file_id)
         self.post("wrong", announcement(document), lambda _: None)
 
