@@ -3,6 +3,7 @@
 import importlib
 import ssl
 from collections.abc import Iterator
+from http.client import parse_headers
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,9 @@ def port(certificate: Path) -> Iterator[int]:
     """A peer that answers every request with an empty JSON object."""
 
     def serve(client: ssl.SSLSocket) -> None:
-        got = b""
-        while not got.endswith((b"\r\n\r\n", b"}")):
-            got += client.recv(65_536)
+        with client.makefile("rb") as request:
+            request.readline()
+            request.read(int(parse_headers(request).get("Content-Length", "0")))
         client.sendall(HEAD + b"Content-Length: 2\r\n\r\n{}")
 
     with serving(over_tls(certificate, serve)) as port:
