@@ -1,41 +1,41 @@
 """How much does Python do from the start of the process until the function is ready?
 
-In instructions, which do not depend on what else the machine does. All that the functions call is
-refused, so that nobody waits for anybody.
+All that the functions call is refused, so that nobody waits for anybody.
 """
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
-from benchmarks.bench import VALGRIND, Row, started
+from benchmarks.bench import COUNTER, COUNTS, ROUNDS, Row, started
 from benchmarks.candidates import FUNCTIONS, Candidate, floor, ours, peer
 
-STEPS = 1 + 4 * len(FUNCTIONS)
+STEPS: Final = 2 * len(FUNCTIONS)
+UNIT: Final = "M instructions" if COUNTS else "ms of processor"
 
 
-def instructions(candidate: Candidate) -> float:
-    """Millions of them."""
-    with started(candidate, prefix=VALGRIND) as process:
+def cost(candidate: Candidate) -> float:
+    """What a start takes."""
+    with started(candidate, prefix=COUNTER if COUNTS else ()) as process:
         process.ready()
-        return process.instructions() / 1e6
+        return process.instructions() / 1e6 if COUNTS else process.processor_seconds() * 1e3
+
+
+def costs(*candidates: Candidate) -> list[tuple[float, ...]]:
+    """What starts take; times are taken in turns."""
+    taken = [[cost(candidate) for candidate in candidates] for _ in range(1 if COUNTS else ROUNDS)]
+    return list(zip(*taken, strict=True))
 
 
 def measure(repository: Path, step: Callable[[str], None]) -> Iterator[Row]:
-    """One row a function and way of shipping it."""
-    step("cold start: floor")
-    least = [instructions(floor())]
+    """Rows of each function, with bytecode and without."""
     for name in FUNCTIONS:
         mine, other = ours(name, repository), peer(name)
         step(f"cold start: {name}")
-        counted = [instructions(mine)]
-        step(f"cold start: {name}, peer")
-        beside = [instructions(other)]
-        yield Row(f"cold start, {name}", "M instructions", counted, beside, least, 0.45)
-        step(f"cold start: {name}, peer without bytecode")
-        bare = [instructions(other.without_bytecode())]
-        yield Row(
-            f"the same, peer without bytecode, {name}", "M instructions", counted, bare, least, 0.16
-        )
-        step(f"cold start: {name}, ours without bytecode")
-        bare_ours = [instructions(mine.without_bytecode())]
-        yield Row(f"the same, both without bytecode, {name}", "M instructions", bare_ours, bare)
+        compiled, beside, least = costs(mine, other, floor())
+        yield Row(f"cold start, {name}", UNIT, compiled, beside, least, 0.45)
+        step(f"cold start: {name}, without bytecode")
+        bare, bare_peer = costs(mine.without_bytecode(), other.without_bytecode())
+        what = "the same, peer without bytecode"
+        yield Row(f"{what}, {name}", UNIT, compiled, bare_peer, least, 0.16)
+        yield Row(f"the same, both without bytecode, {name}", UNIT, bare, bare_peer)

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.bench import Echo, Row, batch, started, webhook
+from benchmarks.bench import ROUNDS, Echo, Row, batch, started, webhook
 from benchmarks.candidates import Candidate, floor, ours, peer
 
-ROUNDS: Final = 7
 STEPS: Final = 2 * ROUNDS
 
 
