@@ -142,10 +142,12 @@ _OF_REPORTFLOW: Final = (
     ),
     ErrorCode(
         "HTTP_2xx",
-        (Retryable, FileMissing),
-        DeadLetter.REDRIVE,
-        "ReportFlow answers a download with another success than 200: the PDF may not be made yet.",
-        "Ask ReportFlow's support for the file. Then redrive.",
+        (FileMissing,),
+        DeadLetter.NEVER,
+        "ReportFlow answers a download with another success than 200: the PDF may not be made yet. "
+        "The message waits, and no retry is used up.",
+        "Do nothing: the webhook or the completion check brings the PDF. If this lasts, ask "
+        "ReportFlow's support for the file.",
     ),
     ErrorCode(
         "HTTP_3xx",
@@ -195,7 +197,7 @@ _OF_REPORTFLOW: Final = (
     ),
     ErrorCode(
         "HTTP_425",
-        (Retryable,),
+        (Retryable, FileMissing),
         DeadLetter.REDRIVE,
         "ReportFlow says that the request comes too early.",
         "Ask ReportFlow's support for the reason. Then redrive.",

@@ -153,7 +153,8 @@ def test_the_registry_has_the_kinds_of_each_status() -> None:
     assert told == {
         entry.code: set(entry.kinds) for entry in ERROR_CODES if entry.code.startswith("HTTP_")
     }
-    for status in (*range(100, 200), *range(201, 600)):
+    # A success is accepted, or says that there is no file yet.
+    for status in (*range(100, 200), *range(300, 600)):
         assert type(translate_status(status, "")) in entry_of(f"HTTP_{status}").kinds, status
 
 

@@ -203,8 +203,11 @@ def test_a_download_asks_for_the_file_as_it_is(service: ReportFlow, peer: Peer) 
         (401, CredentialsRefused),
         (429, Throttled),
         (500, Retryable),
-        (202, Retryable),
-        (204, Retryable),
+        (202, FileMissing),
+        (204, FileMissing),
+        (409, FileMissing),
+        (425, FileMissing),
+        (400, Permanent),
     ],
 )
 def test_a_download_that_is_refused_is_translated(

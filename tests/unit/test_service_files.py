@@ -89,7 +89,7 @@ def test_a_url_elsewhere_is_not_asked(
     assert elsewhere.received == peer.received == []
 
 
-@pytest.mark.parametrize("status", [201, 202, 204, 206, 400, 401, 403, 404, 410, 412, 451])
+@pytest.mark.parametrize("status", [201, 202, 204, 206, 400, 401, 403, 404, 410, 412, 425, 451])
 def test_an_answer_that_is_no_file_says_that_there_is_none_yet(
     service: ReportFlow, peer: Peer, status: int
 ) -> None:
@@ -99,7 +99,7 @@ def test_an_answer_that_is_no_file_says_that_there_is_none_yet(
     assert len(peer.received) == 1
 
 
-@pytest.mark.parametrize("status", [408, 425, 500, 502, 503, 504, 599])
+@pytest.mark.parametrize("status", [408, 500, 502, 503, 504, 599])
 def test_a_failure_of_the_service_says_nothing_of_the_file(
     service: ReportFlow, peer: Peer, status: int
 ) -> None:

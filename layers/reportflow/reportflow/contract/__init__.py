@@ -62,18 +62,21 @@ class Contract(Protocol):
     def headers(self, *keys: str) -> Mapping[str, str]:
         """The headers of the first alternative of `credentials`."""
 
-    def accepted(self, answer: bytes) -> Accepted:
-        """Read the body of a success.
+    def accepted(self, answer: bytes, mark: Mark) -> Accepted:
+        """Read the body of a success; `mark` is the request's.
 
         Raises:
-            msgspec.DecodeError: it does not name the file.
+            msgspec.DecodeError: it does not name the file, or is the answer to another request.
         """
 
     def location(self, file_id: str, reference: str) -> Location | None:
         """Where a file is; None if the reference belongs to another contract."""
 
     def is_missing(self, status: int, message: str) -> bool:
-        """Whether this answer to a download means that the file is not there, or not yet."""
+        """Whether this answer to a download means that the file is not there, or not yet.
+
+        Such an answer costs no retry: the job's deadline decides.
+        """
 
     def announces(self, event: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
         """Whether this entry of a `file.completed` has the contract's form."""

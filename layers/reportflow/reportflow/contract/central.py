@@ -71,6 +71,7 @@ class CentralContent(Content, frozen=True):
 
 class _NewFile(msgspec.Struct, rename="camel"):
     file_id: OpaqueId
+    passthrough: Any = None
 
 
 class _Acceptance(msgspec.Struct, rename="camel"):
@@ -128,10 +129,12 @@ class Central:
         [app_key] = keys
         return {"appkey": app_key}
 
-    def accepted(self, answer: bytes) -> Accepted:
-        """`{requestId, files: [{fileId}]}`; its `url` means several things and is not used."""
+    def accepted(self, answer: bytes, mark: Mark) -> Accepted:
+        """`{requestId, files: [{fileId, passthrough?}]}`; its `url` means several things."""
         accepted = msgspec.json.decode(answer, type=_Acceptance)
         [file] = accepted.files
+        if _mark(file.passthrough) not in (None, mark):
+            raise msgspec.ValidationError("the answer returns the mark of another request")
         return Accepted(f"{accepted.request_id}/{file.file_id}", _REFERENCE)
 
     def location(self, file_id: str, reference: str) -> Location | None:

@@ -15,8 +15,8 @@ from reportflow.contract.credentials import Credentials, Tokens
 from reportflow.contract.document import Document
 from reportflow.contract.failures import (
     GATEWAY_TIMEOUT,
-    PASSING,
     REFUSED_KEYS,
+    REQUEST_TIMEOUT,
     TOO_MANY_REQUESTS,
     parse_retry_after,
     translate_exception,
@@ -115,7 +115,7 @@ class ReportFlow:
                 )
             if response.status_code >= 300:
                 raise self._refusal(response, _message(response))
-            return _accepted(contract, response)
+            return _accepted(contract, mark, response)
 
     @contextmanager
     def open(self, file_id: str, reference: str, deadline: datetime) -> Iterator[requests.Response]:
@@ -169,7 +169,7 @@ class ReportFlow:
                 "GET", url, headers=_PDF_HEADERS, seconds=self._seconds_until(deadline)
             ) as response:
                 status = response.status_code
-                if status == TOO_MANY_REQUESTS or status in PASSING or status >= 500:
+                if status in (REQUEST_TIMEOUT, TOO_MANY_REQUESTS) or status >= 500:
                     raise self._refusal(response, _message(response))
                 if status != 200:
                     raise FileMissing(f"HTTP_{status}", "ReportFlow has no PDF there yet")
@@ -235,7 +235,7 @@ class _ErrorBody(msgspec.Struct):
     message: str | list[str] = ""
 
 
-def _accepted(contract: Contract, response: requests.Response) -> Accepted:
+def _accepted(contract: Contract, mark: Mark, response: requests.Response) -> Accepted:
     """Read a success: the file's id is what counts.
 
     Raises:
@@ -243,7 +243,7 @@ def _accepted(contract: Contract, response: requests.Response) -> Accepted:
     """
     most = contract.max_request_bytes + MAX_ANSWER_MARGIN
     try:
-        accepted = contract.accepted(_start(response, most))
+        accepted = contract.accepted(_start(response, most), mark)
     except (
         msgspec.DecodeError,
         UnicodeDecodeError,

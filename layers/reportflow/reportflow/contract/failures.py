@@ -18,11 +18,12 @@ from reportflow.errors import (
 
 MAX_RETRY_AFTER_SECONDS: Final = 3600.0
 
+REQUEST_TIMEOUT: Final = 408
 TOO_MANY_REQUESTS: Final = 429
 GATEWAY_TIMEOUT: Final = 504
 
 REFUSED_KEYS: Final = frozenset({401, 403, 412})
-PASSING: Final = frozenset({408, 425})
+_PASSING: Final = frozenset({REQUEST_TIMEOUT, 425})
 
 
 def translate_exception(error: requests.RequestException) -> PipelineError:
@@ -51,7 +52,7 @@ def translate_status(
         return CredentialsRefused(code, said, loggable=answered)
     if status == TOO_MANY_REQUESTS:
         return Throttled(code, said, loggable=answered, delay_seconds=retry_after_seconds)
-    if 400 <= status < 500 and status not in PASSING:
+    if 400 <= status < 500 and status not in _PASSING:
         return Permanent(code, said, loggable=answered)
     return Retryable(code, said, loggable=answered, delay_seconds=retry_after_seconds)
 

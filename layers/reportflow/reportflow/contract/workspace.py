@@ -32,6 +32,8 @@ _JAPANESE: Final = "々〆〇ぁ-ゖ゙-ゟァ-ヿㇰ-ㇿ㐀-䶿一-鿿豈-﫿�
 # The characters stand here once, because compiling them takes 31 million instructions.
 _FILE_NAME: Final = rf"^(?!\.)[A-Za-z0-9._{_JAPANESE}-]{{1,200}}" + END
 
+_NOT_THERE: Final = frozenset({404, 409, 423, 425})
+
 _URL: Final = "workspace url "
 _UUID: Final = "workspace uuid "
 
@@ -95,7 +97,7 @@ class Workspace:
         app_key, secret_key = keys
         return {"AppKey": app_key, "SecretKey": secret_key}
 
-    def accepted(self, answer: bytes) -> Accepted:
+    def accepted(self, answer: bytes, _: Mark) -> Accepted:
         """`{url, fileId}`, in which only `fileId` must be valid."""
         accepted = msgspec.json.decode(answer, type=_Acceptance)
         url = accepted.url
@@ -112,8 +114,8 @@ class Workspace:
         return None
 
     def is_missing(self, status: int, _: str) -> bool:
-        """404 alone."""
-        return status == 404
+        """404, and what else may mean "not yet": no page says which status that is."""
+        return status in _NOT_THERE or 200 < status < 300
 
     def announces(self, _: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
         """An entry with a `uuid`."""
