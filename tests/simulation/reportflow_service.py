@@ -224,7 +224,20 @@ class ReportFlowService:
         )
 
     def _of_another(self, document: Document) -> str:
-        """A webhook, forged by somebody with the token: the file with another design or version."""
+        """A webhook, forged by somebody with the token.
+
+        It names the file with another design or version; or it names another file and, with a
+        guessed tag, the job of this one.
+        """
+        if document.marked_job is not None and self.chaos.rng.random() < 0.5:
+            return announcement(
+                replace(
+                    self.chaos.rng.choice(self.documents),
+                    design_id=document.design_id,
+                    version=document.version,
+                    passthrough={OWN_KEY: {"jobId": document.marked_job, "tag": "guessed"}},
+                )
+            )
         changes: dict[str, Any] = (
             {"version": document.version + 1}
             if self.chaos.rng.random() < 0.5

@@ -12,6 +12,7 @@ from reportflow import archiving, events, http_session, jobs, jobs_table, pdf, s
 from reportflow.archive import S3Archive
 from reportflow.archiving import Archiving
 from reportflow.consumer import GiveUpLimits
+from reportflow.contract.central import Central
 from reportflow.contract.client import ReportFlow
 from reportflow.errors import Held, Permanent
 from reportflow.events import Outbox
@@ -264,6 +265,18 @@ VARIANTS = (
         "a webhook's design and version are not compared",
         lambda: patch.object(Job, "is_document_of", breaks.same_document),
         50,
+    ),
+    Variant(
+        "whoever knows a job's id knows its mark",
+        lambda: patch.object(Job, "is_document_of", breaks.with_any_tag(Job.is_document_of)),
+        50,
+        {Fault.LOST_AFTER: 0.5, Fault.WEBHOOK_OTHER: 0.5},
+    ),
+    Variant(
+        "a central answer's mark is not compared",
+        breaks.wrapped(Central, "accepted", breaks.of_any_request),
+        200,
+        {Fault.ANSWER_CROSSED: 0.2, Fault.WEBHOOK_BARE: 0.5},
     ),
     Variant(
         "whatever lies under a job's key is its PDF",
