@@ -77,7 +77,7 @@ def _benchmark(
     jobs: Annotated[int, typer.Option(min=1, help="Sent at once.")] = 100,
     rounds: Annotated[int, typer.Option(min=1, help="Of each, one after the other.")] = 3,
     limit: Annotated[int, typer.Option(help="ReportFlow's, requests a minute.")] = 100,
-    burst: Annotated[int, typer.Option(help="Of ours.")] = 5,
+    burst: Annotated[int, typer.Option(help="Of ours.")] = 1,
 ) -> None:
     """Measure the same crowd of jobs with the pace and without."""
     print(f"{jobs} jobs at once, {rounds} rounds, ReportFlow takes {limit} requests a minute")

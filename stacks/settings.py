@@ -96,7 +96,7 @@ class DeploymentSettings(BaseModel):
     """ReportFlow's rate limit for the workspace: the functions make at most this many requests in
     any minute, submissions and downloads together. 0 switches the rate limiter off."""
 
-    reportflow_burst: int = Field(default=5, ge=1, le=100_000)
+    reportflow_burst: int = Field(default=1, ge=1, le=100_000)
     """Requests that may start at the same moment after a pause. The rate limiter spreads the rest
     of the limit evenly over the minute."""
 

@@ -1,6 +1,7 @@
 """The workspace's rate limit."""
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
 from time import monotonic
@@ -21,12 +22,20 @@ class RateCount:
 class RateLimit:
     """At most `per_minute` requests in any 60 seconds; None allows all.
 
-    With `counts_refused`, a request that is refused takes a place in the window too.
+    With `counts_refused`, a request that is refused takes a place in the window too. `clock` counts
+    seconds.
     """
 
-    def __init__(self, per_minute: int | None, *, counts_refused: bool = False) -> None:
+    def __init__(
+        self,
+        per_minute: int | None,
+        *,
+        counts_refused: bool = False,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self._per_minute = per_minute
         self._counts_refused = counts_refused
+        self._clock = clock
         self._taken: deque[float] = deque()
         self._allowed = self._refused = self._most = 0
         self._lock = Lock()
@@ -34,7 +43,7 @@ class RateLimit:
     def take(self) -> float:
         """Count a request and return 0, or return the seconds until one is allowed."""
         with self._lock:
-            now = monotonic()
+            now = self._clock()
             while self._taken and self._taken[0] <= now - _WINDOW_SECONDS:
                 self._taken.popleft()
             allowed = self._per_minute is None or len(self._taken) < self._per_minute

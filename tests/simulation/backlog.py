@@ -1,8 +1,8 @@
 """Too many messages for the rate limit, for hours of virtual time.
 
 The code that ships decides how long each message waits: `SharedRateLimiter`, `put_back` and
-`GiveUpLimits`. The queues, their event sources, the table and ReportFlow only take time, and never
-fail.
+`GiveUpLimits`. ReportFlow counts what arrives in any minute, as its emulator does. Apart from that
+the queues, their event sources, the table and ReportFlow only take time, and never fail.
 """
 
 import math
@@ -15,6 +15,8 @@ from functools import partial
 from typing import Any, Final, cast
 from unittest.mock import patch
 
+from local.emulator.rate_limit import RateCount
+from local.emulator.rate_limit import RateLimit as Window
 from reportflow import observability
 from reportflow.aws import call_seconds
 from reportflow.consumer import GiveUpLimits, put_back
@@ -35,6 +37,9 @@ READ_SECONDS: Final = 0.025
 
 WRITE_SECONDS: Final = (0.002, 0.008)
 """For the way to the table, and again for the way back."""
+
+ARRIVAL_SECONDS: Final = (0.02, 1.0)
+"""From a request's slot until ReportFlow counts it."""
 
 ANSWER_SECONDS: Final = (0.3, 0.9)
 RENDER_SECONDS: Final = (0.3, 4.0)
@@ -121,11 +126,11 @@ class Backlog:
     """Requests and downloads that are there at once, until each has ended."""
 
     def __init__(
-        self, settings: DeploymentSettings, *, requests: int = 0, downloads: int = 0
+        self, settings: DeploymentSettings, *, requests: int = 0, downloads: int = 0, seed: int = 0
     ) -> None:
         self.limit = RateLimit(settings.reportflow_requests_per_minute, settings.reportflow_burst)
         self.went: list[datetime] = []
-        """When each request to ReportFlow was made, in order."""
+        """When each request came to ReportFlow, in order."""
 
         self.receives: list[int] = []
         """How often each message was delivered until it was that request's turn."""
@@ -137,7 +142,10 @@ class Backlog:
 
         self._check_delay = settings.check_delay_seconds
         self._scheduler = scheduler = Scheduler()
-        self._rng = random.Random(0)
+        self._window = Window(
+            self.limit.requests_per_minute, counts_refused=True, clock=scheduler.monotonic
+        )
+        self._rng = random.Random(seed)
         self._table = DynamoDB(monotonic=scheduler.monotonic, lag=lambda: 0.0)
         self._rate_limiter = SharedRateLimiter(
             cast("Any", self),
@@ -183,14 +191,15 @@ class Backlog:
         return len(self.went) * self.limit.interval / (self.went[-1] - self.went[0])
 
     @property
-    def most_in_a_minute(self) -> int:
-        """Requests within any minute."""
-        most = first = 0
-        for last, went in enumerate(self.went):
-            while went - self.went[first] >= MINUTE:
-                first += 1
-            most = max(most, last - first + 1)
-        return most
+    def share_of_window(self) -> float:
+        """Requests a minute, of those that ReportFlow allows."""
+        minutes = (self.went[-1] - self.went[0]) / MINUTE
+        return len(self.went) / minutes / self.limit.requests_per_minute
+
+    @property
+    def counted(self) -> RateCount:
+        """How ReportFlow saw its limit used."""
+        return self._window.count()
 
     @property
     def busy_seconds(self) -> float:
@@ -229,6 +238,8 @@ class Backlog:
         except Paced as error:
             put_back(record, error, source.return_after, self._rng)
             return False
+        self._scheduler.sleep(self._rng.uniform(*ARRIVAL_SECONDS))
+        self._window.take()
         self.went.append(self._scheduler.clock())
         self.receives.append(record.receive_count)
         self._scheduler.sleep(self._rng.uniform(*ANSWER_SECONDS))

@@ -219,5 +219,5 @@ def _backoff(error: Retryable, record: Record, rng: random.Random) -> float:
             record.receive_count, rng, base=REFUSED_BASE_SECONDS, cap=MAX_DELAY_SECONDS
         )
     if isinstance(error, Paced):
-        return PACED_SECONDS * record.receive_count * rng.uniform(1, 2)
+        return PACED_SECONDS * record.receive_count * rng.uniform(1, 1.5)
     return full_jitter(record.receive_count, rng)

@@ -31,6 +31,10 @@ first if there are too many requests, because the downloader's time-out is usual
 
 MINUTE: Final = timedelta(minutes=1)
 
+ARRIVAL_SPREAD: Final = timedelta(seconds=1)
+"""How much longer one request may take from its slot to ReportFlow than another. Between the two
+are the claim of the job, a new connection, and all else that the function does at that moment."""
+
 LONGEST_PAUSE: Final = timedelta(minutes=1)
 """The longest pause after a 429, whatever it asks for: ReportFlow's limit is per minute."""
 
@@ -47,9 +51,11 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class RateLimit:
-    """At most `requests_per_minute` requests start in any minute, at most `burst` of them at once.
+    """At most `requests_per_minute` requests arrive in any minute, at most `burst` start at once.
 
-    The burst counts against the limit, so a larger burst leaves a slower rate after it.
+    ReportFlow counts when a request arrives, which is later than its slot: by `ARRIVAL_SPREAD`
+    more for one than for another. So the limit holds for slots of a minute and that spread. The
+    burst counts against the limit, so a larger burst leaves a slower rate after it.
 
     Raises:
         ValueError: the burst is less than 1, or takes up the whole limit.
@@ -66,7 +72,7 @@ class RateLimit:
     @property
     def interval(self) -> timedelta:
         """The time between two requests in the long run."""
-        return MINUTE / (self.requests_per_minute - self.burst)
+        return (MINUTE + ARRIVAL_SPREAD) / (self.requests_per_minute - self.burst)
 
     @property
     def tolerance(self) -> timedelta:
