@@ -19,9 +19,11 @@ _PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 _FIRST = (
     "cli",
     "pipeline faults",
+    "pipeline faults central",
     "tests/simulation/test_simulation.py",
     "tests/incidents/test_incidents.py",
-    f"pipeline {BackendKind.MOTO}",
+    "pipeline moto",
+    "pipeline central",
     "tests/simulation/test_crowd.py",
     "pipeline storm",
     "tests/properties/test_corpus.py",
@@ -39,13 +41,16 @@ def _group(nodeid: str) -> str:
     # Deployments of one clone install the same node modules.
     if folder in {"cli", "deployment"}:
         return folder
-    if folder == "pipeline" and name in {"test_faults_aws.py", "test_faults_storm.py"}:
-        return "pipeline storm"
-    if folder == "pipeline" and name.startswith("test_faults_"):
-        return "pipeline faults"
-    for backend in BackendKind:
-        if folder == "pipeline" and f"[{backend}" in test:
-            return f"pipeline {backend}"
+    if folder != "pipeline":
+        return path
+    central = " central" if "[central" in test else ""
+    if name in {"test_faults_aws.py", "test_faults_storm.py"}:
+        return f"pipeline storm{central}"
+    if name.startswith("test_faults_"):
+        return f"pipeline faults{central}"
+    for kind in ("moto", "ministack", "central"):
+        if f"[{kind}" in test:
+            return f"pipeline {kind}"
     return path
 
 

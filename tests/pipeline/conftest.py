@@ -8,12 +8,13 @@ from dataclasses import asdict
 import pytest
 
 from local.backend import BackendKind
+from local.emulator import Contract
 from local.emulator.fault_plan import Call
 from local.emulator.faults import Lost
 from local.system import Options, System, run
 from tests.pipeline.aws_proxy import RandomFailures, no_mischief
 from tests.pipeline.driver import Driver, new_id, until
-from tests.pipeline.faulty import FaultySystem, Patience, on, run_faulty
+from tests.pipeline.faulty import FaultySystem, Patience, on, run_faulty, service
 from tests.properties.canary import APP_KEY, SECRET_KEY
 from tests.properties.leaks import leaks, secrets_of
 
@@ -59,10 +60,21 @@ STORM_SETTINGS = {
 
 SEED_VARIABLE = "FAULT_SEED"
 
+SYSTEMS = {
+    "moto": (BackendKind.MOTO, Contract.WORKSPACE),
+    "ministack": (BackendKind.MINISTACK, Contract.WORKSPACE),
+    "central": (BackendKind.MOTO, Contract.CENTRAL),
+}
+"""All that a test of `system` runs on."""
+
+SYSTEM_FIXTURES = ("system", "faulty_system", "stormy")
+MARKERS = {"ministack": "strict_backend", "central": "by_contract"}
+"""What marks the tests that `make test` runs on the second backend, or by the second contract."""
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave to `make test-all` what MiniStack only repeats after moto.
+    """Leave to `make test-all` what MiniStack, or `central`, only repeats.
 
     docs/aws-differences.md lists what MiniStack checks and moto accepts.
     """
@@ -72,16 +84,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if isinstance(item, pytest.Function) and hasattr(item, "callspec")
             else {}
         )
-        if parameters.get("system") is BackendKind.MINISTACK and not item.get_closest_marker(
-            "strict_backend"
-        ):
-            item.add_marker(pytest.mark.slow)
+        for fixture in SYSTEM_FIXTURES:
+            marker = MARKERS.get(str(parameters.get(fixture)))
+            if marker and not item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.slow)
 
 
-@pytest.fixture(scope="session", params=list(BackendKind))
+@pytest.fixture(scope="session", params=SYSTEMS)
 def system(request: pytest.FixtureRequest) -> Iterator[System]:
+    backend, contract = SYSTEMS[request.param]
     options = Options(
-        backend=request.param, settings=SETTINGS, app_key=APP_KEY, secret_key=SECRET_KEY
+        backend=backend,
+        settings={**SETTINGS, "contract": contract},
+        app_key=APP_KEY,
+        secret_key=SECRET_KEY,
+        emulator=service(contract),
     )
     with run(options, print) as running:
         yield running
@@ -93,6 +110,11 @@ def driver(system: System) -> Iterator[Driver]:
     driver = Driver(asdict(system.state))
     yield driver
     driver.close()
+
+
+@pytest.fixture(scope="session")
+def contract(system: System) -> Contract:
+    return Contract(system.state.contract)
 
 
 @pytest.fixture(scope="session")
@@ -110,9 +132,9 @@ def log_text(system: System) -> Callable[[], str]:
     )
 
 
-@pytest.fixture(scope="session")
-def faulty_system() -> Iterator[FaultySystem]:
-    with run_faulty(FAULT_SETTINGS) as running:
+@pytest.fixture(scope="session", params=Contract)
+def faulty_system(request: pytest.FixtureRequest) -> Iterator[FaultySystem]:
+    with run_faulty(FAULT_SETTINGS, contract=request.param) as running:
         yield running
         assert leaks(running.system, secrets_of(running.system)) == []
 
@@ -151,10 +173,10 @@ def seed() -> int:
     return int(os.environ.get(SEED_VARIABLE, secrets.randbelow(10**6)))
 
 
-@pytest.fixture(scope="session")
-def stormy(seed: int) -> Iterator[FaultySystem]:
+@pytest.fixture(scope="session", params=Contract)
+def stormy(request: pytest.FixtureRequest, seed: int) -> Iterator[FaultySystem]:
     """A system whose messages come back soon after their function was killed."""
-    with run_faulty(STORM_SETTINGS, seed) as running:
+    with run_faulty(STORM_SETTINGS, seed, contract=request.param) as running:
         yield running
         assert leaks(running.system, secrets_of(running.system)) == []
 

@@ -6,19 +6,19 @@ import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import override
 
 import msgspec
 
 from local.backend import Backend, BackendKind, run_backend
-from local.emulator import Emulator, EmulatorSettings
+from local.emulator import Contract, Emulator, EmulatorSettings, harshest
 from local.emulator.fault_plan import Call, Fault
 from local.emulator.faults import AnyDispatchFault, AnyHttpFault
 from local.emulator.files import FileRecord
 from local.function_pool import FunctionPool
-from local.system import Options, System, run
+from local.system import KEYS, Options, System, run
 from tests.pipeline.aws_proxy import AwsProxy
 from tests.pipeline.driver import Driver, body, new_id, until
 
@@ -86,6 +86,10 @@ class FaultySystem:
     def emulator(self) -> Emulator:
         assert self.system.emulator is not None
         return self.system.emulator
+
+    @property
+    def contract(self) -> Contract:
+        return self.emulator.settings.contract
 
     def pool(self, name: str) -> FunctionPool:
         """The processes of the submitter, the webhook or the downloader."""
@@ -162,7 +166,7 @@ class FaultySystem:
                 Bucket=self.driver.state["archive_bucket"], Key=job["archiveKey"]
             )
             sha256 = hashlib.sha256(stored["Body"].read()).hexdigest()
-            made = {file.file_id: file.sha256 for file in pdfs}
+            made = {file_id(self.contract, file): file.sha256 for file in pdfs}
             assert sha256 == job["sha256"] == made[job["fileId"]], job_id
         else:
             queue = DEAD_LETTER_QUEUES[job["failedStep"]]
@@ -178,16 +182,24 @@ class FaultySystem:
             objects=len(objects),
         )
 
-    def change_keys(self, secret_key: str) -> str:
-        """Put another secret key into the secret; returns the one that was there."""
+    def change_keys(self, key: str) -> str:
+        """Put another key into the secret (of two, the SecretKey); returns the one before it."""
         client = self.system.backend.client("secretsmanager")
         [arn] = [secret["ARN"] for secret in client.list_secrets()["SecretList"]]
         value = json.loads(client.get_secret_value(SecretId=arn)["SecretString"])
-        known = str(value["secretKey"])
-        client.put_secret_value(
-            SecretId=arn, SecretString=json.dumps({**value, "secretKey": secret_key})
-        )
-        return known
+        name = KEYS[self.contract][-1]
+        client.put_secret_value(SecretId=arn, SecretString=json.dumps({**value, name: key}))
+        return str(value[name])
+
+
+def service(contract: Contract) -> EmulatorSettings:
+    """ReportFlow as it is by default, or with `central` as unhelpful as it may be."""
+    return harshest(contract) if contract is Contract.CENTRAL else EmulatorSettings()
+
+
+def file_id(contract: Contract, file: FileRecord) -> str:
+    """The file's id on its job's record."""
+    return f"{file.request_id}/{file.file_id}" if contract is Contract.CENTRAL else file.file_id
 
 
 class _Proxied(Backend):
@@ -205,7 +217,10 @@ class _Proxied(Backend):
 
 @contextmanager
 def run_faulty(
-    settings: Mapping[str, str], seed: int = 0, backend_kind: BackendKind = BackendKind.MOTO
+    settings: Mapping[str, str],
+    seed: int = 0,
+    backend_kind: BackendKind = BackendKind.MOTO,
+    contract: Contract = Contract.WORKSPACE,
 ) -> Iterator[FaultySystem]:
     """Run a system; `seed` decides which calls ReportFlow's faults strike."""
 
@@ -218,8 +233,10 @@ def run_faulty(
         ):
             yield proxied
 
-    emulator = EmulatorSettings(render_seconds=(0.1, 0.3), seed=seed)
-    options = Options(backend=backend_kind, settings=settings, emulator=emulator)
+    emulator = replace(service(contract), render_seconds=(0.1, 0.3), seed=seed)
+    options = Options(
+        backend=backend_kind, settings={**settings, "contract": contract}, emulator=emulator
+    )
     with ExitStack() as stack:
         system = stack.enter_context(run(options, print, start_backend))
         assert isinstance(system.backend, _Proxied)

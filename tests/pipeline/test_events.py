@@ -5,9 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pypdfium2
 import pytest
 from jsonschema import Draft202012Validator
 
+from local.system import System
+from reportflow.contract.central import OWN_KEY
 from tests.pipeline.driver import Driver, body, new_id, until
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
@@ -72,3 +75,31 @@ def test_a_failed_job_is_announced_with_its_reason(driver: Driver, heard: Heard)
     assert_is_as_published(event, "pdf-failed")
     job = driver.ended(job_id)
     assert event["detail"]["errorCode"] == job["errorCode"] == "HTTP_404"
+
+
+@pytest.mark.by_contract
+@pytest.mark.parametrize("system", ["central"], indirect=True)
+def test_passthrough_comes_back_and_no_reader_of_the_pdf_sees_our_mark(
+    system: System, driver: Driver, heard: Heard
+) -> None:
+    """The emulator prints top-level texts and numbers into the PDF, as ReportFlow does."""
+    job_id = new_id("passthrough")
+    passthrough = {"tenant": "acme", "order": 7, "nested": {"name": "初芝"}, "paid": True}
+    content = {"fileName": job_id, "params": {}, "passthrough": passthrough}
+    driver.send(body(job_id, content=content))
+
+    event = heard(job_id)
+
+    assert_is_as_published(event, "pdf-archived")
+    job = driver.ended(job_id)
+    assert event["detail"]["passthrough"] == json.loads(job["passthrough"]) == passthrough
+    assert system.emulator is not None
+    [file] = [file for file in system.emulator.files() if file.file_name == f"{job_id}.pdf"]
+    mark = {"jobId": job_id, "tag": job["tag"]}
+    assert file.passthrough == {**passthrough, OWN_KEY: mark}
+    stored = driver.s3.get_object(Bucket=driver.state["archive_bucket"], Key=job["archiveKey"])
+    pdf = stored["Body"].read()
+    with pypdfium2.PdfDocument(pdf) as document:
+        printed = {name: document.get_metadata_value(name) for name in file.passthrough}
+    assert printed == {"tenant": "acme", "order": "7", "nested": "", "paid": "", OWN_KEY: ""}
+    assert job["tag"].encode() not in pdf

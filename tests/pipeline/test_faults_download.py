@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import pytest
+
+from local.emulator import Contract
 from local.emulator.fault_plan import Call, Fault
 from local.emulator.faults import (
     CutAfter,
@@ -15,6 +18,8 @@ from local.emulator.faults import (
 )
 from tests.pipeline.conftest import FAULT_SETTINGS
 from tests.pipeline.faulty import FaultySystem, Story, failed, on
+
+pytestmark = pytest.mark.by_contract
 
 LIMIT = int(FAULT_SETTINGS["max_file_mb"]) * 1024 * 1024
 
@@ -37,8 +42,11 @@ STORIES = {
     "oversize-no-length": Story(
         [_download(Oversize(LIMIT + 1, with_length=False), None)], failed("FILE_TOO_LARGE", pdfs=1)
     ),
-    "gone": Story([_download(Status(410), None)], failed("HTTP_410", pdfs=1)),
 }
+
+GONE = {Contract.WORKSPACE: "HTTP_410", Contract.CENTRAL: "NO_COMPLETION"}
+"""How a job ends whose file is refused for ever. No page of `central` says which refusal means that
+a file is not made yet, so the checks go on until the deadline."""
 
 TRUNCATED = {
     f"cut-at{length}-{promised}": Story([_download(Truncated(length, promised))])
@@ -51,6 +59,7 @@ TRUNCATED = {
 
 
 def test_only_what_reportflow_made_is_archived(faulty: FaultySystem) -> None:
-    stories = STORIES | TRUNCATED
+    gone = Story([_download(Status(410), None)], failed(GONE[faulty.contract], pdfs=1))
+    stories = STORIES | TRUNCATED | {"gone": gone}
 
     assert faulty.endings(stories) == {name: story.ending for name, story in stories.items()}

@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
+import pytest
+
 from local.emulator.fault_plan import Call, Fault
 from local.emulator.faults import (
     CutAfter,
@@ -17,6 +19,8 @@ from local.emulator.faults import (
 )
 from tests.pipeline.conftest import FAULT_SETTINGS
 from tests.pipeline.faulty import Ending, FaultySystem, Patience, Story, failed, on
+
+pytestmark = pytest.mark.by_contract
 
 ATTEMPTS = int(FAULT_SETTINGS["max_attempts"])
 SETTLED = Ending()

@@ -13,6 +13,8 @@ from local.demo.messages import messages
 from local.system import System
 from tests.pipeline.driver import INVOICE, Driver, body, new_id, until
 
+pytestmark = pytest.mark.by_contract
+
 
 def _pdfs_made(system: System, file_name: str) -> list[str | None]:
     assert system.emulator is not None
