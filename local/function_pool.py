@@ -47,6 +47,7 @@ class FunctionPool:
         self._lock = threading.Lock()
         self._idle: list[FunctionProcess] = []
         self._processes: set[FunctionProcess] = set()
+        self._outdated: set[FunctionProcess] = set()
         self._closed = False
 
     def warm_up(self) -> None:
@@ -57,6 +58,15 @@ class FunctionPool:
         """
         with self._turns:
             self._release(self._acquire())
+
+    def configure(self, environment: Mapping[str, str]) -> None:
+        """Sets variables, as a deployment does: invocations that begin from now on see them."""
+        with self._lock:
+            self._environment = {**self._environment, **environment}
+            self._outdated |= self._processes
+            idle, self._idle = self._idle, []
+        for process in idle:
+            self._release(process)
 
     def invoke(self, payload: bytes) -> bytes:
         """Runs the function on a JSON event and returns its JSON response.
@@ -120,10 +130,11 @@ class FunctionPool:
 
     def _release(self, process: FunctionProcess) -> None:
         with self._lock:
-            if process.is_usable:
+            if process.is_usable and process not in self._outdated:
                 self._idle.append(process)
                 return
             self._processes.discard(process)
+            self._outdated.discard(process)
         process.close()
 
 

@@ -122,6 +122,29 @@ def test_environment_is_lambdas_and_the_templates_and_the_backends(
     assert seen.items() >= {**BACKEND.environment, **own_key}.items()
 
 
+def test_invocations_that_begin_after_a_change_of_variables_see_it(
+    pool: FunctionPool, tmp_path: Path
+) -> None:
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    with ThreadPoolExecutor() as threads:
+        at_work = threads.submit(invoke, pool, mark=str(marks), sleep=1)
+        wait_until(lambda: list(marks.iterdir()))
+        idle = invoke(pool)
+        pool.configure({"OWN": "new", "MORE": "1"})
+        after = invoke(pool)
+        before = at_work.result()
+
+    assert [seen["environment"]["OWN"] for seen in (before, idle, after)] == [
+        "value",
+        "value",
+        "new",
+    ]
+    assert after["environment"]["MORE"] == "1"
+    assert invoke(pool)["pid"] == after["pid"]
+    assert pool.pids() == (after["pid"],)
+
+
 def test_runs_from_a_copy_and_leaves_the_assembly_as_it_was(
     pool: FunctionPool, tmp_path: Path
 ) -> None:
