@@ -40,7 +40,12 @@ START_ERRORS = (
 
 Backend = Annotated[BackendKind, typer.Option(help="The program that plays AWS.")]
 Settings = Annotated[
-    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Any deployment setting.")
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Any deployment setting, such as contract=central. More than one: repeat the option.",
+    ),
 ]
 
 
@@ -54,8 +59,12 @@ def up(
     workspace_id: Annotated[
         str, typer.Option(help="The ReportFlow workspace.")
     ] = "local-workspace",
-    app_key: Annotated[str, typer.Option(help="The account's AppKey.")] = "local-app-key",
-    secret_key: Annotated[str, typer.Option(help="The account's SecretKey.")] = "local-secret-key",  # noqa: S107  (opens nothing but the emulator)
+    app_key: Annotated[
+        str, typer.Option(help="The account's AppKey, or with --set contract=central its one key.")
+    ] = "local-app-key",
+    secret_key: Annotated[
+        str, typer.Option(help="The account's SecretKey; the contract central has none.")
+    ] = "local-secret-key",  # noqa: S107  (opens nothing but the emulator)
     port: Annotated[int, typer.Option(help="Of the webhook's front; 0 takes a free one.")] = 0,
     settings: Settings = [],  # noqa: B006  (typer copies it)
 ) -> None:

@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 import requests
 
+from local.emulator import Contract, Emulator, EmulatorSettings
 from local.emulator.fault_plan import Call, Fault
 from local.emulator.faults import Slow
 from local.paths import REPOSITORY
@@ -62,16 +64,34 @@ def test_function_killed_in_mid_batch_leaves_no_job_without_an_end(
     assert {job["status"] for job in ended} == {"ARCHIVED"}
 
 
-@pytest.fixture
-def program(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+type Program = tuple[subprocess.Popen[str], Path]
+
+
+@contextmanager
+def _up(folder: Path, *options: str) -> Iterator[Program]:
     """`python -m local up`, started as a person would."""
-    state = tmp_path / "state.json"
+    state = folder / "state.json"
     command = [sys.executable, "-m", "local", "up", "--state", str(state), "--workspace-id", "ws_1"]
     with subprocess.Popen(
-        command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [*command, *options],
+        cwd=REPOSITORY,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     ) as process:
         yield process, state
         process.kill()
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Program]:
+    with _up(tmp_path) as program:
+        yield program
+
+
+def _until_ready(process: subprocess.Popen[str], path: Path) -> None:
+    until(lambda: path.exists() or process.poll() is not None or None, 180, "the state file")
+    assert process.poll() is None, process.stderr and process.stderr.read()
 
 
 def _children(pid: int) -> set[int]:
@@ -92,11 +112,10 @@ def _children(pid: int) -> set[int]:
     "number", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGINT]
 )
 def test_up_is_driven_by_its_state_file_and_leaves_nothing_running(
-    program: tuple[subprocess.Popen[str], Path], number: signal.Signals
+    program: Program, number: signal.Signals
 ) -> None:
     process, path = program
-    until(lambda: path.exists() or process.poll() is not None or None, 180, "the state file")
-    assert process.poll() is None, process.stderr and process.stderr.read()
+    _until_ready(process, path)
     driver = Driver(json.loads(path.read_text()))
     job_id = new_id("driven")
     driver.send(body(job_id))
@@ -111,6 +130,28 @@ def test_up_is_driven_by_its_state_file_and_leaves_nothing_running(
     assert children
     assert not alive
     assert not path.exists()
+
+
+@pytest.mark.slow
+def test_up_takes_the_one_key_of_central_and_another_reportflow(tmp_path: Path) -> None:
+    theirs = EmulatorSettings(
+        contract=Contract.CENTRAL, workspace_id="ws_1", app_key="ak_theirs", secret_key="unused"
+    )
+    with Emulator(theirs) as emulator:
+        options = ("--set", "contract=central", "--app-key", "ak_theirs")
+        with _up(tmp_path, *options, "--reportflow-url", emulator.url) as (process, path):
+            _until_ready(process, path)
+            state = json.loads(path.read_text())
+            emulator.webhook_url = state["webhook_url"]
+            with closing(Driver(state)) as driver:
+                job_id = new_id("central")
+                driver.send(body(job_id))
+
+                assert driver.ended(job_id)["status"] == "ARCHIVED"
+
+    assert state["contract"] == "central"
+    [file] = emulator.files()
+    assert [attempt.status for attempt in file.webhooks] == [200]
 
 
 def test_up_tells_all_wrong_settings_and_starts_nothing(tmp_path: Path) -> None:
@@ -155,10 +196,10 @@ def test_a_second_up_with_the_same_state_file_names_the_first_and_leaves_it_alon
 
 @pytest.mark.slow
 def test_after_a_rotation_the_emulator_and_the_state_file_have_the_new_url(
-    program: tuple[subprocess.Popen[str], Path],
+    program: Program,
 ) -> None:
     process, path = program
-    until(lambda: path.exists() or process.poll() is not None or None, 180, "the state file")
+    _until_ready(process, path)
     state = json.loads(path.read_text())
 
     for options in ([], ["--finish", "--yes"]):
