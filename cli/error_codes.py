@@ -119,7 +119,7 @@ _OF_MESSAGES: Final = (
         "PAYLOAD_TOO_LARGE",
         (Permanent,),
         DeadLetter.DROP,
-        "The request is larger than the 20 MB that ReportFlow takes.",
+        "The request is larger than ReportFlow takes: 20 MB, or 50 MB with the contract central.",
         "Ask upstream to split the document. Then drop the dead letter.",
     ),
     ErrorCode(

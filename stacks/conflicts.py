@@ -1,7 +1,7 @@
 """Checks that the settings fit together. Each value may be allowed, but not the combination."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +19,9 @@ READING_MB: Final = 600
 PAYLOAD_MB: Final = 70
 """Memory that a message of 20 MB takes until ReportFlow answers, in MiB: the message, the request
 and fragmentation."""
+
+LARGEST_MB: Final[Mapping[str, int]] = {"workspace": 20, "central": 50}
+"""The largest request by contract. Memory grows with it, from the numbers for 20 MB."""
 
 PACED_SECONDS: Final = 2.5
 """The shortest delay of a message without a slot of the rate limiter, per delivery so far."""
@@ -46,7 +49,7 @@ class Condition:
     @property
     def settings(self) -> list[str]:
         """The settings that the sentence names."""
-        return list(dict.fromkeys(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", self.sentence)))
+        return list(dict.fromkeys(re.findall(r"`(contract|[a-z]+(?:_[a-z]+)+)`", self.sentence)))
 
 
 def conflicts(settings: "DeploymentSettings") -> Iterator[tuple[set[str], str]]:
@@ -67,11 +70,19 @@ def _rate_limited_seconds(settings: "DeploymentSettings") -> int:
 
 def _batch_memory_mb(settings: "DeploymentSettings") -> int:
     """Return the memory that the submitter needs for a batch of the largest payloads."""
-    return IDLE_MB + READING_MB + settings.request_batch_size * PAYLOAD_MB
+    single, each = _payload_memory_mb(settings.contract)
+    return single + settings.request_batch_size * each
+
+
+def _payload_memory_mb(contract: str) -> tuple[int, int]:
+    """Return the memory for a batch of the contract's largest payloads: once, and for each."""
+    largest = LARGEST_MB[contract]
+    return IDLE_MB + READING_MB * largest // 20, PAYLOAD_MB * largest // 20
 
 
 def _fix_batch_memory(settings: "DeploymentSettings") -> str:
-    fitting = (settings.submitter_memory_mb - IDLE_MB - READING_MB) // PAYLOAD_MB
+    single, each = _payload_memory_mb(settings.contract)
+    fitting = (settings.submitter_memory_mb - single) // each
     smaller = f", or request_batch_size to {fitting} or less" if fitting > 0 else ""
     return f"Set submitter_memory_mb to {_batch_memory_mb(settings)} or more{smaller}."
 
@@ -121,9 +132,14 @@ CONDITIONS: Final = (
         fix=lambda s: f"This batch needs {s.downloader_tmp_mb} MiB. Lower one of the two.",
     ),
     Condition(
-        "With `payload_buckets`, `submitter_memory_mb` must be at least "
-        f"{IDLE_MB + READING_MB} + {PAYLOAD_MB} × `request_batch_size`, because each payload can "
-        "be 20 MB large.",
+        "With `payload_buckets`, `submitter_memory_mb` must be large enough for a batch of the "
+        "largest payloads of the `contract`: at least "
+        + ", ".join(
+            f"{_payload_memory_mb(contract)[0]} + {_payload_memory_mb(contract)[1]} × "
+            f"`request_batch_size` for {contract} ({largest} MB)"
+            for contract, largest in LARGEST_MB.items()
+        )
+        + ".",
         holds=lambda s: not s.payload_buckets or s.submitter_memory_mb >= _batch_memory_mb(s),
         fix=_fix_batch_memory,
     ),

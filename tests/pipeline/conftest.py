@@ -29,7 +29,7 @@ SETTINGS = {
     "check_delay_seconds": "3",
     "completion_deadline_seconds": "600",
     "payload_buckets": PAYLOAD_BUCKET,
-    "submitter_memory_mb": "1400",
+    "submitter_memory_mb": "3350",
 }
 
 FAULT_SETTINGS = {

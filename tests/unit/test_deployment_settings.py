@@ -256,8 +256,16 @@ def test_a_batch_of_the_largest_payloads_must_fit_the_memory() -> None:
     (mistake,) = mistakes(
         payload_buckets="payloads", request_batch_size=10, submitter_memory_mb=1050
     )
-    assert "submitter_memory_mb = 1050, request_batch_size = 10" in mistake
+    assert "submitter_memory_mb = 1050, contract = 'workspace', request_batch_size = 10" in mistake
     assert "Set submitter_memory_mb to 1400 or more, or request_batch_size to 5 or less." in mistake
+
+
+def test_the_largest_payloads_of_central_take_more_memory() -> None:
+    central = {"contract": "central", "payload_buckets": "payloads", "request_batch_size": 4}
+    read(**central, submitter_memory_mb=2300)
+    (mistake,) = mistakes(**central, submitter_memory_mb=2299)
+    assert "contract = 'central'" in mistake
+    assert "Set submitter_memory_mb to 2300 or more, or request_batch_size to 3 or less." in mistake
 
 
 def test_a_batch_that_cannot_be_small_enough_is_not_proposed() -> None:
