@@ -26,6 +26,7 @@ _FIRST = (
     "pipeline central",
     "tests/simulation/test_crowd.py",
     "pipeline storm",
+    "pipeline storm central",
     "tests/properties/test_corpus.py",
 )
 """The groups of tests that begin first: those that take longest, waiting and computing in turns.
