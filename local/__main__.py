@@ -60,8 +60,13 @@ def up(
         str, typer.Option(help="The ReportFlow workspace.")
     ] = "local-workspace",
     app_key: Annotated[
-        str, typer.Option(help="The account's AppKey, or with --set contract=central its one key.")
-    ] = "local-app-key",
+        str | None,
+        typer.Option(
+            help="The account's AppKey, or with --set contract=central its one key. "
+            f"Default: {system.APP_KEYS['workspace']}, or {system.APP_KEYS['central']}.",
+            show_default=False,
+        ),
+    ] = None,
     secret_key: Annotated[
         str, typer.Option(help="The account's SecretKey; the contract central has none.")
     ] = "local-secret-key",  # noqa: S107  (opens nothing but the emulator)

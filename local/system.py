@@ -50,6 +50,9 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 }
 """The names of the account's keys in the secret, by contract."""
 
+APP_KEYS: Mapping[str, str] = {"workspace": "local-app-key", "central": "ak_local"}
+"""The emulator's first or only key, by contract. `set-keys` can tell them apart, as real ones."""
+
 MAX_PROCESSES = 4
 """Of each function: more would only wait for this machine's processor."""
 
@@ -63,14 +66,15 @@ class Options:
     """What to run.
 
     `reportflow_url` None starts the emulator; `port` 0 takes a free one for the webhook's front;
-    `settings` are deployment settings over cdk.json's and `LOCAL_SETTINGS`.
+    `settings` are deployment settings over cdk.json's and `LOCAL_SETTINGS`. `app_key` None is the
+    contract's in `APP_KEYS`.
     """
 
     backend: BackendKind = BackendKind.MOTO
     settings: Mapping[str, str] = field(default_factory=dict)
     reportflow_url: str | None = None
     workspace_id: str = "local-workspace"
-    app_key: str = field(default="local-app-key", repr=False)
+    app_key: str | None = field(default=None, repr=False)
     secret_key: str = field(default="local-secret-key", repr=False)
     port: int = 0
     emulator: EmulatorSettings = field(default_factory=EmulatorSettings)
@@ -214,13 +218,17 @@ def _emulator_settings(options: Options) -> EmulatorSettings:
         contract=Contract(contract),
         requests_per_minute=UNLIMITED if rate is None else rate,
         workspace_id=options.workspace_id,
-        app_key=options.app_key,
+        app_key=_app_key(options),
         secret_key=options.secret_key,
     )
 
 
 def _contract(options: Options) -> str:
     return options.settings.get("contract", "workspace")
+
+
+def _app_key(options: Options) -> str:
+    return APP_KEYS[_contract(options)] if options.app_key is None else options.app_key
 
 
 def _make_payload_buckets(deployment: Deployment, backend: Backend) -> tuple[str, ...]:
@@ -240,7 +248,7 @@ def _fill_in_keys(backend: Backend, secret_arn: str, options: Options) -> str:
     client = backend.client("secretsmanager")
     secret = json.loads(client.get_secret_value(SecretId=secret_arn)["SecretString"])
     names = KEYS.get(_contract(options), ())
-    secret |= dict(zip(names, (options.app_key, options.secret_key), strict=False))
+    secret |= dict(zip(names, (_app_key(options), options.secret_key), strict=False))
     client.put_secret_value(SecretId=secret_arn, SecretString=json.dumps(secret))
     return str(secret["webhookToken"])
 

@@ -17,7 +17,8 @@ from local.emulator.fault_plan import Call, Fault
 from local.emulator.faults import Slow
 from local.paths import REPOSITORY
 from local.state_file import owned
-from local.system import System
+from local.system import APP_KEYS, System
+from reportflow.contract import CONTRACTS
 from tests.pipeline.driver import Driver, body, new_id, until
 
 
@@ -152,6 +153,11 @@ def test_up_takes_the_one_key_of_central_and_another_reportflow(tmp_path: Path) 
     assert state["contract"] == "central"
     [file] = emulator.files()
     assert [attempt.status for attempt in file.webhooks] == [200]
+
+
+@pytest.mark.parametrize("contract", Contract)
+def test_set_keys_takes_the_emulators_key_again(contract: Contract) -> None:
+    assert not CONTRACTS[contract].key_mistake(APP_KEYS[contract])
 
 
 def test_up_tells_all_wrong_settings_and_starts_nothing(tmp_path: Path) -> None:
