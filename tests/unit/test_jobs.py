@@ -179,6 +179,28 @@ def test_who_may_submit(record: str, message_id: str, begun: object) -> None:
 
 @pytest.mark.parametrize("record", ["begun", "given back", "dead", "submitted", "archived"])
 def test_a_job_id_stands_for_one_document(record: str) -> None:
+    assert begin(RECORDS[record], "message-2", version=9) is Verdict.REUSED
+
+
+@pytest.mark.parametrize(
+    ("record", "duplicates"), [("given back", 0), ("dead", 1)], ids=["given back", "dead"]
+)
+def test_until_it_is_submitted_a_jobs_own_message_may_mean_another_document(
+    record: str, duplicates: int
+) -> None:
+    """A webhook of the document before it finds no job: the tag is another one."""
+    before = RECORDS[record]
+    job = begin(before, version=9)
+
+    assert isinstance(job, Job)
+    assert before is not None
+    assert (job.version, job.tag) == (9, "tag-2")
+    assert job.request_digest != before.request_digest
+    assert job.possible_duplicates == before.possible_duplicates + duplicates
+
+
+@pytest.mark.parametrize("record", ["submitted", "archived"])
+def test_after_that_it_may_not(record: str) -> None:
     assert begin(RECORDS[record], version=9) is Verdict.REUSED
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from reportflow.consumer import Invocation, Outcome, consume
+from reportflow.contract import CENTRAL
 from reportflow.errors import Held, Retryable
 from reportflow.submission import MAX_UNKNOWN_OUTCOMES, Submission
 from tests.unit.clock import Clock
@@ -35,6 +36,26 @@ def test_the_same_message_twice_is_one_request(
     assert submission(redelivered(record), invocation) is Outcome.DUPLICATE
     assert len(peer.received) == 1
     assert item(JOB_ID) == before
+
+
+def test_a_message_that_was_put_back_ends_after_a_move_to_the_other_contract(
+    submission: Submission, queues: QueuePair, peer: Peer, item: Items, clock: Clock
+) -> None:
+    """Central adds `.pdf` to a name, and so the same message asks for another document."""
+    content = {"fileName": "invoice", "params": {}}
+    record = queues.deliver(message_body(content=content))
+    peer.respond = lambda _: answer(500)
+    with pytest.raises(Retryable):
+        submission(record, next_invocation(clock))
+    peer.respond = accepting()
+    moved = replace(submission, contract=CENTRAL)
+
+    assert moved(redelivered(record), next_invocation(clock)) is Outcome.SUBMITTED
+
+    job = item(JOB_ID)
+    assert (job["status"], job["fileName"]) == ("SUBMITTED", "invoice.pdf")
+    assert "possibleDuplicates" not in job
+    assert queues.dead_letters() == []
 
 
 def test_the_same_job_many_times_in_one_batch_is_one_request(

@@ -199,9 +199,11 @@ def begin(
 
     A failed job begins again with another message only: a redriven message has a new id, and the
     one that failed may just have been delivered twice. For `grace` after an answer was lost, the
-    job waits for its webhook.
+    job waits for its webhook. Until the job is submitted, its own message may change its meaning:
+    after a move to the other contract, a file name can have another form.
     """
-    if job is None or (job.status is JobStatus.FAILED and job.message_id != message_id):
+    is_own = job is not None and job.message_id == message_id
+    if job is None or (job.status is JobStatus.FAILED and not is_own):
         taken = Job(
             job_id=job_id,
             status=JobStatus.SUBMITTING,
@@ -213,7 +215,9 @@ def begin(
             write_id=job.write_id if job else "",
             updated_at=job.updated_at if job else None,
         )
-    elif job.request_digest != request.digest:
+    elif job.request_digest != request.digest and not (
+        is_own and job.status is JobStatus.SUBMITTING
+    ):
         return Verdict.REUSED
     elif job.status is not JobStatus.SUBMITTING:
         return Verdict.DONE
