@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from reportflow.contract import WORKSPACE
+from reportflow.contract import WORKSPACE, Contract
 from reportflow.contract.files import Mark
 from reportflow.messages import GenerationRequest, parse_request
 
@@ -11,6 +11,7 @@ DESIGN_ID = "550e8400-e29b-41d4-a716-446655440000"
 JOB_ID = "invoice-2024-001"
 FILE_ID = "file_abc123"
 MARK = Mark(JOB_ID, "tag-1")
+REQUEST_ID = "req-7f3a"
 APP_KEY = "app-3f9c1e"
 SECRET_KEY = "sec-77d0ab"
 TOKEN = "t0kenT0kenT0kenT0kenT0ken"
@@ -69,8 +70,12 @@ def bus_event(detail: str) -> str:
     )
 
 
-def request(**changes: Any) -> GenerationRequest[Any]:
-    return parse_request(message_body(**changes).encode(), WORKSPACE)
+def content(**changes: Any) -> dict[str, Any]:
+    return {"fileName": "invoice.pdf", "params": {"amount": 10000}, **changes}
+
+
+def request(contract: Contract = WORKSPACE, **changes: Any) -> GenerationRequest[Any]:
+    return parse_request(message_body(**changes).encode(), contract)
 
 
 def body_of(request: GenerationRequest[Any]) -> bytes:
@@ -106,6 +111,23 @@ def completed_body(**changes: Any) -> str:
 def check_body(**changes: Any) -> str:
     """The other message of the download queue."""
     return json.dumps({"kind": "check", "jobId": JOB_ID, **changes})
+
+
+def central_webhook_body(*files: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """What ReportFlow posts by the contract `central`."""
+    share = {"shareType": "01", "url": "https://re-port-flow.com/s/1", "passcodeEnabled": False}
+    usual = {"fileId": "file_1", "fileName": "a.pdf", "share": share}
+    return {
+        **webhook_body(),
+        "requestId": REQUEST_ID,
+        "files": [{**usual, **file} for file in files or ({},)],
+        **changes,
+    }
+
+
+def marked(mark: Mark = MARK, **passthrough: Any) -> dict[str, Any]:
+    """The `passthrough` of a submission that carries the mark, as ReportFlow returns it."""
+    return {"reportflowJob": {"jobId": mark.job_id, "tag": mark.tag}, **passthrough}
 
 
 def webhook_body(**changes: Any) -> dict[str, Any]:

@@ -9,11 +9,11 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from cli.schemas import TYPES, schema
-from reportflow.contract import WORKSPACE
+from reportflow.contract import CENTRAL, WORKSPACE, Contract
 from reportflow.errors import Permanent
 from reportflow.events import PdfFailed
 from reportflow.messages import parse_request
-from tests.unit.samples import message
+from tests.unit.samples import content, message
 
 PUBLISHED = Path(__file__).parents[2] / "docs" / "schemas"
 
@@ -54,14 +54,46 @@ def test_what_is_published_is_made_of_the_code(name: str) -> None:
     ids=json.dumps,
 )
 def test_the_schema_takes_what_the_submitter_takes(changes: dict[str, Any]) -> None:
-    body = message(**changes)
-    try:
-        parse_request(json.dumps(body).encode(), WORKSPACE)
-        taken = True
-    except Permanent:
-        taken = False
+    assert is_valid("request", message(**changes)) is is_taken(message(**changes), WORKSPACE)
 
-    assert Draft202012Validator(published("request")).is_valid(body) is taken
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"shareType": "01", "passcodeEnabled": True, "passthrough": {"order": [1, {"a": None}]}},
+        {"shareType": "04"},
+        {"shareType": 1},
+        {"passcodeEnabled": "true"},
+        {"passthrough": []},
+        {"passthrough": None},
+        {"fileName": "請求書 (1) #2"},
+        {"fileName": " "},
+        {"fileName": ".pdf"},
+        {"fileName": " .pdf"},
+        {"fileName": "a/b"},
+        {"fileName": "a\n"},
+        {"fileName": "n" * 201},
+        {"unknown": 1},
+    ],
+    ids=json.dumps,
+)
+def test_the_central_schema_takes_what_the_submitter_takes(changes: dict[str, Any]) -> None:
+    body = message(content=content(**changes))
+
+    assert is_valid("request-central", body) is is_taken(body, CENTRAL)
+
+
+def is_valid(name: str, body: dict[str, Any]) -> bool:
+    return bool(Draft202012Validator(published(name)).is_valid(body))
+
+
+def is_taken(body: dict[str, Any], contract: Contract) -> bool:
+    try:
+        parse_request(json.dumps(body).encode(), contract)
+    except Permanent:
+        return False
+    return True
 
 
 def test_an_event_says_nothing_that_is_not_described() -> None:

@@ -22,10 +22,12 @@ the PDF, so the mark is nested in an object."""
 MAX_REQUEST_BYTES: Final = 50 * 1024 * 1024
 """ReportFlow's documented limit of a request's body."""
 
-_FILE_NAME: Final = r'^(?=.*\S)(?!\.pdf$)[^/\\:*?"<>|\x00-\x1f\x7f-\x9f]{1,200}' + END
+_FILE_NAME: Final = r'^(?=.*\S)(?!\s*\.pdf$)[^/\\:*?"<>|\x00-\x1f\x7f-\x9f]{1,200}' + END
 _PDF: Final = ".pdf"
 _REFERENCE: Final = "central"
-_SAFE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_MARKED: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+"""A job's id, or a tag: `secrets.token_urlsafe` may begin one with `_` or `-`."""
+
 _SAYS_MISSING: Final = re.compile("NOT_READY|NOT_FOUND|DOWNLOAD_NOT_AVAILABLE")
 _OF_KEYS_OR_LOAD: Final = frozenset({401, 403, 408, 412, 429})
 
@@ -46,10 +48,14 @@ class CentralContent(Content, frozen=True):
 
     def mistake(self) -> str:
         """See `Content.mistake`."""
-        passthrough = bytes(self.passthrough or b"{}")
-        if not passthrough.lstrip().startswith(b"{"):
+        try:
+            text = bytes(self.passthrough or b"{}").decode()
+            names = msgspec.json.decode(text, type=dict[str, msgspec.Raw]).keys()
+        except UnicodeDecodeError:
+            return "passthrough: the JSON is not valid UTF-8"
+        except msgspec.DecodeError:
             return "passthrough: expected an object"
-        if OWN_KEY in msgspec.json.decode(passthrough, type=dict[str, msgspec.Raw]):
+        if OWN_KEY in names:
             return f"passthrough: the key {OWN_KEY} is reserved"
         return super().mistake()
 
@@ -166,5 +172,5 @@ def _mark(passthrough: object) -> Mark | None:
         mark = members(passthrough[OWN_KEY] if isinstance(passthrough, dict) else None, Mark)
     except (KeyError, msgspec.ValidationError):
         return None
-    safe = all(_SAFE_ID.fullmatch(part) for part in (mark.job_id, mark.tag))
+    safe = all(_MARKED.fullmatch(part) for part in (mark.job_id, mark.tag))
     return mark if safe else None
