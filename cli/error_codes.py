@@ -387,6 +387,14 @@ _OF_FILES: Final = (
         _NOTHING,
     ),
     ErrorCode(
+        "NOT_READY",
+        (FileMissing,),
+        DeadLetter.NEVER,
+        "ReportFlow says that it still makes the PDF.",
+        "Do nothing: a completion check looks again. If the job fails as `NO_COMPLETION`, ask "
+        "ReportFlow's support why the PDF takes so long.",
+    ),
+    ErrorCode(
         "URL_ELSEWHERE",
         (FileMissing,),
         DeadLetter.NEVER,

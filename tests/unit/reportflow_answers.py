@@ -8,6 +8,14 @@ from tests.unit.peer import Received, Respond, answer
 
 ACCEPTED = json.dumps({"url": "https://re-port-flow.com/x", "fileId": "file_abc123"}).encode()
 
+CENTRAL_ACCEPTED = json.dumps(
+    {
+        "requestId": "req-7f3a",
+        "url": "https://re-port-flow.com/x",
+        "files": [{"fileId": "file_abc123", "fileName": "invoice.pdf"}],
+    }
+).encode()
+
 OPEN_ENDED = b"HTTP/1.1 200 OK\r\nContent-Type: application/pdf\r\nConnection: close\r\n\r\n"
 CHUNKED = OPEN_ENDED.replace(b"Connection", b"Transfer-Encoding: chunked\r\nConnection")
 

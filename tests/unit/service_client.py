@@ -1,4 +1,4 @@
-"""A client of ReportFlow by the `workspace` contract, as a test needs it."""
+"""A client of ReportFlow, as a test needs it."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -18,6 +18,8 @@ def client_of(
     contract: Contract = WORKSPACE,
     rate_limiter: RateLimiter | None = None,
     clock: Callable[[], datetime] | None = None,
+    token_url: str = "",
+    former: Endpoint | None = None,
 ) -> ReportFlow:
     return ReportFlow(
         Endpoint(contract, url),
@@ -25,4 +27,6 @@ def client_of(
         rate_limiter or NoRateLimit(),
         clock=clock or Clock(),
         files_url=files_url,
+        token_url=token_url,
+        former=former,
     )

@@ -155,7 +155,7 @@ class ReportFlow:
             if status != 200:
                 said = _message(response)
                 if endpoint.contract.is_missing(status, said):
-                    raise FileMissing(f"HTTP_{status}", f"ReportFlow has no such file ({status})")
+                    raise _missing(status, said)
                 raise self._refusal(response, said)
             yield response
 
@@ -229,6 +229,13 @@ class ReportFlow:
         if response.status_code == TOO_MANY_REQUESTS:
             self._rate_limiter.pause(retry_after)
         return translate_status(response.status_code, said, retry_after_seconds=retry_after)
+
+
+def _missing(status: int, said: str) -> FileMissing:
+    """Not yet, if ReportFlow says so in the one word that is known; or no longer, or never."""
+    if "NOT_READY" in said:
+        return FileMissing("NOT_READY", f"ReportFlow still makes the file ({status})")
+    return FileMissing(f"HTTP_{status}", f"ReportFlow has no such file ({status})")
 
 
 class _ErrorBody(msgspec.Struct):

@@ -5,15 +5,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Lock
+from time import monotonic
 from typing import Annotated, Final
 from urllib.parse import quote_plus
 
 import msgspec
 import requests
+from urllib3.exceptions import HTTPError
 
 from reportflow.contract import Contract
 from reportflow.contract.failures import translate_status
-from reportflow.errors import CredentialsRefused, PipelineError, Retryable
+from reportflow.errors import CredentialsRefused, OutOfTime, PipelineError, Retryable
 from reportflow.http_session import Session
 from reportflow.secret import REREAD_SECONDS, SecretStore
 
@@ -51,8 +53,10 @@ class Tokens:
         self._lock = Lock()
         self._token: _Token | None = None
 
-    def get(self, client: tuple[str, str], seconds: float, *, fresh: bool) -> str:
-        """A token for the client's id and secret, fetched within `seconds` if there is none.
+    def get(self, client: tuple[str, str], end: float, *, fresh: bool) -> str:
+        """A token for the client's id and secret, fetched if there is none.
+
+        By `end` on the monotonic clock it is given up, the wait for another thread's fetch too.
 
         With `fresh`, ReportFlow has refused the last one: it is replaced unless it is brand-new.
 
@@ -60,7 +64,9 @@ class Tokens:
             CredentialsRefused: the client is refused.
             Retryable: no token came.
         """
-        with self._lock:
+        if not self._lock.acquire(timeout=max(end - monotonic(), 0)):
+            raise OutOfTime
+        try:
             now = self._clock()
             token = self._token
             new = timedelta(seconds=REREAD_SECONDS)
@@ -70,10 +76,14 @@ class Tokens:
                 or now >= token.renew_at
                 or (fresh and now - token.fetched_at >= new)
             ):
-                token = self._token = self._fetch(client, seconds, now)
+                token = self._token = self._fetch(client, end, now)
             return token.text
+        finally:
+            self._lock.release()
 
-    def _fetch(self, client: tuple[str, str], seconds: float, now: datetime) -> _Token:
+    def _fetch(self, client: tuple[str, str], end: float, now: datetime) -> _Token:
+        if (seconds := end - monotonic()) <= 0:
+            raise OutOfTime
         basic = b64encode(":".join(map(quote_plus, client)).encode()).decode()
         try:
             with self._session.request(
@@ -90,8 +100,15 @@ class Tokens:
                 if response.status_code != 200:
                     raise _refusal(response.status_code)
                 content = response.raw.read(_MAX_TOKEN_BYTES, decode_content=True)
-            answer = msgspec.json.decode(content, type=_Answer)
-        except (requests.RequestException, msgspec.DecodeError, UnicodeDecodeError) as error:
+            # Some servers write `expires_in` as a text.
+            answer = msgspec.json.decode(content, type=_Answer, strict=False)
+        except (
+            requests.RequestException,
+            HTTPError,
+            msgspec.DecodeError,
+            UnicodeDecodeError,
+            RecursionError,
+        ) as error:
             # The text of the error could quote the token.
             name = type(error).__name__
             raise Retryable("TOKEN_MISSING", f"no token came from ReportFlow ({name})") from None
@@ -124,15 +141,28 @@ class Credentials:
             CredentialsRefused: the secret is not filled in, or malformed.
             Retryable: Secrets Manager or ReportFlow's token endpoint does not answer.
         """
-        found = None if fresh else find_keys(self._contract, self._secrets.get().keys)
-        found = found or find_keys(self._contract, self._secrets.get_fresh().keys)
+        end = monotonic() + seconds
+        if fresh:
+            return self._made_of(self._secrets.get_fresh().keys, end, fresh=True)
+        known = self._secrets.get().keys
+        try:
+            return self._made_of(known, end, fresh=False)
+        except CredentialsRefused:
+            # The secret may have been filled in or changed since it was read.
+            newer = self._secrets.get_fresh().keys
+            if newer == known:
+                raise
+        return self._made_of(newer, end, fresh=False)
+
+    def _made_of(self, secret: Mapping[str, str], end: float, *, fresh: bool) -> Mapping[str, str]:
+        found = find_keys(self._contract, secret)
         if found is None:
             raise _missing(self._contract)
         number, keys = found
         if number == 0:
             return self._contract.headers(*keys)
         client_id, client_secret = keys
-        token = self._tokens.get((client_id, client_secret), seconds, fresh=fresh)
+        token = self._tokens.get((client_id, client_secret), end, fresh=fresh)
         return {"Authorization": f"Bearer {token}"}
 
 
