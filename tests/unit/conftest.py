@@ -21,7 +21,7 @@ from reportflow import observability
 from reportflow.archive import S3Archive
 from reportflow.archiving import Archiving
 from reportflow.consumer import Invocation
-from reportflow.contract import WORKSPACE
+from reportflow.contract import WORKSPACE, Contract
 from reportflow.contract.client import ReportFlow
 from reportflow.events import Outbox
 from reportflow.finishing import Finisher
@@ -46,9 +46,10 @@ from tests.unit.echo_gateway import echo_gateway, echo_pool
 from tests.unit.peer import Peer, Respond, answer, listening
 from tests.unit.queue_pair import QueuePair
 from tests.unit.recording import claim, submit
-from tests.unit.reportflow_answers import accepting
+from tests.unit.reportflow_answers import accepting, central_accepting
 from tests.unit.samples import (
     APP_KEY,
+    CENTRAL_KEY,
     FILE_ID,
     JOB_ID,
     MAX_FILE_BYTES,
@@ -188,13 +189,40 @@ def event_bus(aws: Backend) -> str:
 
 
 @pytest.fixture
+def heard(aws: Backend, event_bus: str) -> Callable[[], list[dict[str, Any]]]:
+    """The events that came since the last look, as a rule with a queue hears them."""
+    queue = QueuePair.made_with(aws.client("sqs"))
+    arn = aws.client("sqs").get_queue_attributes(QueueUrl=queue.url, AttributeNames=["QueueArn"])
+    events = aws.client("events")
+    pattern = {"source": ["reportflow"], "detail-type": ["PDF Archived", "PDF Failed"]}
+    events.put_rule(Name="pdfs", EventBusName=event_bus, EventPattern=json.dumps(pattern))
+    events.put_targets(
+        Rule="pdfs",
+        EventBusName=event_bus,
+        Targets=[{"Id": "queue", "Arn": arn["Attributes"]["QueueArn"]}],
+    )
+    return lambda: [json.loads(record.body) for record in queue.receive()]
+
+
+@pytest.fixture
 def outbox(aws: Backend, jobs: JobsTable, event_bus: str, clock: Clock) -> Outbox:
     return Outbox(jobs, lambda: aws.client("events"), event_bus, clock=clock)
 
 
 @pytest.fixture
+def contract() -> Contract:
+    """The contract that the functions speak; a module about the other one has its own."""
+    return WORKSPACE
+
+
+@pytest.fixture
 def secret_arn(aws: Backend) -> str:
-    value = {"appKey": APP_KEY, "secretKey": SECRET_KEY, "webhookToken": TOKEN}
+    value = {
+        "appKey": APP_KEY,
+        "secretKey": SECRET_KEY,
+        "centralAppKey": CENTRAL_KEY,
+        "webhookToken": TOKEN,
+    }
     created = aws.client("secretsmanager").create_secret(
         Name=f"secret-{uuid4()}",
         SecretString=json.dumps({**value, "previousWebhookToken": ""}),
@@ -247,8 +275,12 @@ def peer(listen: Callable[[Respond], Peer]) -> Peer:
 
 
 @pytest.fixture
-def service(peer: Peer, secret_store: SecretStore, clock: Clock) -> Iterator[ReportFlow]:
-    client = client_of(f"{peer.url}/v1", secret_store, f"{peer.url}/files", clock=clock)
+def service(
+    peer: Peer, secret_store: SecretStore, clock: Clock, contract: Contract
+) -> Iterator[ReportFlow]:
+    client = client_of(
+        f"{peer.url}/v1", secret_store, f"{peer.url}/files", contract=contract, clock=clock
+    )
     yield client
     client._session.close()
 
@@ -285,6 +317,7 @@ def client_at() -> Iterator[Callable[[str, str], Any]]:
 
 @pytest.fixture
 def submission_with(
+    *,
     aws: Backend,
     jobs: JobsTable,
     service: ReportFlow,
@@ -293,6 +326,7 @@ def submission_with(
     bucket: str,
     outbox: Outbox,
     clock: Clock,
+    contract: Contract,
 ) -> Callable[..., Submission]:
     """Makes submissions with another `service`, or other `bodies` or `checks`, than the real."""
 
@@ -302,13 +336,13 @@ def submission_with(
             "bodies": Payloads(
                 lambda: aws.client("s3"),
                 (bucket,),
-                max_request_bytes=WORKSPACE.max_request_bytes,
+                max_request_bytes=contract.max_request_bytes,
             ),
             "checks": Downloads(ordered.client, ordered.url),
             "finisher": Finisher(Step.SUBMIT, jobs, queues.queue, outbox, GIVE_UP_LIMITS, clock),
         }
         return Submission(
-            contract=WORKSPACE,
+            contract=contract,
             rng=SystemRandom(),
             max_attempts=MAX_ATTEMPTS,
             outcome_grace=OUTCOME_GRACE,
@@ -319,8 +353,10 @@ def submission_with(
 
 
 @pytest.fixture
-def submission(submission_with: Callable[..., Submission], peer: Peer) -> Submission:
-    peer.respond = accepting()
+def submission(
+    submission_with: Callable[..., Submission], peer: Peer, contract: Contract
+) -> Submission:
+    peer.respond = accepting() if contract is WORKSPACE else central_accepting()
     return submission_with()
 
 

@@ -50,7 +50,10 @@ def give_back(jobs: JobsTable, job: Job, now: datetime, *, costs_retry: bool) ->
 
 
 def submit(jobs: JobsTable, job: Job, file_id: str, url: str, now: datetime) -> Job:
-    file = Accepted(file_id, by_url(url))
+    return accept(jobs, job, Accepted(file_id, by_url(url)), now)
+
+
+def accept(jobs: JobsTable, job: Job, file: Accepted, now: datetime) -> Job:
     rule = partial(rules.submitted, owner=job.lease_owner, file=file, now=now)
     return _changed(jobs, job.job_id, rule, now)
 

@@ -8,14 +8,6 @@ from tests.unit.peer import Received, Respond, answer
 
 ACCEPTED = json.dumps({"url": "https://re-port-flow.com/x", "fileId": "file_abc123"}).encode()
 
-CENTRAL_ACCEPTED = json.dumps(
-    {
-        "requestId": "req-7f3a",
-        "url": "https://re-port-flow.com/x",
-        "files": [{"fileId": "file_abc123", "fileName": "invoice.pdf"}],
-    }
-).encode()
-
 OPEN_ENDED = b"HTTP/1.1 200 OK\r\nContent-Type: application/pdf\r\nConnection: close\r\n\r\n"
 CHUNKED = OPEN_ENDED.replace(b"Connection", b"Transfer-Encoding: chunked\r\nConnection")
 
@@ -30,6 +22,19 @@ def accepting() -> Respond:
     return lambda _: answer(
         202, json.dumps({"fileId": f"file_{next(numbers)}", "url": "https://x"}).encode()
     )
+
+
+def central_accepting() -> Respond:
+    """The same by `central`: the file of each request has the same id in another request."""
+    numbers = count(1)
+    return lambda _: answer(202, central_accepted(f"req-{next(numbers)}"))
+
+
+def central_accepted(request_id: str = "req-7f3a", file_id: str = "file_abc123") -> bytes:
+    """The body of a 202 by `central`."""
+    file = {"fileId": file_id, "fileName": "invoice.pdf"}
+    url = "https://re-port-flow.com/x"
+    return json.dumps({"requestId": request_id, "url": url, "files": [file]}).encode()
 
 
 def accept_only(app_key: str) -> Respond:

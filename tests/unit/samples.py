@@ -14,6 +14,7 @@ MARK = Mark(JOB_ID, "tag-1")
 REQUEST_ID = "req-7f3a"
 APP_KEY = "app-3f9c1e"
 SECRET_KEY = "sec-77d0ab"
+CENTRAL_KEY = "ak_3f9c1e"
 TOKEN = "t0kenT0kenT0kenT0kenT0ken"
 
 MAX_FILE_BYTES = 3 * 1024 * 1024

@@ -29,22 +29,6 @@ type Items = Callable[[str], dict[str, str]]
 type Heard = Callable[[], list[dict[str, Any]]]
 
 
-@pytest.fixture
-def heard(aws: Backend, event_bus: str) -> Heard:
-    """The events that came since the last look."""
-    queue = QueuePair.made_with(aws.client("sqs"))
-    arn = aws.client("sqs").get_queue_attributes(QueueUrl=queue.url, AttributeNames=["QueueArn"])
-    events = aws.client("events")
-    pattern = {"source": ["reportflow"], "detail-type": ["PDF Archived", "PDF Failed"]}
-    events.put_rule(Name="pdfs", EventBusName=event_bus, EventPattern=json.dumps(pattern))
-    events.put_targets(
-        Rule="pdfs",
-        EventBusName=event_bus,
-        Targets=[{"Id": "queue", "Arn": arn["Attributes"]["QueueArn"]}],
-    )
-    return lambda: [json.loads(record.body) for record in queue.receive()]
-
-
 def test_an_archived_pdf_is_announced_with_all_that_is_needed_to_fetch_it(
     *,
     archiving: Archiving,

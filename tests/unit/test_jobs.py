@@ -7,10 +7,11 @@ from functools import partial
 from itertools import product
 from typing import Any
 
+import msgspec
 import pytest
 
 from reportflow import jobs
-from reportflow.contract.files import Accepted, CompletedFile
+from reportflow.contract.files import Accepted, CompletedFile, Mark
 from reportflow.errors import Permanent
 from reportflow.jobs import TRANSITIONS, ArchivedFile, Job, JobStatus, Lease, Step, Verdict
 from tests.unit.clock import START
@@ -23,6 +24,8 @@ ERROR = Permanent("HTTP_404", "デザインがありません")
 FILE = ArchivedFile("file_1", "archive", "d/2026/03/31/job-1/a.pdf", "v1", 123, "ab" * 32)
 TAKEN = Accepted("file_1", "https://x/1")
 BROUGHT = CompletedFile("file_1", "uuid", DESIGN_ID, 1)
+MARK = Mark("job-1", "tag-1")
+MARKED = CompletedFile("file_1", "central", DESIGN_ID, 1, mark=MARK)
 EXPIRY = 1_800_000_000
 
 type Rule = Callable[[Job | None], Job | Verdict]
@@ -36,6 +39,7 @@ BEGUN = Job(
     version=1,
     file_name="invoice.pdf",
     request_digest=request().digest,
+    tag="tag-1",
     metadata="{}",
     begun_at=START,
     submitting_at=START,
@@ -81,7 +85,7 @@ RECORDS: dict[str, Job | None] = {
 }
 
 
-def begin(job: Job | None, message_id: str = "message-1", **changes: object) -> Job | Verdict:
+def begin(job: Job | None, message_id: str = "message-1", **changes: Any) -> Job | Verdict:
     return jobs.begin(
         job,
         request(**changes),
@@ -107,6 +111,7 @@ def rules(read: Job) -> dict[str, Rule]:
             jobs.submitted, owner=read.lease_owner, file=Accepted("file_2", "u"), now=NOW
         ),
         "adopted": partial(jobs.adopted, file=CompletedFile("file_2", "u", DESIGN_ID, 1), now=NOW),
+        "adopted, by its mark": partial(jobs.adopted, file=MARKED, now=NOW),
         "postponed": partial(jobs.postponed, read=read, now=NOW, costs_retry=True, by_webhook=True),
         "doubted": partial(jobs.doubted, read=read),
         "archived": partial(jobs.archived, read=read, file=FILE, **final),
@@ -264,6 +269,94 @@ def test_a_file_that_a_webhook_brought_first_is_the_same_success() -> None:
 @pytest.mark.parametrize("record", ["none", "begun", "given back", "submitted", "failed"])
 def test_only_an_unanswered_job_adopts_a_file(record: str) -> None:
     assert jobs.adopted(RECORDS[record], BROUGHT, NOW) is Verdict.SUPERSEDED
+
+
+@pytest.mark.parametrize("record", ["begun", "given back", "unanswered", "dead"])
+def test_a_file_with_the_jobs_mark_is_adopted_before_its_answer_is_stored(record: str) -> None:
+    adopted = jobs.adopted(RECORDS[record], MARKED, NOW)
+
+    assert isinstance(adopted, Job)
+    assert (adopted.status, adopted.file_id) == (JobStatus.SUBMITTED, "file_1")
+    assert (adopted.file_reference, adopted.webhook_at) == ("central", NOW)
+    taken = Accepted("file_1", "central")
+    assert jobs.submitted(adopted, "other", taken, NOW + GRACE) == adopted
+
+
+@pytest.mark.parametrize("record", ["none", "submitted", "in doubt", "archived", "failed"])
+def test_a_job_that_has_its_file_or_its_end_adopts_none(record: str) -> None:
+    file = msgspec.structs.replace(MARKED, file_id="file_2")
+    assert jobs.adopted(RECORDS[record], file, NOW) is Verdict.SUPERSEDED
+
+
+@pytest.mark.parametrize("record", ["begun", "given back", "unanswered", "dead"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mark": Mark("job-1", "tag-2")},
+        {"mark": Mark("job-1", "TAG-1")},
+        {"mark": Mark("job-1", "")},
+        {"mark": Mark("job-2", "tag-1")},
+        {"design_id": "another"},
+        {"version": 2},
+        {"request_digest": "0" * 64},
+    ],
+    ids=repr,
+)
+def test_a_file_with_another_mark_or_document_is_not_the_jobs(
+    record: str, changes: dict[str, Any]
+) -> None:
+    """Also if the job was begun anew since it was found."""
+    file = msgspec.structs.replace(MARKED, **changes)
+    job = RECORDS[record]
+    assert job is not None
+
+    assert not job.is_document_of(file)
+    assert jobs.adopted(job, file, NOW) is Verdict.SUPERSEDED
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_its"),
+    [
+        ({}, True),
+        ({"design_id": DESIGN_ID.upper()}, True),
+        ({"mark": None}, True),
+        ({"mark": None, "request_digest": request().digest}, True),
+        ({"mark": None, "request_digest": "0" * 64}, False),
+    ],
+    ids=repr,
+)
+def test_a_file_is_the_jobs_as_far_as_its_webhook_says(
+    *, changes: dict[str, Any], is_its: bool
+) -> None:
+    assert SUBMITTED.is_document_of(msgspec.structs.replace(MARKED, **changes)) is is_its
+
+
+@pytest.mark.parametrize(
+    ("record", "message_id", "changes", "tag"),
+    [
+        ("none", "message-1", {}, "tag-2"),
+        ("given back", "message-1", {}, "tag-1"),
+        ("dead", "message-1", {}, "tag-1"),
+        ("failed", "message-2", {}, "tag-1"),
+        ("failed", "message-2", {"version": 2}, "tag-2"),
+        ("failed before a file", "message-2", {"version": 2}, "tag-2"),
+    ],
+)
+def test_a_tag_stands_for_one_document(
+    record: str, message_id: str, changes: dict[str, Any], tag: str
+) -> None:
+    """So a webhook of the document's first submission finds the job after the second one too."""
+    job = begin(RECORDS[record], message_id, **changes)
+
+    assert isinstance(job, Job)
+    assert job.mark == Mark("job-1", tag)
+
+
+def test_a_job_that_began_without_a_tag_gets_one() -> None:
+    job = begin(replace(GIVEN_BACK, tag=""))
+
+    assert isinstance(job, Job)
+    assert job.tag == "tag-2"
 
 
 def test_attempts_that_fail_side_by_side_count_once() -> None:

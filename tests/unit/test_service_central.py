@@ -25,9 +25,10 @@ from tests.unit.emulator_client import CENTRAL as EMULATED
 from tests.unit.emulator_client import body as emulator_body
 from tests.unit.emulator_client import made
 from tests.unit.peer import Peer, Respond, answer
-from tests.unit.reportflow_answers import CENTRAL_ACCEPTED, keys_of, said
+from tests.unit.reportflow_answers import central_accepted, keys_of, said
 from tests.unit.samples import (
     APP_KEY,
+    CENTRAL_KEY,
     MARK,
     PDF,
     REQUEST_ID,
@@ -42,7 +43,6 @@ type Rotate = Callable[..., None]
 type Listen = Callable[[Respond], Peer]
 type Connect = Callable[..., ReportFlow]
 
-KEY = "ak_3f9c1e"
 FILE_ID = f"{REQUEST_ID}/file_abc123"
 REFERENCE = "central"
 
@@ -50,7 +50,7 @@ REFERENCE = "central"
 @pytest.fixture
 def connect(secret_store: SecretStore, rotate: Rotate, clock: Clock) -> Iterator[Connect]:
     """Makes clients with the keys of both contracts in the secret."""
-    rotate(centralAppKey=KEY)
+    rotate(centralAppKey=CENTRAL_KEY)
     clients: list[ReportFlow] = []
 
     def client(url: str, contract: Contract = CENTRAL, **parts: object) -> ReportFlow:
@@ -90,13 +90,13 @@ def opening(
 def test_a_submission_is_the_documented_request_with_one_key(
     central: ReportFlow, peer: Peer, status: int
 ) -> None:
-    peer.respond = lambda _: answer(status, CENTRAL_ACCEPTED)
+    peer.respond = lambda _: answer(status, central_accepted())
 
     assert submit(central) == Accepted(FILE_ID, REFERENCE)
 
     (got,) = peer.received
     assert (got.method, got.target) == ("POST", "/v1/file/async/single")
-    assert got.headers["appkey"] == KEY
+    assert got.headers["appkey"] == CENTRAL_KEY
     assert not {"secretkey", "authorization"} & got.headers.keys()
     assert got.body == CENTRAL.body(request(CENTRAL), MARK)
 
@@ -124,23 +124,23 @@ def test_a_download_goes_by_the_ids_and_not_by_the_url(central: ReportFlow, peer
 
     (got,) = peer.received
     assert (got.method, got.target) == ("GET", f"/v1/file/download/{FILE_ID}")
-    assert got.headers["appkey"] == KEY
+    assert got.headers["appkey"] == CENTRAL_KEY
 
 
 def test_a_refused_key_is_read_again_and_tried_once_more(
     central: ReportFlow, peer: Peer, rotate: Rotate, ticker: Ticker
 ) -> None:
-    peer.respond = lambda _: answer(202, CENTRAL_ACCEPTED)
+    peer.respond = lambda _: answer(202, central_accepted())
     submit(central)
     rotate(centralAppKey="ak_new")
     ticker.now = REREAD_SECONDS
     peer.respond = lambda got: answer(
-        202 if got.headers["appkey"] == "ak_new" else 401, CENTRAL_ACCEPTED
+        202 if got.headers["appkey"] == "ak_new" else 401, central_accepted()
     )
 
     submit(central)
 
-    assert [got.headers["appkey"] for got in peer.received] == [KEY, KEY, "ak_new"]
+    assert [got.headers["appkey"] for got in peer.received] == [CENTRAL_KEY, CENTRAL_KEY, "ak_new"]
 
 
 @pytest.mark.parametrize(
@@ -166,12 +166,12 @@ def test_a_refusals_words_may_be_a_list_and_show_no_key(
     central: ReportFlow, peer: Peer, message: str | list[str]
 ) -> None:
     quoted = [message] if isinstance(message, str) else message
-    peer.respond = lambda _: said(400, [*quoted, f"key {KEY}"])
+    peer.respond = lambda _: said(400, [*quoted, f"key {CENTRAL_KEY}"])
 
     error = failure(central)
 
     assert all(word in error.message for word in quoted)
-    assert KEY not in error.message
+    assert CENTRAL_KEY not in error.message
     assert not [word for word in quoted if word in error.loggable]
 
 
@@ -247,7 +247,7 @@ class TestAfterAMove:
         assert by_path.target == "/v1/file/download/u1/file_1"
         assert keys_of(by_path) == (APP_KEY, SECRET_KEY)
         assert elsewhere.target == "/files/x"
-        assert KEY not in str(former.received)
+        assert CENTRAL_KEY not in str(former.received)
         assert APP_KEY not in str(peer.received)
 
     def test_to_workspace_finds_the_files_of_both(
@@ -262,13 +262,13 @@ class TestAfterAMove:
         assert [got.target for got in peer.received] == ["/v1/file/download/u1/file_1"]
         [got] = former.received
         assert got.target == f"/v1/file/download/{FILE_ID}"
-        assert got.headers["appkey"] == KEY
+        assert got.headers["appkey"] == CENTRAL_KEY
 
     def test_new_submissions_go_to_the_new_place(
         self, connect: Connect, peer: Peer, former: Peer
     ) -> None:
         service = connect(peer.url, former=Endpoint(WORKSPACE, former.url))
-        peer.respond = lambda _: answer(202, CENTRAL_ACCEPTED)
+        peer.respond = lambda _: answer(202, central_accepted())
 
         submit(service)
 
@@ -287,7 +287,7 @@ class TestAfterAMove:
 
 @pytest.fixture
 def emulator() -> Iterator[Emulator]:
-    with Emulator(replace(EMULATED, app_key=KEY)) as running:
+    with Emulator(replace(EMULATED, app_key=CENTRAL_KEY)) as running:
         yield running
 
 
@@ -314,7 +314,7 @@ def test_the_emulated_service_takes_and_gives_back_a_file(
 
 
 def test_the_emulated_service_says_when_the_file_is_not_ready(connect: Connect) -> None:
-    slow = replace(EMULATED, app_key=KEY, render_seconds=(60, 60))
+    slow = replace(EMULATED, app_key=CENTRAL_KEY, render_seconds=(60, 60))
     with Emulator(slow) as emulator:
         service = connect(emulator.url)
         accepted = service.submit(request(CENTRAL, **emulator_body()), MARK, LATER)

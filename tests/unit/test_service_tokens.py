@@ -33,7 +33,7 @@ from tests.unit.emulator_client import CENTRAL as EMULATED
 from tests.unit.emulator_client import body as emulator_body
 from tests.unit.emulator_client import made
 from tests.unit.peer import Peer, Received, Respond, answer, chunked_body, slowly
-from tests.unit.reportflow_answers import CENTRAL_ACCEPTED, said
+from tests.unit.reportflow_answers import central_accepted, said
 from tests.unit.samples import MARK, PDF, request
 from tests.unit.service_client import client_of
 
@@ -60,7 +60,7 @@ class Authorization:
         token = got.headers.get("authorization", "").removeprefix("Bearer ")
         if token in self.revoked or not token.startswith(TOKEN):
             return said(401, f"unknown token {token}")
-        return answer(202, CENTRAL_ACCEPTED) if got.method == "POST" else answer(200, PDF)
+        return answer(202, central_accepted()) if got.method == "POST" else answer(200, PDF)
 
     def issue_next(self, _: Received) -> Iterable[bytes]:
         return token_of(f"{TOKEN}-{next(self._numbers)}")
@@ -166,7 +166,7 @@ def test_any_id_and_secret_reach_the_endpoint(
 
 def test_a_key_goes_before_the_client(service: ReportFlow, peer: Peer, rotate: Rotate) -> None:
     rotate(clientId="client-1", clientSecret=CLIENT_SECRET, centralAppKey="ak_1")
-    peer.respond = lambda _: answer(202, CENTRAL_ACCEPTED)
+    peer.respond = lambda _: answer(202, central_accepted())
 
     submit(service)
 

@@ -2,7 +2,8 @@
 
 Whose file a webhook brings:
 
-    the job that has it, for its document     archive it
+    the job that has it, for its document     archive it; if jobs share it, the webhook's mark or
+                                              digest says which
     a job that has it, for another document   the job's file is in doubt; else as for no job
     a job whose mark it returns               the job adopts it, even before its 202
     a job of its document without an answer   the job adopts it
@@ -128,7 +129,7 @@ class Archiving:
 
     def _complete(self, record: Record, file: CompletedFile, invocation: Invocation) -> Outcome:
         """ReportFlow says that a file is done."""
-        job = self.jobs.find_by_file_id(file.file_id, file.request_digest)
+        job = self._owner(file)
         contradicted = job if job is not None and not job.is_document_of(file) else None
         if contradicted is not None:
             if contradicted.status is JobStatus.ARCHIVED:
@@ -149,8 +150,23 @@ class Archiving:
         self, record: Record, file: CompletedFile, job: Job, error: Retryable
     ) -> Outcome:
         if isinstance(error, FileMissing):
-            return self._missing(record, file, job)
+            return self._missing(record, file, job, error)
         return self._try_again(record, job, error, by_webhook=True)
+
+    def _owner(self, file: CompletedFile) -> Job | None:
+        """The job that has the file; the one that the webhook's mark names, if it has it.
+
+        An answer may have gone to another job, and the index of the files lags behind the table.
+        """
+        marked = self._marked(file)
+        if marked is not None and marked.file_id == file.file_id:
+            return marked
+        return self.jobs.find_by_file_id(file.file_id, file.request_digest)
+
+    def _marked(self, file: CompletedFile) -> Job | None:
+        """The job whose mark the webhook returns, if it asks for such a document."""
+        job = self.jobs.get(file.mark.job_id) if file.mark is not None else None
+        return job if job is not None and job.is_document_of(file) else None
 
     def _adopt(self, record: Record, file: CompletedFile) -> Job | None:
         """The job whose answer was lost, and whose document this file is.
@@ -174,8 +190,7 @@ class Archiving:
 
     def _unanswered(self, record: Record, file: CompletedFile, now: datetime) -> Job | None:
         if file.mark is not None:
-            marked = self.jobs.get(file.mark.job_id)
-            return marked if marked is not None and marked.is_document_of(file) else None
+            return self._marked(file)
         if not file.request_digest or now - record.sent_at < ADOPTION_AGE:
             return None
         return self.jobs.find_unanswered(file.request_digest, now)
@@ -191,7 +206,9 @@ class Archiving:
         logger().info("not ours", extra={"file_id": file.file_id})
         return Outcome.NOT_OURS
 
-    def _missing(self, record: Record, file: CompletedFile, job: Job) -> Outcome:
+    def _missing(
+        self, record: Record, file: CompletedFile, job: Job, error: FileMissing
+    ) -> Outcome:
         """ReportFlow has no such file under the webhook's uuid.
 
         A webhook alone never fails a job: its ids can be forged, and the job's check decides. But
@@ -203,6 +220,8 @@ class Archiving:
         outcome = self._unknown(record, file)
         if not (_is_redriven(record) and job.status is JobStatus.FAILED):
             return outcome
+        if error.code == "NOT_READY":
+            raise error
         gone = Permanent(
             "FILE_GONE",
             "ReportFlow has deleted the job's file: have upstream send the message again, with the "

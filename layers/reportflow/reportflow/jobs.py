@@ -274,9 +274,9 @@ def adopted(job: Job | None, file: CompletedFile, now: datetime) -> Job | Verdic
     A webhook that returns the job's mark can belong to no other job. Without the mark, the
     answer's owner must be gone: the file may be the answer to another job's submission.
     """
-    if job is None or job.status is not JobStatus.SUBMITTING:
+    if job is None or job.status is not JobStatus.SUBMITTING or not job.is_document_of(file):
         return Verdict.SUPERSEDED
-    if file.mark != job.mark and (not job.lease_owner or job.is_leased(now)):
+    if file.mark is None and (not job.lease_owner or job.is_leased(now)):
         return Verdict.SUPERSEDED
     return replace(_with_file(job, file.file_id, file.reference, now), webhook_at=now)
 
