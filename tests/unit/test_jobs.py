@@ -11,11 +11,12 @@ import msgspec
 import pytest
 
 from reportflow import jobs
+from reportflow.contract import CENTRAL
 from reportflow.contract.files import Accepted, CompletedFile, Mark
 from reportflow.errors import Permanent
 from reportflow.jobs import TRANSITIONS, ArchivedFile, Job, JobStatus, Lease, Step, Verdict
 from tests.unit.clock import START
-from tests.unit.samples import DESIGN_ID, request
+from tests.unit.samples import DESIGN_ID, content, request
 
 NOW = START + timedelta(hours=1)
 GRACE = timedelta(minutes=1)
@@ -104,7 +105,7 @@ def rules(read: Job) -> dict[str, Rule]:
     return {
         "begin": begin,
         "begin, another message": partial(begin, message_id="message-2"),
-        "begin, another document": partial(begin, version=9),
+        "begin, another document": partial(begin, message_id="message-2", version=9),
         "given_back": partial(jobs.given_back, owner=read.lease_owner, costs_retry=True),
         "unanswered": partial(jobs.unanswered, owner=read.lease_owner, now=NOW),
         "submitted": partial(
@@ -188,25 +189,33 @@ def test_a_job_id_stands_for_one_document(record: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("record", "duplicates"), [("given back", 0), ("dead", 1)], ids=["given back", "dead"]
+    ("record", "begun"),
+    [
+        ("given back", True),
+        ("dead", True),
+        ("begun", Verdict.BUSY),
+        ("submitted", Verdict.DONE),
+        ("archived", Verdict.DONE),
+    ],
 )
-def test_until_it_is_submitted_a_jobs_own_message_may_mean_another_document(
-    record: str, duplicates: int
+def test_a_message_that_comes_again_after_a_move_is_the_same_document(
+    record: str, begun: object
 ) -> None:
-    """A webhook of the document before it finds no job: the tag is another one."""
-    before = RECORDS[record]
-    job = begin(before, version=9)
+    """`central` adds `.pdf` to the file name, and the digest with it is another one."""
+    asked: dict[str, Any] = {"content": content(fileName="invoice")}
+    job = RECORDS[record]
+    assert job is not None
+    before = replace(job, request_digest=request(**asked).digest)
 
-    assert isinstance(job, Job)
-    assert before is not None
-    assert (job.version, job.tag) == (9, "tag-2")
-    assert job.request_digest != before.request_digest
-    assert job.possible_duplicates == before.possible_duplicates + duplicates
+    after = begin(before, contract=CENTRAL, **asked)
 
-
-@pytest.mark.parametrize("record", ["submitted", "archived"])
-def test_after_that_it_may_not(record: str) -> None:
-    assert begin(RECORDS[record], version=9) is Verdict.REUSED
+    if isinstance(begun, Verdict):
+        assert after is begun
+        return
+    assert isinstance(after, Job)
+    assert after.request_digest == request(CENTRAL, **asked).digest
+    assert after.file_name == "invoice.pdf"
+    assert after.mark == Mark("job-1", "tag-2")
 
 
 def test_a_failed_job_may_be_sent_again_with_another_document() -> None:

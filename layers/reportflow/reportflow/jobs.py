@@ -199,11 +199,10 @@ def begin(
 
     A failed job begins again with another message only: a redriven message has a new id, and the
     one that failed may just have been delivered twice. For `grace` after an answer was lost, the
-    job waits for its webhook. Until the job is submitted, its own message may change its meaning:
-    after a move to the other contract, a file name can have another form.
+    job waits for its webhook. The message that began a job never brings another document, although
+    the digest changes with the file name if the deployment has moved to the other contract.
     """
-    is_own = job is not None and job.message_id == message_id
-    if job is None or (job.status is JobStatus.FAILED and not is_own):
+    if job is None or (job.status is JobStatus.FAILED and job.message_id != message_id):
         taken = Job(
             job_id=job_id,
             status=JobStatus.SUBMITTING,
@@ -215,9 +214,7 @@ def begin(
             write_id=job.write_id if job else "",
             updated_at=job.updated_at if job else None,
         )
-    elif job.request_digest != request.digest and not (
-        is_own and job.status is JobStatus.SUBMITTING
-    ):
+    elif job.request_digest != request.digest and job.message_id != message_id:
         return Verdict.REUSED
     elif job.status is not JobStatus.SUBMITTING:
         return Verdict.DONE
