@@ -16,6 +16,7 @@ from tests.properties.case import JSON_TYPE, Case
 from tests.properties.hostile import BROKEN, BYTES, EVENTS, HEADERS, NUMBERS, TEXTS
 
 DESIGN_ID: Final = "550e8400-e29b-41d4-a716-446655440000"
+OWN_KEY: Final = "reportflowJob"
 _ID_CHARACTERS: Final = string.ascii_letters + string.digits + "_-"
 
 type Mutation = Callable[[Case, Random], Case]
@@ -56,6 +57,8 @@ def valid(random: Random) -> Case:
     )
     if random.random() < 0.1:
         event[0][1] = random.choice(("file.viewed", "", "FILE.COMPLETED", "file.completed "))
+    if random.random() < 0.5:
+        _make_central(event, random)
     if random.random() < 0.2:
         random.shuffle(event)
     token = random.choice((canary.CURRENT, canary.CURRENT, canary.PREVIOUS))
@@ -78,8 +81,7 @@ def _uuid(random: Random) -> str:
 
 def _id(random: Random) -> str:
     length = random.choice((1, 8, 16, 36, 128))
-    first = random.choice(string.ascii_letters + string.digits)
-    return first + "".join(random.choice(_ID_CHARACTERS) for _ in range(length - 1))
+    return "".join(random.choice(_ID_CHARACTERS) for _ in range(length))
 
 
 def _file(random: Random) -> Members:
@@ -91,6 +93,28 @@ def _file(random: Random) -> Members:
             ["params", Members([["customerName", canary.PARAMS], ["rows", _params(random, 2)]])],
         ]
     )
+
+
+def _make_central(event: Members, random: Random) -> None:
+    """The event in the form of the contract `central`."""
+    event.append(["requestId", _id(random)])
+    for name, value in event:
+        if name == "files":
+            value[:] = [_central_file(file, random) for file in value]
+
+
+def _central_file(file: Members, random: Random) -> Members:
+    """`passthrough` is the caller's, and has the mark of a job if the pipeline has sent it."""
+    file_id, _, name, params = file
+    share = Members([["shareType", "01"], ["url", "https://x"], ["passcodeEnabled", False]])
+    made = Members([file_id, name, ["share", share]])
+    if random.random() < 0.8:
+        passthrough = Members([params, ["order", _params(random, 2)]])
+        if random.random() < 0.8:
+            mark = Members([["jobId", _id(random)], ["tag", _id(random)]])
+            passthrough.insert(0, [OWN_KEY, mark])
+        made.append(["passthrough", passthrough])
+    return made
 
 
 def _params(random: Random, depth: int) -> Any:

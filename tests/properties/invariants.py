@@ -2,13 +2,14 @@
 
 import json
 import re
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from local.payload_format import error_response
 from tests.properties import canary
 from tests.properties.case import Case
-from tests.properties.oracle import STATUSES, Fate, IsSigned, Verdict, is_id, judge
+from tests.properties.oracle import STATUSES, Fate, IsSigned, Verdict, is_id, is_name, judge
 from tests.properties.receiver import TOKENS, WORKSPACE, Outcome
 
 MISSING: Final = error_response(HTTPStatus.NOT_FOUND)
@@ -77,12 +78,19 @@ def _wrong_messages(outcome: Outcome, verdict: Verdict, *, works: bool) -> list[
         found.append("stored and refused")
     if len(set(outcome.messages)) < len(messages):
         found.append("stored a file twice")
+    marks = {
+        (message["fileId"], message["mark"]["jobId"], message["mark"]["tag"])
+        for message in messages
+        if message.get("mark")
+    }
+    if not marks <= verdict.marks or (outcome.status == 200 and marks != verdict.marks):
+        found.append(f"stored {len(marks)} marks of {len(verdict.marks)}")
     for message in messages:
         well_formed = (
             message.keys() == _MESSAGE_FIELDS
-            and is_id(message["fileId"])
-            and is_id(message["reference"].removeprefix("workspace uuid "))
-            and message["mark"] is None
+            and all(map(is_id, message["fileId"].split("/")))
+            and _is_reference(message)
+            and _is_mark(message["mark"])
             and is_id(message["designId"])
             and _DIGEST.fullmatch(message["requestDigest"])
             and type(message["version"]) is int
@@ -93,6 +101,23 @@ def _wrong_messages(outcome: Outcome, verdict: Verdict, *, works: bool) -> list[
     if works and outcome.calls > 2 + -(-len(ids) // 10):
         found.append(f"called AWS {outcome.calls} times for {len(ids)} files")
     return found
+
+
+def _is_reference(message: Mapping[str, Any]) -> bool:
+    """A file of `central` has the id of its request too."""
+    reference = str(message["reference"])
+    if separators := message["fileId"].count("/"):
+        return separators == 1 and reference == "central"
+    uuid = reference.removeprefix("workspace uuid ")
+    return uuid != reference and is_id(uuid)
+
+
+def _is_mark(mark: object) -> bool:
+    return mark is None or (
+        isinstance(mark, dict)
+        and mark.keys() == {"jobId", "tag"}
+        and all(map(is_name, mark.values()))
+    )
 
 
 def _leaks(case: Case, outcome: Outcome) -> list[str]:

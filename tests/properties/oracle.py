@@ -11,11 +11,13 @@ A request is answered, by the first of these that is true,
 4. 200 with nothing stored when it is a GET or a HEAD, or has nothing but white space in its body:
    a form tries the URL;
 5. 400 when its body, without a byte order mark, is not JSON in UTF-8 by the grammar of RFC 8259, or
-   no object, or says a name twice in what is read outside of `params`;
+   no object, or says a name twice in what is read outside of `params` and `passthrough`;
 6. 200 with nothing stored when its `event` is anything else than `file.completed`;
 7. 400 when it does not have the documented shape, is of another workspace, names more files than
    anybody honest, or no entry of its files is one: an id with characters outside of the alphabet;
-8. 200 with one message stored for each file that it names rightly.
+8. 200 with one message stored for each file that it names rightly: by `fileId` and `uuid`, or, if
+   the event has a `requestId`, by that and `fileId`; with the mark of a job if `passthrough` has
+   one in the safe alphabet.
 
 Where the promises leave room (a depth or length beyond what anybody honest sends, and below what
 must be refused) it may be stored or refused.
@@ -25,7 +27,7 @@ import json
 import string
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -69,10 +71,14 @@ type IsSigned = Callable[[Mapping[str, Any], bytes], bool | None]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is to become of a request; `files` are the ids that are stored if any are."""
+    """What is to become of a request.
+
+    `files` are the ids that are stored if any are, `marks` those of the jobs that they name.
+    """
 
     fate: Fate
     files: frozenset[str] = frozenset()
+    marks: frozenset[tuple[str, str, str]] = frozenset()
 
 
 class _Number(str):
@@ -119,7 +125,7 @@ def judge(
             return Verdict(Fate.UNSIGNED)
     verdict = _judge_body(body, workspace_id, is_try=method != "POST")
     if signed is None:
-        return Verdict(Fate.UNDECIDED, verdict.files)
+        return replace(verdict, fate=Fate.UNDECIDED)
     return verdict
 
 
@@ -201,7 +207,7 @@ def _is_unusual(content: _Object) -> bool:
         for entry in entries
         if isinstance(entry, _Object)
         for name, value in entry
-        if name == "params"
+        if name in {"params", "passthrough"}
         for part in _all(value)
     ]
     theirs = {id(part) for part in customers}
@@ -227,12 +233,17 @@ def _judge_content(content: object, workspace_id: str) -> Verdict:
         and _is_version(content.only("version"))
         and not any(isinstance(file, _Object) and file.says_twice() for file in files)
     )
-    ids = frozenset(file.only("fileId") for file in files if right and _is_file(file))
+    named = [(_file_id(content, file), file) for file in files] if right else []
+    ids = frozenset(file_id for file_id, _ in named if file_id is not None)
     if not right or (files and not ids):
         return Verdict(Fate.WRONG)
-    if unusual or len(files) > HONEST_FILES:
-        return Verdict(Fate.UNDECIDED, ids)
-    return Verdict(Fate.STORED, ids)
+    marks = frozenset(
+        (file_id, *mark)
+        for file_id, file in named
+        if file_id is not None and (mark := _mark(file)) is not None
+    )
+    undecided = unusual or len(files) > HONEST_FILES
+    return Verdict(Fate.UNDECIDED if undecided else Fate.STORED, ids, marks)
 
 
 def _is_version(value: object) -> bool:
@@ -246,8 +257,33 @@ def _is_version(value: object) -> bool:
     return type(value) is int and 1 <= value <= LARGEST_VERSION
 
 
-def _is_file(file: object) -> bool:
-    return isinstance(file, _Object) and is_id(file.only("fileId")) and is_id(file.only("uuid"))
+def _file_id(event: _Object, file: object) -> str | None:
+    """The id under which a file is stored; None if the entry names none."""
+    if not isinstance(file, _Object) or not is_id(file.only("fileId")):
+        return None
+    file_id = str(file.only("fileId"))
+    if any(name == "uuid" for name, _ in file):
+        return file_id if is_id(file.only("uuid")) else None
+    return f"{event.only('requestId')}/{file_id}" if is_id(event.only("requestId")) else None
+
+
+def _mark(file: _Object) -> tuple[str, str] | None:
+    """The job's id and tag in an entry of `central`; of a name that is said twice, the last."""
+    if any(name == "uuid" for name, _ in file):
+        return None
+    part = _last(file.only("passthrough"), "reportflowJob")
+    job_id, tag = _last(part, "jobId"), _last(part, "tag")
+    return (job_id, tag) if is_name(job_id) and is_name(tag) else None
+
+
+def _last(value: object, name: str) -> Any:
+    found = [part for key, part in value if key == name] if isinstance(value, _Object) else []
+    return found[-1] if found else None
+
+
+def is_name(value: object) -> bool:
+    """Whether this may be a job's id or its tag."""
+    return is_id(value) and "~" not in str(value)
 
 
 def is_id(value: object) -> bool:

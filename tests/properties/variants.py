@@ -1,20 +1,22 @@
 """The receiver, each time broken in one small way that somebody could think harmless."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Annotated, Any
+from types import ModuleType
+from typing import Annotated, Any, Final
 from unittest.mock import patch
 
 import msgspec
 
 from reportflow import webhook
+from reportflow.contract import CONTRACTS, central, workspace
 from reportflow.contract import webhook_body as content
-from reportflow.contract import workspace
 from reportflow.contract.document import OpaqueId
-from reportflow.contract.files import Announced, CompletedFile
+from reportflow.contract.files import Announced, CompletedFile, Mark
 from reportflow.contract.json_values import read_json
 from reportflow.observability import logger
 from reportflow.queues import Downloads
@@ -72,15 +74,51 @@ def _body_first(original: Any) -> Any:
     return check
 
 
-def _decoding(pattern: str) -> Break:
-    """Ids of another alphabet."""
-    name = Annotated[str, msgspec.Meta(pattern=pattern)]
-    file = msgspec.defstruct(
-        "_File",
-        [("file_id", name), ("uuid", name), ("file_name", Any, None), ("params", Any, None)],
-        rename="camel",
-    )
-    return _replaced("_File", file, workspace)
+def _decoding(part: tuple[ModuleType, str], pattern: str) -> Break:
+    """Ids of another alphabet in one of `WITH_IDS`."""
+    owner, name = part
+    wrong = Annotated[str, msgspec.Meta(pattern=pattern)]
+    struct = getattr(owner, name)
+    fields: list[Any] = [
+        (field.name, wrong if field.type == OpaqueId else field.type, *_default(field))
+        for field in msgspec.structs.fields(struct)
+    ]
+    return _replaced(name, msgspec.defstruct(name, fields, rename="camel"), owner)
+
+
+def _default(field: msgspec.structs.FieldInfo) -> tuple[object, ...]:
+    return () if field.default is msgspec.NODEFAULT else (field.default,)
+
+
+WITH_IDS: Final[Mapping[str, tuple[ModuleType, str]]] = {
+    "workspace": (workspace, "_File"),
+    "central": (central, "_File"),
+    "central's request": (central, "_Request"),
+}
+"""What reads the ids of a webhook."""
+
+
+def _without_request_id() -> AbstractContextManager[object]:
+    """Entries of a central webhook that names no request."""
+    stack = ExitStack()
+    request = msgspec.defstruct("_Request", [("request_id", OpaqueId, "none")], rename="camel")
+    stack.enter_context(patch.object(central, "_Request", request))
+    stack.enter_context(patch.object(central.Central, "announces", lambda *_: True))
+    return stack
+
+
+def _marks(pattern: str) -> Break:
+    """Marks of another alphabet."""
+    return _replaced("_MARKED", re.compile(pattern, re.DOTALL), central)
+
+
+def _mark_anywhere(original: Any) -> Any:
+    def mark(passthrough: object) -> Mark | None:
+        parts = passthrough.values() if isinstance(passthrough, dict) else ()
+        nested = (original(part) or original({central.OWN_KEY: part}) for part in parts)
+        return original(passthrough) or next(filter(None, nested), None)
+
+    return mark
 
 
 def _quoting_all() -> AbstractContextManager[object]:
@@ -216,12 +254,48 @@ VARIANTS = (
     ),
     Variant("entries quote the whole document", _quoting_all),
     Variant("the event is what API Gateway always sends", _replaced("request_of", _trusting)),
-    Variant("ids may have any character", _decoding("")),
-    Variant("ids may be dots", _decoding(r"^[A-Za-z0-9._~-]{1,128}$(?!\n)")),
-    Variant("ids may end a line", _decoding(r"^[A-Za-z0-9_-][A-Za-z0-9._~-]{0,127}$")),
-    Variant("ids may be of any script", _decoding(r"^[\w-][\w.~-]{0,127}$(?!\n)")),
-    Variant("ids may be of any length", _decoding(r"^[A-Za-z0-9_-][A-Za-z0-9._~-]*$(?!\n)")),
-    Variant("ids are letters and digits", _decoding(r"^[A-Za-z0-9]{1,128}$(?!\n)")),
+    *(
+        Variant(f"ids {defect} ({contract})", _decoding(part, pattern))
+        for contract, part in WITH_IDS.items()
+        for defect, pattern in (
+            ("may have any character", ""),
+            ("may be dots", r"^[A-Za-z0-9._~-]{1,128}$(?!\n)"),
+            ("may end a line", r"^[A-Za-z0-9_-][A-Za-z0-9._~-]{0,127}$"),
+            ("may be of any script", r"^[\w-][\w.~-]{0,127}$(?!\n)"),
+            ("may be of any length", r"^[A-Za-z0-9_-][A-Za-z0-9._~-]*$(?!\n)"),
+            ("are letters and digits", r"^[A-Za-z0-9]{1,128}$(?!\n)"),
+        )
+    ),
+    *(
+        Variant(f"marks {defect}", _marks(pattern))
+        for defect, pattern in (
+            ("may have any character", ".*"),
+            ("may be empty", r"[A-Za-z0-9._-]{0,128}"),
+            ("may be of any length", r"[A-Za-z0-9_-][A-Za-z0-9._-]*"),
+            ("may be of any script", r"[\w-][\w.-]{0,127}"),
+            ("begin with a letter or digit", r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"),
+        )
+    ),
+    Variant(
+        "the mark may stand elsewhere in passthrough", _wrapped("_mark", _mark_anywhere, central)
+    ),
+    Variant("the mark is not read", _replaced("_mark", _nothing, central)),
+    Variant("a central webhook needs no request", _without_request_id),
+    Variant(
+        "a request makes an entry with a uuid central's",
+        _replaced("CONTRACTS", dict(reversed(list(CONTRACTS.items()))), content),
+    ),
+    *(
+        Variant(
+            f"names in the customer's part are ours to judge ({name})",
+            _replaced("customers_field", "none", type(contract)),
+        )
+        for name, contract in CONTRACTS.items()
+    ),
+    Variant(
+        "passthrough travels on",
+        _replaced("_mark", lambda part: Mark("job", json.dumps(part)), central),
+    ),
     Variant("any workspace is ours", _wrapped("completed_files", _of_any_workspace, content)),
     Variant(
         "params travel on",
