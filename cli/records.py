@@ -31,8 +31,11 @@ SOON: Final = timedelta(seconds=30)
 """By then a job whose id is right has its record, and one that was sent again has begun anew,
 unless the request queue is full."""
 
-_HIDDEN: Final = frozenset({"url", "uuid", "leaseOwner"})
-"""Whoever has the 202's URL can fetch the PDF."""
+_HIDDEN: Final = frozenset({"fileReference", "url", "uuid", "tag", "leaseOwner"})
+"""Whoever has the 202's URL can fetch the PDF, and with the tag claim another one to be the job's.
+
+`url` and `uuid` are what versions before 1.0 have written in place of `fileReference`.
+"""
 
 
 class Records:
@@ -182,8 +185,8 @@ def _record(item: Mapping[str, Mapping[str, Any]]) -> Record:
             continue
         [(kind, plain)] = value.items()
         record[name] = int(plain) if kind == "N" else plain
-    if "metadata" in record:
-        record["metadata"] = _in_one_line(record["metadata"])
+    for name in {"metadata", "passthrough"} & record.keys():
+        record[name] = _in_one_line(record[name])
     return record
 
 

@@ -48,7 +48,14 @@ def test_status_tells_the_reason_and_nothing_that_opens_the_pdf(
     cli: Cli, target: Target, job_id: str
 ) -> None:
     reason = {"errorCode": "NOT_A_PDF", "errorMessage": "no PDF", "metadata": '{"tenant":"acme"}'}
-    put(target, job_id, "FAILED", timedelta(), url="https://x/secret", uuid="u-u", **reason)
+    opens = {
+        "url": "https://x/secret",
+        "uuid": "secret-uuid",
+        "fileReference": "workspace url https://x/secret",
+        "tag": "secret-tag",
+    }
+    returned = {"passthrough": '{ "order" : 1 }'}
+    put(target, job_id, "FAILED", timedelta(), **reason, **opens, **returned)
 
     shown = cli("status", job_id)
     [record] = cli.json("status", job_id)
@@ -57,7 +64,8 @@ def test_status_tells_the_reason_and_nothing_that_opens_the_pdf(
     assert "NOT_A_PDF: no PDF" in shown.stdout
     assert record["metadata"] == {"tenant": "acme"}
     assert "secret" not in shown.stdout + json.dumps(record)
-    assert not {"url", "uuid"} & record.keys()
+    assert not opens.keys() & record.keys()
+    assert record["passthrough"] == {"order": 1}
 
 
 @pytest.mark.parametrize(
