@@ -9,7 +9,7 @@ import pytest
 
 from cli.documents import Naming, Reading, read
 from cli.failures import CliError
-from reportflow.contract import WORKSPACE
+from reportflow.contract import CENTRAL, WORKSPACE
 from reportflow.messages import parse_request
 from tests.pipeline.driver import body
 
@@ -41,6 +41,18 @@ def test_each_mistake_names_its_line_and_field(file: Path) -> None:
     assert "content.fileName" in found[f"{file}:2"]
     assert "colour" in found[f"{file}:4"]
     assert "not JSON" in found[f"{file}:5"]
+
+
+def test_two_central_names_that_differ_by_the_ending_only_are_one_document(file: Path) -> None:
+    file.write_text(
+        lines(*(body(content={"fileName": name, "params": {}}) for name in ("a", "a.pdf", "b")))
+    )
+
+    reading = read([str(file)], BY_DIGEST, CENTRAL)
+
+    assert len(reading.documents) == 2
+    assert reading.repeated == 1
+    assert not reading.mistakes
 
 
 def test_a_syntax_error_in_a_long_document_names_its_line(tmp_path: Path) -> None:

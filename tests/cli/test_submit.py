@@ -82,6 +82,30 @@ def test_a_dry_run_sends_nothing(still: Target, still_cli: Cli, tmp_path: Path) 
     assert not list(queued(still))
 
 
+def test_documents_are_checked_by_the_deployments_contract_or_by_the_one_that_is_named(
+    *, still: Target, still_cli: Cli, state_file: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "d.json"
+    content = {"fileName": "請求書 (1)", "params": {}, "passthrough": {"order": 1}}
+    path.write_text(json.dumps(body("a", content=content)))
+    folder = tmp_path / "central"
+    folder.mkdir()
+    state = changed(state_file, folder, contract="central")
+    central_cli = Cli(["--state", str(state)], {})
+
+    assert central_cli("submit", str(path), "--dry-run").exit_code == 0
+    assert central_cli("submit", str(path), "--dry-run", "--contract", "workspace").exit_code == 1
+    assert still_cli("submit", str(path)).exit_code == 1
+    unknown = still_cli("submit", str(path), "--contract", "v3")
+    assert unknown.exit_code == 2
+    assert "workspace, central" in unknown.output
+    assert not list(queued(still))
+
+    assert still_cli("submit", str(path), "--contract", "central").exit_code == 0
+    [text] = queued(still)
+    assert json.loads(text)["content"] == content
+
+
 def test_a_large_body_goes_by_a_pointer_that_the_functions_follow(
     still: Target, still_cli: Cli, tmp_path: Path
 ) -> None:
