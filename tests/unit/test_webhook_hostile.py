@@ -15,7 +15,7 @@ from reportflow.contract.files import CompletedFile
 from reportflow.refusal import Refusal, Refused
 from reportflow.secret import Secret
 from reportflow.webhook import MAX_BODY_BYTES, Expected, Request, request_of, verify
-from tests.unit.samples import TOKEN, by_uuid, webhook_body
+from tests.unit.samples import TOKEN, by_uuid, central_webhook_body, webhook_body
 from tests.unit.test_signature import SECRET as SIGNING_SECRET
 from tests.unit.test_signature import headers
 from tests.unit.webhook_events import event, sent
@@ -45,6 +45,11 @@ def with_params(params: str) -> str:
     """A webhook whose params are this very text."""
     file = {"fileId": "f", "uuid": "u", "params": "@"}
     return json.dumps(webhook_body(files=[file])).replace('"@"', params)
+
+
+def with_passthrough(text: str) -> str:
+    """A webhook of the contract `central` whose passthrough is this very text."""
+    return json.dumps(central_webhook_body({"passthrough": "@"})).replace('"@"', text)
 
 
 GOOD = json.dumps(webhook_body(files=[{"fileId": "f", "uuid": "u"}]))
@@ -265,12 +270,13 @@ def test_no_number_of_a_customer_stops_a_webhook(number: str) -> None:
 @pytest.mark.parametrize(
     "unit", ["1e400", "1e-400", "1e40", "1e-40", "1e999999999", "[]", "{}", '{"a":1}', "9" * 4000]
 )
+@pytest.mark.parametrize("place", ["params", "passthrough"])
 def test_what_a_body_takes_in_memory_is_bounded_by_its_size(
-    unit: str, alone: ProcessPoolExecutor
+    unit: str, place: str, alone: ProcessPoolExecutor
 ) -> None:
-    params = f"[{','.join([unit] * (60_000 // len(unit)))}]"
+    part = f"[{','.join([unit] * (60_000 // len(unit)))}]"
 
-    assert alone.submit(peak_of, params).result() < 50 * len(params)
+    assert alone.submit(peak_of, part, place).result() < 50 * len(part)
 
 
 @pytest.fixture(scope="module")
@@ -280,9 +286,10 @@ def alone() -> Iterator[ProcessPoolExecutor]:
         yield process
 
 
-def peak_of(params: str) -> int:
-    """The bytes that verifying such a webhook takes at most."""
-    request = request_of(event(with_params(params)))
+def peak_of(part: str, place: str) -> int:
+    """The bytes that verifying a webhook with such a part takes at most."""
+    whole = with_params(part) if place == "params" else with_passthrough(part)
+    request = request_of(event(whole))
     tracemalloc.start()
     try:
         verified(request)
