@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import is_dataclass, replace
 from datetime import datetime, timedelta
 from itertools import count
-from time import monotonic
+from threading import Event
+from time import monotonic, sleep
 from traceback import format_exception
 from urllib.parse import parse_qs
 
@@ -23,6 +24,7 @@ from reportflow.contract.client import ReportFlow
 from reportflow.contract.credentials import RENEWAL_SHARE
 from reportflow.errors import (
     CredentialsRefused,
+    OutOfTime,
     PipelineError,
     Retryable,
     Throttled,
@@ -409,6 +411,24 @@ def test_a_slow_endpoint_keeps_no_thread_past_its_deadline(
     assert not [error for error in errors if isinstance(error, CredentialsRefused)]
 
 
+def test_a_thread_with_little_time_does_not_wait_for_one_with_more(
+    service: ReportFlow, authorization: Authorization, peer: Peer, clock: Clock
+) -> None:
+    released, begun = Event(), monotonic()
+    authorization.issue = lambda _: token_of(TOKEN) if released.wait(20) else []
+    with ThreadPoolExecutor(1) as pool:
+        patient = pool.submit(submit, service)
+        while not fetches(peer):
+            sleep(0.01)
+
+        error = failure(service, clock() + timedelta(seconds=1.2))
+
+        assert type(error) is OutOfTime
+        assert monotonic() - begun < 5
+        released.set()
+        assert patient.result()
+
+
 def test_after_a_failure_the_other_threads_can_still_get_a_token(
     service: ReportFlow, authorization: Authorization, peer: Peer
 ) -> None:
@@ -452,7 +472,9 @@ def test_nothing_shows_the_secret_or_a_token(
     def api(got: Received) -> Iterable[bytes]:
         if got.target == "/oauth/token":
             return authorization(got)
-        return said(status, f"no {got.headers['authorization']}") if status else []
+        header = got.headers["authorization"]
+        quoted = [header, f"no {header.split()[-1]}", f"no-{header.split()[-1]}-here"]
+        return said(status, quoted) if status else []
 
     peer.respond = api
     error = failure(service)
