@@ -251,6 +251,19 @@ def test_a_revoked_token_is_replaced_once_for_all_threads(
     assert set(tokens_in(peer)) == {f"{TOKEN}-1", f"{TOKEN}-2"}
 
 
+@pytest.mark.parametrize("seconds", [LIFE, -LIFE, REREAD_SECONDS, -1])
+def test_a_token_that_ran_out_is_replaced_although_the_clock_was_set(
+    service: ReportFlow, authorization: Authorization, peer: Peer, clock: Clock, seconds: float
+) -> None:
+    submit(service)
+    authorization.revoked = {f"{TOKEN}-1"}
+    clock.advance(seconds)
+
+    submit(service, clock() + timedelta(seconds=30))
+
+    assert tokens_in(peer)[-1] == f"{TOKEN}-2"
+
+
 def test_a_new_token_that_is_refused_is_an_outage_and_no_loop(
     service: ReportFlow, authorization: Authorization, peer: Peer, clock: Clock
 ) -> None:

@@ -74,7 +74,7 @@ class Tokens:
                 token is None
                 or token.client != client
                 or now >= token.renew_at
-                or (fresh and now - token.fetched_at >= new)
+                or (fresh and not timedelta() <= now - token.fetched_at < new)
             ):
                 token = self._token = self._fetch(client, end, now)
             return token.text
