@@ -16,7 +16,7 @@ from reportflow.jobs import ArchivedFile, Job, JobStatus, Lease, Step, Verdict
 from reportflow.jobs_table import JobsTable
 from tests.unit.clock import START, Clock
 from tests.unit.recording import adopt, archive, claim, fail, give_back, reject, submit
-from tests.unit.samples import DESIGN_ID, request
+from tests.unit.samples import DESIGN_ID, by_url, by_uuid, request
 
 type Items = Callable[[str], dict[str, str]]
 
@@ -192,6 +192,49 @@ def test_records_of_earlier_versions_are_taken_up(
     archived = archive(jobs, current, ARCHIVED, clock())
     assert archived.write_id
     assert item(JOB_ID)["later"] == "stays"
+
+
+@pytest.mark.parametrize(
+    ("parts", "reference"),
+    [
+        ({"url": "https://x/1"}, by_url("https://x/1")),
+        ({"uuid": "u1"}, by_uuid("u1")),
+        ({"url": "https://x/1", "uuid": "u1"}, by_uuid("u1")),
+        ({}, ""),
+    ],
+    ids=repr,
+)
+def test_a_file_of_an_earlier_version_is_found_by_what_that_version_kept(
+    *,
+    aws: Backend,
+    jobs: JobsTable,
+    table_name: str,
+    submitted: Job,
+    clock: Clock,
+    item: Items,
+    parts: dict[str, str],
+    reference: str,
+) -> None:
+    added = "".join(f", #{name} = :{name}" for name in parts)
+    aws.client("dynamodb").update_item(
+        TableName=table_name,
+        Key={"jobId": {"S": JOB_ID}},
+        UpdateExpression=f"SET #later = :new{added} REMOVE fileReference",
+        ExpressionAttributeNames={f"#{name}": name for name in ("later", *parts)},
+        ExpressionAttributeValues={
+            ":new": {"S": "stays"},
+            **{f":{name}": {"S": value} for name, value in parts.items()},
+        },
+    )
+
+    old = jobs.get(JOB_ID)
+
+    assert old is not None
+    assert old == replace(submitted, file_reference=reference)
+    archived = archive(jobs, old, ARCHIVED, clock())
+    assert jobs.get(JOB_ID) == archived
+    assert archived.file_reference == reference
+    assert item(JOB_ID)["status"] == "ARCHIVED"
 
 
 @pytest.mark.parametrize(

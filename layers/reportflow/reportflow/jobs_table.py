@@ -9,6 +9,7 @@ from uuid import uuid4
 from botocore.exceptions import ClientError
 
 from reportflow import aws
+from reportflow.contract.workspace import former_reference
 from reportflow.jobs import Job, JobStatus, Verdict
 
 if TYPE_CHECKING:
@@ -203,6 +204,10 @@ def _job(item: Item) -> Job:
             values[name] = int(text) if kind == "N" else text
             if name in _MOMENTS:
                 values[name] = datetime.fromisoformat(text)
+    if values.get("file_id") and "file_reference" not in values:
+        # A version before 1.0 wrote it.
+        url, uuid = (str(item.get(name, {}).get("S", "")) for name in ("url", "uuid"))
+        values["file_reference"] = former_reference(url, uuid)
     return Job(**{**values, "status": JobStatus(values["status"])})
 
 

@@ -13,6 +13,7 @@ from reportflow.contract import Contract
 from reportflow.contract.document import END, Content, Document, composed
 from reportflow.contract.files import CompletedFile
 from reportflow.contract.json_values import nests_deeper
+from reportflow.contract.workspace import former_file
 from reportflow.errors import Permanent
 
 _JOB_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}" + END
@@ -219,6 +220,8 @@ def parse_download(body: bytes) -> Download:
     try:
         return _download_decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if (former := former_file(body)) is not None:
+            return former
         raise _invalid(_explain(error)) from error
 
 

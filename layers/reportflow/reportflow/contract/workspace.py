@@ -13,9 +13,11 @@ from reportflow.contract.document import (
     END,
     MAX_PARAMS_DEPTH,
     Content,
+    DesignId,
     Document,
     JsonObject,
     OpaqueId,
+    Version,
     digest_of,
     is_opaque_id,
 )
@@ -128,6 +130,34 @@ class Workspace:
         file = members(entry, _File)
         digest = _digest(design_id, version, file)
         return CompletedFile(file.file_id, _UUID + file.uuid, design_id, version, digest)
+
+
+class _FormerFile(
+    msgspec.Struct, forbid_unknown_fields=True, rename="camel", tag_field="kind", tag="completed"
+):
+    file_id: OpaqueId
+    uuid: OpaqueId
+    design_id: DesignId
+    version: Version
+    request_digest: str
+
+
+def former_file(message: bytes) -> CompletedFile | None:
+    """The file in a download message of a version before 1.0; None if it is no such message."""
+    try:
+        file = msgspec.json.decode(message, type=_FormerFile)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return CompletedFile(
+        file.file_id, _UUID + file.uuid, file.design_id, file.version, file.request_digest
+    )
+
+
+def former_reference(url: str, uuid: str) -> str:
+    """The reference of a file in a record of such a version, which kept its parts."""
+    if uuid:
+        return _UUID + uuid
+    return _URL + url if url else ""
 
 
 def _digest(design_id: str, version: int, file: _File) -> str:
