@@ -11,7 +11,6 @@ from reportflow.contract.files import Accepted, CompletedFile, Location, Mark
 from reportflow.contract.json_values import read_json
 from reportflow.contract.webhook_body import completed_files
 from reportflow.messages import parse_download
-from reportflow.submission import Submission
 from tests.unit.samples import (
     DESIGN_ID,
     MARK,
@@ -70,7 +69,7 @@ def answer(contract: Contract, file_id: object, request_id: object = REQUEST_ID)
 
 
 def accepted(contract: Contract, body: object) -> Accepted:
-    return contract.accepted(json.dumps(body).encode())
+    return contract.accepted(json.dumps(body).encode(), MARK)
 
 
 def told(body: dict[str, Any]) -> list[CompletedFile]:
@@ -228,11 +227,17 @@ def test_the_mark_comes_back_with_the_file(job_id: str, tag: str) -> None:
     assert file.mark == mark
 
 
-def test_every_tag_that_a_submission_makes_comes_back() -> None:
-    for _ in range(500):
-        mark = Mark("job-1", Submission.new_tag())
-        [file] = told(central_webhook_body({"passthrough": marked(mark)}))
-        assert file.mark == mark
+@pytest.mark.parametrize("other", [Mark(MARK.job_id, "tag-2"), Mark("job-2", MARK.tag)])
+def test_an_answer_that_returns_another_mark_is_not_the_requests(other: Mark) -> None:
+    body = answer(CENTRAL, "file_1")
+    [file] = body["files"]
+
+    file["passthrough"] = marked(MARK)
+    assert accepted(CENTRAL, body).file_id == f"{REQUEST_ID}/file_1"
+
+    file["passthrough"] = marked(other)
+    with pytest.raises(msgspec.DecodeError):
+        accepted(CENTRAL, body)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ _FILE_NAME: Final = r'^(?=.*\S)(?!\s*\.pdf$)[^/\\:*?"<>|\x00-\x1f\x7f-\x9f]{1,20
 _PDF: Final = ".pdf"
 _REFERENCE: Final = "central"
 _MARKED: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
-"""A job's id, or a tag: `secrets.token_urlsafe` may begin one with `_` or `-`."""
+"""A job's id, or a tag."""
 
 _SAYS_MISSING: Final = re.compile("NOT_READY|NOT_FOUND|DOWNLOAD_NOT_AVAILABLE")
 _OF_KEYS_OR_LOAD: Final = frozenset({401, 403, 408, 412, 429})

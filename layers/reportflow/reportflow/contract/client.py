@@ -114,7 +114,7 @@ class ReportFlow:
                     "ReportFlow sent no final answer, and may still be making the PDF",
                 )
             if response.status_code >= 300:
-                # ReportFlow may quote the request, and readers of the reason must not learn the tag.
+                # ReportFlow may quote the request. Readers of the reason must not learn the tag.
                 raise self._refusal(response, _message(response).replace(mark.tag, "***"))
             return _accepted(contract, mark, response)
 
