@@ -31,10 +31,9 @@ SOON: Final = timedelta(seconds=30)
 """By then a job whose id is right has its record, and one that was sent again has begun anew,
 unless the request queue is full."""
 
-_HIDDEN: Final = frozenset({"fileReference", "url", "uuid", "tag", "leaseOwner"})
-"""Whoever has the 202's URL can fetch the PDF, and with the tag claim another one to be the job's.
-
-`url` and `uuid` are what versions before 1.0 have written in place of `fileReference`.
+_HIDDEN: Final = frozenset({"fileReference", "url", "uuid", "tag", "leaseOwner", "writeId"})
+"""`fileReference`, which was `url` and `uuid` before 1.0, opens the PDF. The tag proves whose a
+file is. The others are internal.
 """
 
 
