@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import boto3
-import botocore.session
 import uv
 from botocore.config import Config
-from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES
 
+from cli.isolation import isolated_session
 from local import child
 from local.paths import BUILD_CACHE, REPOSITORY
 
@@ -106,7 +105,7 @@ class Backend:
         """The boto3 client of a service; one is made for each and shared by all threads."""
         with self._lock:
             if service not in self._clients:
-                session = boto3.Session(botocore_session=_isolated_session(), region_name=REGION)
+                session = boto3.Session(botocore_session=isolated_session(), region_name=REGION)
                 self._clients[service] = session.client(
                     cast("Any", service),
                     endpoint_url=self.endpoint_url,
@@ -256,14 +255,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind((ADDRESS, 0))
         return int(probe.getsockname()[1])
-
-
-def _isolated_session() -> botocore.session.Session:
-    """A session blind to environment variables and to the files in ~/.aws."""
-    blind = {
-        name: (setting, None, default, convert)
-        for name, (setting, _, default, convert) in BOTOCORE_DEFAUT_SESSION_VARIABLES.items()
-    }
-    for file in ("config_file", "credentials_file"):
-        blind[file] = (None, None, os.devnull, None)
-    return botocore.session.Session(session_vars=blind)
