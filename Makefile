@@ -28,10 +28,15 @@ help:
 	@echo 'make lock    pin the newest versions of all dependencies'
 	@echo 'make clean   remove everything that make made'
 
-.venv/installed: $(LOCKS)
+.venv/synced: $(LOCKS)
 	@python=$$(scripts/find-python) && echo "Setting up .venv with $$python" && "$$python" -m venv --clear .venv
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@VIRTUAL_ENV=.venv $(UV) pip sync --quiet --require-hashes requirements/dev.txt
+	@touch $@
+
+# The command `reportflow`, out of the sources here. uv itself is the pinned build tool.
+.venv/installed: .venv/synced pyproject.toml
+	@VIRTUAL_ENV=.venv $(UV) pip install --quiet --offline --no-deps --editable .
 	@touch $@
 
 .PHONY: setup

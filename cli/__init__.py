@@ -1,4 +1,4 @@
-"""`python -m cli`: for operators and for the systems upstream. Nothing here ships."""
+"""`reportflow`: for operators and for the systems upstream. Nothing here ships."""
 
 import sys
 from pathlib import Path

@@ -54,7 +54,7 @@ _KINDS: Final[Sequence[Kind]] = (
         r"|DOWNLOAD_TOO_SLOW",
         means="ReportFlow is down, or out of reach",
         remedy="nothing: they come again by themselves and go on when it is back; ask its support. "
-        "After some two hours they become dead letters: python -m cli dlq redrive",
+        "After some two hours they become dead letters: reportflow dlq redrive",
         concerns_all=True,
     ),
     Kind(
@@ -149,7 +149,7 @@ def _refused_keys(role: str, target: Target, plan: Plan) -> Result:
     yield (
         Severity.CRITICAL,
         f"{_tell(role, codes, told[refused], plan.window)}: ReportFlow refuses the keys",
-        "python -m cli set-keys; waiting messages come back within an hour",
+        "reportflow set-keys; waiting messages come back within an hour",
     )
 
 

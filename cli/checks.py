@@ -159,12 +159,12 @@ def keys(target: Target, _plan: Plan) -> Result:
         yield (
             Severity.CRITICAL,
             f"the secret has no {names}: every job waits",
-            "python -m cli set-keys",
+            "reportflow set-keys",
         )
     if stored.is_rotating and stored.age > FORGOTTEN:
         since = duration(stored.age)
         what = f"the webhook's previous token is still good, {since} after its rotation"
-        yield Severity.WARNING, what, "python -m cli rotate-webhook-secret --finish"
+        yield Severity.WARNING, what, "reportflow rotate-webhook-secret --finish"
 
 
 def webhook(target: Target, _plan: Plan) -> Result:
@@ -245,7 +245,7 @@ def dead_letter_queues(target: Target, _plan: Plan) -> Result:
                 f"oldest for {age(oldest.sent_at)}, of job {oldest.job_id}"
             )
             remedy = explain_code(code, in_dead_letters=True).remedy
-            yield Severity.CRITICAL, what, f"{remedy} (python -m cli dlq explain {quote(code)})"
+            yield Severity.CRITICAL, what, f"{remedy} (reportflow dlq explain {quote(code)})"
         if hidden := hidden_by_others([queue]):
             what = f"{several(hidden, 'dead letter')} of {queue.name} hidden: another command looks"
             yield Severity.UNKNOWN, what, "run doctor again in a minute"
@@ -270,7 +270,7 @@ def unfinished_jobs(target: Target, plan: Plan) -> Result:
             count = f"{least}{several(len(late), 'job')}"
             since = age(_begun(oldest), now)
             what = f"{count} late in {status}, {oldest['jobId']} the longest: {since}"
-            yield Severity.WARNING, what, f"{remedy} (python -m cli status {oldest['jobId']})"
+            yield Severity.WARNING, what, f"{remedy} (reportflow status {oldest['jobId']})"
 
 
 def _begun(job: Record) -> datetime:
@@ -302,7 +302,7 @@ def counters(target: Target, plan: Plan) -> Result:
             f"{several(counted['WebhooksRefused'], 'webhook')} refused {span}",
             (
                 "look in the webhook's log for the reason; did the URL leak? "
-                "python -m cli rotate-webhook-secret"
+                "reportflow rotate-webhook-secret"
             ),
         )
     if counted["WebhooksNotStored"]:
@@ -314,7 +314,7 @@ def counters(target: Target, plan: Plan) -> Result:
             f"{several(counted['PossibleDuplicates'], 'job')} asked for again, unanswered, {span}",
             (
                 "compare ReportFlow's list of files with the jobs that say possibleDuplicates: "
-                "python -m cli list --newer-than 1d --json"
+                "reportflow list --newer-than 1d --json"
             ),
         )
     of_lambda = {
@@ -339,7 +339,7 @@ def _missing_webhooks(target: Target, plan: Plan, counted: Counter[str]) -> Resu
         yield (
             Severity.CRITICAL,
             f"{several(submitted, 'job')} submitted {span}, and no webhook came",
-            "put the URL of `python -m cli webhook-url` into ReportFlow's settings",
+            "put the URL of `reportflow webhook-url` into ReportFlow's settings",
         )
     elif lost:
         what = f"{several(lost, 'PDF')} found by the check and not by a webhook {span}"

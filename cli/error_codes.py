@@ -67,7 +67,7 @@ class ErrorCode:
     def commands(self, code: str) -> list[str]:
         """The commands that finish the dead letters with this code, in the shell's quotes."""
         reason = "CODE" if code in FAMILIES else quote(code)
-        return [f"python -m cli dlq {name} --reason {reason}" for name in self.dead_letter.value]
+        return [f"reportflow dlq {name} --reason {reason}" for name in self.dead_letter.value]
 
 
 _DEPLOY: Final = "deploy (`make deploy ENV=NAME`)"
@@ -78,7 +78,7 @@ _LOG: Final = (
     "redrive."
 )
 _SET_KEYS: Final = (
-    "Store the right keys with `python -m cli set-keys`. Waiting messages come back within an hour."
+    "Store the right keys with `reportflow set-keys`. Waiting messages come back within an hour."
 )
 _HTTP_SERVERS: Final = "Ask ReportFlow's support, or whoever runs a proxy in between,"
 
@@ -277,7 +277,7 @@ _OF_REPORTFLOW: Final = (
         "The secret in Secrets Manager is not a JSON object of the expected strings. Messages "
         "wait, and no retry is used up.",
         "Correct the secret's value in Secrets Manager (`errorMessage` names its fields), and "
-        "check it with `python -m cli doctor`. Waiting messages come back within an hour.",
+        "check it with `reportflow doctor`. Waiting messages come back within an hour.",
     ),
     ErrorCode(
         "PACED",
@@ -437,7 +437,7 @@ _OF_WEBHOOKS: Final = (
         DeadLetter.NEVER,
         "`webhook_signature` is on, and the secret holds no key to check signatures with. The "
         "webhook answers 503.",
-        "Store the relay's secret with `python -m cli set-signing-secret`. The relay's next try "
+        "Store the relay's secret with `reportflow set-signing-secret`. The relay's next try "
         "succeeds.",
     ),
     ErrorCode(
@@ -495,8 +495,8 @@ _OF_DELIVERIES: Final = (
         "The dead letter carries no code. SQS itself moved it after its last delivery, because the "
         "function was cut off each time. Or its body leaves no room for the code, which is then in "
         "the job's record.",
-        "Read the job's record with `python -m cli status JOB`. If it has an `errorCode`, do what "
-        "`python -m cli dlq explain CODE` says. If not, find the cause in the function's log "
+        "Read the job's record with `reportflow status JOB`. If it has an `errorCode`, do what "
+        "`reportflow dlq explain CODE` says. If not, find the cause in the function's log "
         "(docs/operations.md shows the command). Fix it, then redrive.",
     ),
     ErrorCode(

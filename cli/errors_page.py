@@ -1,4 +1,4 @@
-"""Writes the tables of error codes in docs/errors.md: `python -m cli.errors_page`, or `make docs`.
+"""Writes the tables of error codes in docs/errors.md: `make docs`.
 
 Each table stands between two markers. The rest of the page is written by hand.
 """

@@ -5,12 +5,13 @@ import sys
 from typing import Any, Final, override
 
 import typer
-from typer.core import TyperGroup
+
+from cli.commands.deployment import DeployedGroup
 
 BROKEN_PIPE: Final = 141
 
 
-class Guarded(TyperGroup):
+class Guarded(DeployedGroup):
     """Ends with a sentence and a meaningful status where an error would end with a trace."""
 
     @override

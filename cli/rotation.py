@@ -213,7 +213,7 @@ def remedy(stored: StoredSecret, status: int | None) -> str:
     if status == HTTPStatus.SERVICE_UNAVAILABLE and not stored.can_verify:
         return (
             "with webhook_signature=required it needs a signing secret and there is none: "
-            "python -m cli set-signing-secret"
+            "reportflow set-signing-secret"
         )
     if status is None:
         return (

@@ -16,8 +16,9 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from cli.failures import CliError
-from local.backend import Backend, BackendKind
+from cli.isolation import isolated_session
 from reportflow.contract import CONTRACTS, WORKSPACE, Contract
+from reportflow.jobs import JobStatus
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -168,6 +169,26 @@ class _Session:
         return self._session.client(cast("Any", service), config=_CONFIG)
 
 
+class _Emulated:
+    """The emulated AWS of the local system. It cannot reach a real account."""
+
+    def __init__(self, endpoint_url: str, region: str) -> None:
+        self._session = boto3.Session(
+            botocore_session=isolated_session(),
+            region_name=region,
+            aws_access_key_id="local",
+            aws_secret_access_key="local",  # noqa: S106  (opens nothing but the emulator)
+        )
+        self._endpoint_url = endpoint_url
+
+    def client(self, service: str, /) -> Any:  # noqa: ANN401
+        return self._session.client(
+            cast("Any", service),
+            endpoint_url=self._endpoint_url,
+            config=Config(proxies={}, max_pool_connections=16),
+        )
+
+
 def clock_of(answer: Mapping[str, Any]) -> datetime:
     """AWS's own time, to the second, when it gave this answer: its stamps are by that clock."""
     date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
@@ -230,13 +251,13 @@ def _outputs(cloudformation: "CloudFormationClient", stack: str) -> dict[str, st
 
 
 def _on_this_machine(path: Path) -> Target:
+    if str(path).upper() in JobStatus.__members__:
+        raise CliError(f"--state names a state file. To select jobs, use --status {path}.")
     again = f"start it with `python -m local up --state {path}`, or mean AWS with --aws"
     try:
         state = json.loads(path.read_text())
         endpoint = urlsplit(state["aws_endpoint_url"])
         address = (endpoint.hostname or "", endpoint.port or 80)
-        # Blind to this machine's AWS settings: what is meant for the laptop reaches no account.
-        clients = cast("Clients", Backend(BackendKind.MOTO, state["aws_endpoint_url"]))
         target = Target(
             name=f"the local system of {path}",
             is_local=True,
@@ -248,7 +269,7 @@ def _on_this_machine(path: Path) -> Target:
             archive_bucket=state["archive_bucket"],
             secret_id=state["secret_arn"],
             webhook_base_url=state["webhook_url"].rpartition("/")[0],
-            clients=clients,
+            clients=_Emulated(state["aws_endpoint_url"], state["region"]),
             local_payload_buckets=tuple(state["payload_buckets"]),
             local_contract=state["contract"],
         )

@@ -146,7 +146,7 @@ class MonitoringStack(Stack):
                 waiting(pair.dead_letters),
                 1,
                 f"The dead-letter queue for {name.lower()}s holds a message.",
-                "`python -m cli dlq explain`: it prints each reason, and what to do.",
+                "`reportflow dlq explain`: it prints each reason, and what to do.",
                 missing=_AS_BEFORE,
             )
             # A dead letter that stays keeps that alarm red, so nobody is notified of the next ones.
@@ -155,7 +155,7 @@ class MonitoringStack(Stack):
                 self._own.of(failed[name]),
                 BURST_OF_FAILURES,
                 f"{BURST_OF_FAILURES} or more {name.lower()}s have failed within five minutes.",
-                "`python -m cli dlq explain`: most of them usually have the same reason.",
+                "`reportflow dlq explain`: most of them usually have the same reason.",
             )
             # Not the age of the oldest message: SQS leaves out messages received over three times.
             self._alarm(
@@ -166,7 +166,7 @@ class MonitoringStack(Stack):
                 1,
                 f"The dead-letter queue for {name.lower()}s has held messages for "
                 f"{DAYS_UNTIL_OLD} days. SQS deletes each one after {SQS_MAXIMUM_RETENTION_DAYS}.",
-                "`python -m cli dlq explain`: it prints the oldest of each reason, and what to do.",
+                "`reportflow dlq explain`: it prints the oldest of each reason, and what to do.",
                 periods=DAYS_UNTIL_OLD * 24,
             )
             seconds = self._settings.unfinished_alarm_seconds
@@ -175,7 +175,7 @@ class MonitoringStack(Stack):
                 self._own.of(unfinished[name], "Maximum", minutes=LONGEST_WAIT_MINUTES),
                 seconds,
                 f"A message in the {queue} is still retried {seconds} s after it was sent.",
-                "its error code, which `python -m cli doctor` and the dashboard show.",
+                "its error code, which `reportflow doctor` and the dashboard show.",
                 notify_end=True,
             )
             self._alarm(
@@ -200,7 +200,7 @@ class MonitoringStack(Stack):
                 1,
                 f"ReportFlow refuses the {name}'s keys, or the secret has none. Jobs wait; none is "
                 "lost.",
-                "`python -m cli doctor`, then the keys in ReportFlow's settings and in the secret.",
+                "`reportflow doctor`, then the keys in ReportFlow's settings and in the secret.",
                 notify_end=True,
             )
         self._alarm_on_events(
@@ -227,7 +227,7 @@ class MonitoringStack(Stack):
             filled(self._own.of(WebhookMetric.RECEIVED, minutes=SILENCE_MINUTES), 1),
             1,
             "Jobs are submitted, but no webhook comes. Completion checks find the PDFs later.",
-            "`python -m cli doctor`, then the webhook's URL in ReportFlow's settings.",
+            "`reportflow doctor`, then the webhook's URL in ReportFlow's settings.",
             # The webhook of a job at the end of one period comes in the next.
             periods=2,
             comparison=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.options import Json, duration, target_of
+from cli.commands.deployment import target_of
+from cli.commands.options import Json, duration
 
 
 def doctor(

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from cli.commands.options import JobIds, Json, OlderThan, duration, job_ids_of, target_of
+from cli.commands.deployment import target_of
+from cli.commands.options import JobIds, Json, OlderThan, duration, job_ids_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -125,9 +126,11 @@ def _some(job_ids: "Sequence[str]") -> str:
 
 def list_jobs(
     context: typer.Context,
-    state: Annotated[
+    status: Annotated[
         list[str],
-        typer.Option(help="SUBMITTING, SUBMITTED, ARCHIVED or FAILED; several. Default: all."),
+        typer.Option(
+            "--status", help="SUBMITTING, SUBMITTED, ARCHIVED or FAILED; several. Default: all."
+        ),
     ] = [],  # noqa: B006  (typer copies it)
     older_than: OlderThan = None,
     newer_than: Annotated[
@@ -147,7 +150,7 @@ def list_jobs(
     from cli import output, records
     from reportflow.jobs import JobStatus
 
-    states = _states(state, list(JobStatus))
+    states = _states(status, list(JobStatus))
     target = target_of(context)
     table = records.Records(target.dynamodb, target.jobs_table)
     now = datetime.now(UTC)

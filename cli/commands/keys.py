@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.options import confirm, target_of
+from cli.commands.deployment import target_of
+from cli.commands.options import confirm
 
 
 def set_keys(

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.commands.options import Json, target_of
+from cli.commands.deployment import target_of
+from cli.commands.options import Json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -130,8 +130,8 @@ def test_a_hostile_reason_is_told_and_quoted_and_not_obeyed(
     [finding] = [one for one in still_cli.json("doctor") if "; rm" in one["what"]]
 
     assert explained.startswith("[/x]; rm -r $HOME (1): ")
-    assert "python -m cli dlq drop --reason '[/x]; rm -r $HOME'" in explained
-    assert "(python -m cli dlq explain '[/x]; rm -r $HOME')" in finding["remedy"]
+    assert "reportflow dlq drop --reason '[/x]; rm -r $HOME'" in explained
+    assert "(reportflow dlq explain '[/x]; rm -r $HOME')" in finding["remedy"]
 
 
 def test_letters_of_archived_jobs_are_shown_as_such(
@@ -217,7 +217,7 @@ def test_every_dead_letter_has_a_command(still_cli: Cli, send: Send) -> None:
     gone = still_cli("dlq", "redrive", "--reason", "(none)", "--reason", "PACED")
 
     for reason in ("'(none)'", "PACED", "NEVER_HEARD_OF"):
-        assert f"python -m cli dlq redrive --reason {reason}" in told
+        assert f"reportflow dlq redrive --reason {reason}" in told
     assert gone.exit_code == 0, gone.output
     assert [letter["errorCode"] for letter in still_cli.json("dlq", "list")] == ["NEVER_HEARD_OF"]
 

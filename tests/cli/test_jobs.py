@@ -83,6 +83,18 @@ def test_metadata_that_python_cannot_hold_is_passed_on_as_it_is(
     assert cli("status", job_id).exit_code == 0
 
 
+def test_a_record_is_shown_without_what_opens_the_pdf(
+    cli: Cli, target: Target, job_id: str
+) -> None:
+    secret = {"fileReference": "workspace uuid 1", "url": "https://x/y", "tag": "t"}
+    put(target, job_id, "SUBMITTED", timedelta(), fileId="f", **secret)
+
+    [shown] = cli.json("status", job_id)
+
+    assert shown["fileId"] == "f"
+    assert not shown.keys() & secret.keys()
+
+
 def test_metadata_that_is_no_json_is_text(cli: Cli, target: Target, job_id: str) -> None:
     put(target, job_id, "FAILED", timedelta(), metadata="{tenant")
 
@@ -260,12 +272,12 @@ def test_list_is_by_state_and_age(cli: Cli, target: Target) -> None:
     def listed(*options: str) -> list[str]:
         return [record["jobId"] for record in cli.json("list", *options)]
 
-    assert listed("--state", "SUBMITTING", "--older-than", "1h") == [older, old]
+    assert listed("--status", "SUBMITTING", "--older-than", "1h") == [older, old]
     assert listed("--newer-than", "0s") == []
-    assert listed("--state", "submitting", "--older-than", "1h", "--newer-than", "1d") == [old]
-    both = listed("--older-than", "1h", "--state", "SUBMITTED", "--state", "SUBMITTING")
+    assert listed("--status", "submitting", "--older-than", "1h", "--newer-than", "1d") == [old]
+    both = listed("--older-than", "1h", "--status", "SUBMITTED", "--status", "SUBMITTING")
     assert set(both) == {old, older, other}
-    assert cli("list", "--state", "LOST").exit_code == 2
+    assert cli("list", "--status", "LOST").exit_code == 2
 
 
 def test_list_goes_on_where_a_page_ends_and_says_when_it_stops(cli: Cli, target: Target) -> None:
@@ -274,8 +286,8 @@ def test_list_goes_on_where_a_page_ends_and_says_when_it_stops(cli: Cli, target:
     for one in many:
         put(target, one, "SUBMITTED", timedelta(days=9), note="x" * 9000)
 
-    some = cli("list", "--state", "SUBMITTED", "--older-than", "8d", "--limit", "120", "--json")
-    every = cli.json("list", "--state", "SUBMITTED", "--older-than", "8d")
+    some = cli("list", "--status", "SUBMITTED", "--older-than", "8d", "--limit", "120", "--json")
+    every = cli.json("list", "--status", "SUBMITTED", "--older-than", "8d")
 
     assert len(some.stdout.splitlines()) == 120
     assert "--limit" in some.stderr

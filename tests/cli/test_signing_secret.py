@@ -143,6 +143,6 @@ def test_a_webhook_without_a_signing_secret_is_told_as_such(
     with pytest.raises(CliError, match="needs a signing secret and there is none") as told:
         rotation.settled_url(there)
 
-    assert "python -m cli set-signing-secret" in str(told.value)
+    assert "reportflow set-signing-secret" in str(told.value)
     [finding] = [line for line in signing_cli.json("doctor") if line["check"] == "webhook"]
-    assert "python -m cli set-signing-secret" in finding["remedy"]
+    assert "reportflow set-signing-secret" in finding["remedy"]

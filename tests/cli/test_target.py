@@ -236,7 +236,7 @@ def test_options_for_aws_and_for_this_machine_contradict(here: list[str], there:
     result = Cli([*here, *there], {})("list")
 
     assert result.exit_code == 2
-    assert "say one of the two" in " ".join(result.stderr.split())
+    assert "Use one of the two" in " ".join(result.stderr.split())
 
 
 def test_an_environment_that_means_both_decides_nothing(

@@ -172,7 +172,7 @@ class Drill:
         """Note a command that is run as `told_by` has it, whatever else its options are."""
         words = [word for word in arguments if re.fullmatch("[a-z][a-z-]*", word)]
         named = " ".join(words[: 2 if words[0] == "dlq" else 1])
-        assert f"python -m cli {named}" in told_by, f"nobody told an operator of {named}"
+        assert f"reportflow {named}" in told_by, f"nobody told an operator of {named}"
         self.done(" ".join(arguments))
 
     def redrive(self, reason: str) -> None:

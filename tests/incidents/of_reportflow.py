@@ -61,7 +61,7 @@ def stuck_job(drill: Drill) -> None:
         drill.submit(drill.site.scale.jobs)
         drill.send(job_id)
         late = drill.until_shown("unfinished-jobs", job_id, unfinished=LATE)
-        assert f"python -m cli status {job_id}" in late.remedy
+        assert f"reportflow status {job_id}" in late.remedy
         assert job_id in drill.site.run("status", job_id).stdout
         dead = drill.until_shown("dead-letter-queues", "NO_COMPLETION")
         assert "Ask ReportFlow" in dead.remedy

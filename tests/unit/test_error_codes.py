@@ -157,6 +157,6 @@ def test_what_a_text_names_is_there() -> None:
 
     commands = {command.name for command in app.registered_commands}
     commands |= {group.name for group in app.registered_groups}
-    assert set(re.findall(r"`python -m cli ([\w-]+)", text)) <= commands
+    assert set(re.findall(r"`reportflow ([\w-]+)", text)) <= commands
     settings = set(DeploymentSettings.model_fields)
     assert set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", text)) <= settings

@@ -2,9 +2,11 @@
 
 import typer
 
+from cli.commands.deployment import DeployedCommand, DeployedGroup
 from cli.commands.dlq import acting, looking
 
 app = typer.Typer(
+    cls=DeployedGroup,
     no_args_is_help=True,
     short_help="Dead letters: look at them, send them back, or drop them.",
     help="Dead letters: messages that were given up, each with its reason. SQS shows a message "
@@ -12,7 +14,7 @@ app = typer.Typer(
     "and one that was killed leaves letters hidden for a minute.",
 )
 
-app.command("list")(looking.list_letters)
-app.command("explain")(looking.explain)
-app.command("redrive")(acting.redrive)
-app.command("drop")(acting.drop)
+app.command("list", cls=DeployedCommand)(looking.list_letters)
+app.command("explain", cls=DeployedCommand)(looking.explain)
+app.command("redrive", cls=DeployedCommand)(acting.redrive)
+app.command("drop", cls=DeployedCommand)(acting.drop)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.commands.deployment import target_of
 from cli.commands.dlq.choosing import (
     All,
     Jobs,
@@ -21,7 +22,7 @@ from cli.commands.dlq.choosing import (
     tell_hidden,
     tell_none,
 )
-from cli.commands.options import Json, OlderThan, target_of
+from cli.commands.options import Json, OlderThan
 
 if TYPE_CHECKING:
     from cli.letters import QueueName

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.commands.deployment import target_of
 from cli.commands.dlq.choosing import (
     Jobs,
     NewerThan,
@@ -15,7 +16,7 @@ from cli.commands.dlq.choosing import (
     selection_of,
     tell_hidden,
 )
-from cli.commands.options import Json, OlderThan, target_of
+from cli.commands.options import Json, OlderThan
 
 if TYPE_CHECKING:
     from cli.letters import Letter

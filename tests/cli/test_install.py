@@ -1,0 +1,103 @@
+"""The command as it is installed, and its options before and after the sub-command."""
+
+import os
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from cli import REPOSITORY
+from cli.target import Target
+from tests.cli.conftest import Cli
+
+BIN = Path(sys.executable).parent
+VERSION = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+
+
+def test_make_setup_installs_the_command(state_file: Path, tmp_path: Path) -> None:
+    def run(*arguments: str) -> str:
+        return subprocess.run(
+            [BIN / "reportflow", *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    assert run("--version") == f"reportflow {VERSION}\n"
+    assert run("list", "--state", str(state_file), "--limit", "1", "--json").count("\n") <= 1
+
+
+def test_a_wheel_has_all_that_the_commands_need(tmp_path: Path) -> None:
+    subprocess.run(
+        [BIN / "uv", "build", "--quiet", "--offline", "--wheel", "-o", tmp_path, REPOSITORY],
+        check=True,
+    )
+    [wheel] = tmp_path.glob("*.whl")
+    installed = tmp_path / "installed"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(installed)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "cli", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(installed), "HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert run("--version").stdout == f"reportflow {VERSION}\n"
+    assert "ReportFlow refuses" in run("dlq", "explain", "HTTP_404").stdout
+    assert run("schema", "pdf-failed").returncode == 0
+    assert "There is no state.json" in run("--local", "doctor").stderr
+    program = "import cli.checks, reportflow; print(cli.__file__, reportflow.__file__)"
+    where = subprocess.check_output(
+        [sys.executable, "-c", program], cwd=tmp_path, env={"PYTHONPATH": str(installed)}, text=True
+    )
+    assert where.count(str(installed)) == 2
+
+
+@pytest.mark.parametrize("command", [["list", "--limit", "1"], ["dlq", "explain"], ["doctor"]])
+def test_the_deployment_may_be_named_after_the_command(
+    state_file: Path, aws_environment: dict[str, str | None], command: list[str]
+) -> None:
+    here = Cli([], aws_environment)(*command, "--state", str(state_file), "--json")
+    there = Cli([], aws_environment)(*command, "--prefix", "Nowhere", "--region", "eu-west-1")
+
+    assert here.exit_code in {0, 1}
+    assert "There is no stack Nowhere-Storage in eu-west-1" in there.stderr
+
+
+def test_the_option_after_the_command_counts_more(state_file: Path) -> None:
+    result = Cli(["--state", "absent.json"], {})("list", "--limit", "1", "--state", str(state_file))
+
+    assert result.exit_code == 0
+
+
+def test_a_group_takes_the_options_too(state_file: Path) -> None:
+    assert Cli([], {})("dlq", "--state", str(state_file), "list").exit_code in {0, 1}
+
+
+def test_a_status_given_as_the_state_file_is_explained(target: Target) -> None:
+    result = Cli([], {})("list", "--state", "FAILED")
+
+    assert result.exit_code == 2
+    assert "--status FAILED" in " ".join(result.stderr.split())
+
+
+def test_the_shell_completes_sub_commands() -> None:
+    typed = {"COMP_WORDS": "reportflow dlq re", "COMP_CWORD": "2"}
+    completed = subprocess.run(
+        [BIN / "reportflow"],
+        env={**os.environ, "_REPORTFLOW_COMPLETE": "complete_bash", **typed},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert completed.stdout.split() == ["redrive"]
