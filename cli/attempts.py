@@ -8,7 +8,7 @@ from typing import Final
 
 from cli.findings import Plan, Result, Severity
 from cli.metrics import Metrics, Reading
-from cli.output import duration
+from cli.output import duration, stamp
 from cli.target import Target
 
 RECENT: Final = timedelta(minutes=10)
@@ -182,7 +182,7 @@ def _is_over(trouble: Reading, success: Reading) -> bool:
 
 
 def _tell(role: str, code: str, reading: Reading, window: timedelta) -> str:
-    last = f", last at {reading.last.astimezone():%H:%M %Z}" if reading.last else ""
+    last = f", last at {stamp(reading.last)}" if reading.last else ""
     return (
         f"the {role} put messages back {reading.value:.0f} times with {code} in the last "
         f"{duration(window)}{last}"

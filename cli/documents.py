@@ -10,10 +10,12 @@ from typing import Any, Final
 import msgspec
 
 from cli.failures import CliError
+from cli.letters import QueueName
 from reportflow.contract import Contract
 from reportflow.contract.files import Mark
 from reportflow.errors import Permanent
-from reportflow.messages import GenerationRequest, is_job_id, parse_request
+from reportflow.messages import GenerationRequest, is_job_id, parse_request, unwrapped
+from reportflow.payloads import is_pointer
 
 LINES: Final = (".jsonl", ".ndjson")
 DOCUMENT: Final = ".json"
@@ -46,10 +48,23 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Naming:
-    """Where a job's id comes from when the document has none."""
+    """Where a job's id comes from when the document has none. `job_id` is that of a dead letter."""
 
     by_file_name: bool = False
     by_digest: bool = False
+    job_id: str | None = None
+
+
+class _DeadLetter(msgspec.Struct, rename="camel"):
+    """A line that `dlq drop` or `dlq show --json` wrote."""
+
+    job_id: str
+    message_id: str
+    queue: str
+    body: str
+
+
+_dead_letter_decoder: Final = msgspec.json.Decoder(_DeadLetter)
 
 
 @dataclass
@@ -69,7 +84,7 @@ def read(sources: Sequence[str], naming: Naming, contract: Contract) -> Reading:
 
     A folder gives its `.json`, `.jsonl` and `.ndjson` files. The last two and standard input hold
     one document a line; a `.json` file, or standard input that does not begin with a whole
-    document, holds one.
+    document, holds one. A line of a file that `dlq drop` wrote stands for the message in it.
 
     Raises:
         CliError: a file cannot be read.
@@ -102,11 +117,33 @@ def read(sources: Sequence[str], naming: Naming, contract: Contract) -> Reading:
 def _document(
     body: bytes, place: str, stem: str | None, naming: Naming, contract: Contract
 ) -> Document:
-    """Check a body, and give it the id of its job.
+    try:
+        letter = _dead_letter_decoder.decode(body)
+    except (ValueError, RecursionError):
+        return document(body, place, contract, naming=naming, stem=stem)
+    if letter.queue != QueueName.REQUESTS:
+        raise Permanent(
+            "INVALID_MESSAGE", "a message of the download queue; only requests are sent"
+        )
+    kept = Naming(job_id=letter.job_id)
+    return document(letter.body.encode(), place, contract, naming=kept)
+
+
+def document(
+    body: bytes, place: str, contract: Contract, *, naming: Naming, stem: str | None = None
+) -> Document:
+    """Check a body, take it out of an envelope, and give it the id of its job.
 
     Raises:
         Permanent: as the functions would refuse it.
     """
+    if is_pointer(body.decode(errors="replace")):
+        raise Permanent(
+            "INVALID_MESSAGE",
+            "expected a JSON object, got an array. Put several documents into a .jsonl file, one a "
+            "line. If this is a pointer to a body in S3, get that body and send it",
+        )
+    body = unwrapped(body)
     request = parse_request(body, contract)
     size = len(contract.body(request, Mark("", "")))
     if size > contract.max_request_bytes:
@@ -123,7 +160,7 @@ def _document(
 
 
 def _job_id(request: GenerationRequest[Any], stem: str | None, naming: Naming) -> str:
-    own = request.job_id or None
+    own = request.job_id or naming.job_id
     if naming.by_file_name and stem is not None:
         if not is_job_id(stem):
             raise Permanent("INVALID_MESSAGE", f"jobId: the file's name {stem!r} cannot be one")

@@ -64,10 +64,20 @@ class ErrorCode:
         is_permanent = any(issubclass(kind, Permanent) for kind in self.kinds)
         return bool(self.kinds) and not is_permanent and self.dead_letter is not DeadLetter.NEVER
 
-    def commands(self, code: str) -> list[str]:
-        """The commands that finish the dead letters with this code, in the shell's quotes."""
+    def commands(self, code: str, job_id: str | None = None) -> list[str]:
+        """The commands that finish the dead letters with this code, or of this job.
+
+        They are in the shell's quotes.
+        """
         reason = "CODE" if code in FAMILIES else quote(code)
-        return [f"reportflow dlq {name} --reason {reason}" for name in self.dead_letter.value]
+        selected = f"--reason {reason}" if job_id is None else f"--job {quote(job_id)}"
+        edit = [f"reportflow dlq edit {quote(job_id)}"] if job_id and self._is_of_message else []
+        return edit + [f"reportflow dlq {name} {selected}" for name in self.dead_letter.value]
+
+    @property
+    def _is_of_message(self) -> bool:
+        """Whether a correction of the message can help."""
+        return Permanent in self.kinds and DeadLetter.DROP.value[0] in self.dead_letter.value
 
 
 _DEPLOY: Final = "deploy (`make deploy ENV=NAME`)"
@@ -555,8 +565,11 @@ class Explanation:
     commands: list[str]
 
 
-def explain(code: str, *, in_dead_letters: bool) -> Explanation:
-    """What to print about a code, which may be any text if a dead letter has it."""
+def explain(code: str, *, in_dead_letters: bool, job_id: str | None = None) -> Explanation:
+    """What to print about a code, which may be any text if a dead letter has it.
+
+    With `job_id`, the commands are those for this job.
+    """
     entry = find(code)
     if entry is None or (in_dead_letters and entry.dead_letter is DeadLetter.NEVER):
         entry = UNKNOWN
@@ -564,7 +577,7 @@ def explain(code: str, *, in_dead_letters: bool) -> Explanation:
     return Explanation(
         meaning.replace("`", ""),
         entry.remedy.replace("`", ""),
-        entry.commands(code),
+        entry.commands(code, job_id),
     )
 
 

@@ -5,7 +5,6 @@ that is looked at, and not worked on, comes back after `LOOK_SECONDS` at most. N
 these queues, so that costs a second operator a wait, and nothing more.
 """
 
-import json
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from functools import cached_property
 from itertools import batched
 from typing import TYPE_CHECKING, Any, Final
 
+from cli.output import stamp
 from cli.target import Target
 from reportflow.messages import named_job_id, salvage_job_id
 from reportflow.queues import MAX_BATCH
@@ -40,6 +40,8 @@ WAIT_SECONDS: Final = 1
 BELIEVED_SECONDS: Final = 10.0
 """A number of hidden letters that stands so long is believed. SQS's lags behind what this command
 gave back or deleted, by a minute at worst."""
+
+_OURS: Final = frozenset({"errorCode", "errorMessage", "jobId"})
 
 NO_REASON: Final = "(none)"
 """Of a letter that SQS itself moved."""
@@ -87,23 +89,29 @@ class Letter:
             "jobId": self.job_id,
             "errorCode": self.reason,
             "errorMessage": self.message,
-            "sentAt": self.sent_at.isoformat(timespec="seconds"),
+            "sentAt": stamp(self.sent_at),
             "messageId": self.message_id,
         }
 
-    def whole(self) -> str:
-        """All of it as JSON, to be kept."""
+    def whole(self, queue: QueueName) -> dict[str, object]:
+        """All of it, to be kept or shown; `submit` reads such lines."""
         attributes = {
             name: {
-                key: value if isinstance(value, str) else bytes(value).hex()
+                key: value if isinstance(value, str) else value.hex()
                 for key, value in attribute.items()
                 if isinstance(value, str | bytes)
             }
             for name, attribute in self.attributes.items()
         }
-        return json.dumps(
-            {**self.summary(), "attributes": attributes, "body": self.body}, ensure_ascii=False
-        )
+        return {"queue": queue, **self.summary(), "attributes": attributes, "body": self.body}
+
+    def own_attributes(self) -> list[str]:
+        """The message attributes beside the reason, as `name=value`; bytes in hex."""
+        told = []
+        for name in sorted(self.attributes.keys() - _OURS):
+            value = self.attributes[name]
+            told.append(f"{name}={value.get('StringValue') or _hex(value)}")
+        return told
 
     @property
     def names_its_job(self) -> bool:
@@ -263,6 +271,11 @@ def depth(sqs: "SQSClient", queue_url: str) -> Depth:
         int(told["ApproximateNumberOfMessagesNotVisible"]),
         int(told["ApproximateNumberOfMessagesDelayed"]),
     )
+
+
+def _hex(attribute: "MessageAttributeValueTypeDef") -> str:
+    value = attribute.get("BinaryValue")
+    return value.hex() if isinstance(value, bytes) else ""
 
 
 def _letter(message: "MessageTypeDef", seen_at: datetime) -> Letter:

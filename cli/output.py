@@ -10,10 +10,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, override
 
 import msgspec
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
+
+GAP: Final = 2
+"""Spaces between two columns."""
 
 LOG_WIDTH: Final = 200
 """Of a table in a pipe or a file, where a row is better long than folded."""
@@ -89,13 +92,44 @@ def json_line(value: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """A table of text; cells that name a state or severity have its colour."""
-    made = Table(box=None, header_style="bold", pad_edge=False)
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], width: int | None = None
+) -> RenderableType:
+    """A table of text; cells that name a state or severity have its colour.
+
+    If a word or an id would not fit into its column, each row becomes a paragraph.
+    """
+    texts = [[str(cell) for cell in row] for row in rows]
+    widest = [
+        max(map(len, " ".join(cells).split()), default=0)
+        for cells in zip(columns, *texts, strict=True)
+    ]
+    if sum(widest) + GAP * (len(columns) - 1) > (width or out().width):
+        return Group(*(_paragraph(zip(columns, row, strict=True)) for row in texts))
+    made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0))
     for name in columns:
         made.add_column(name, overflow="fold")
-    for row in rows:
-        made.add_row(*(_cell(str(cell)) for cell in row))
+    for row in texts:
+        made.add_row(*map(_cell, row))
+    return made
+
+
+def fields(facts: Iterable[tuple[str, object]]) -> None:
+    """Facts by name, one a line; on a terminal, long ones are wrapped between words."""
+    if sys.stdout.isatty():
+        out().print(_paragraph(facts))
+    else:
+        for name, value in facts:
+            say(f"  {name}: {value}" if name else f"  {value}")
+
+
+def _paragraph(facts: Iterable[tuple[str, object]]) -> Table:
+    made = Table.grid(padding=(0, GAP, 0, 0))
+    made.add_column(no_wrap=True, style="dim")
+    made.add_column(overflow="fold")
+    for name, value in facts:
+        if str(value):
+            made.add_row(f"  {name}", _cell(str(value)))
     return made
 
 
@@ -122,9 +156,20 @@ def several(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def stamp(moment: datetime) -> str:
+    """A time as the jobs table writes it: `2026-01-31T08:05:09.120Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def age(since: datetime, now: datetime | None = None) -> str:
     """How long ago, in the two largest units: `3d 4h`."""
     return duration((now or datetime.now(UTC)) - since)
+
+
+def precise(span: timedelta) -> str:
+    """A span, with fractions of a second below a minute: `1.25s`, `3d 4h`."""
+    seconds = span.total_seconds()
+    return f"{seconds:.3g}s" if seconds < 60 else duration(span)
 
 
 def duration(span: timedelta) -> str:

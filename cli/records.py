@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from cli.output import stamp
 from reportflow.backoff import full_jitter
 from reportflow.jobs import JobStatus
 from reportflow.jobs_table import BY_STATUS
@@ -92,8 +93,8 @@ class Records:
             ExpressionAttributeNames={"#status": "status"},
             ExpressionAttributeValues={
                 ":status": {"S": status},
-                ":from": {"S": _text(changed_after or datetime(1970, 1, 1, tzinfo=UTC))},
-                ":to": {"S": _text(changed_before or datetime(9999, 1, 1, tzinfo=UTC))},
+                ":from": {"S": stamp(changed_after or datetime(1970, 1, 1, tzinfo=UTC))},
+                ":to": {"S": stamp(changed_before or datetime(9999, 1, 1, tzinfo=UTC))},
             },
         )
         for page in pages:
@@ -195,7 +196,3 @@ def _in_one_line(text: str) -> msgspec.Raw | str:
         return msgspec.Raw(msgspec.json.format(text, indent=-1))
     except msgspec.MsgspecError:
         return text
-
-
-def _text(time_: datetime) -> str:
-    return time_.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -40,7 +40,7 @@ OUTCOME_UNKNOWN: Final = "OUTCOME_UNKNOWN"
 """Its redrive may make a second PDF: never meant unless named, by the reason or the job."""
 
 
-_CAME_BACK: Final = "it came back meanwhile: mend what it says, then run it again"
+_CAME_BACK: Final = "redriven, and failed again. Fix the reason, then redrive it"
 _ANOTHER_DOCUMENT: Final = (
     "another document of the same jobId went: run it again when that job has ended"
 )
@@ -59,10 +59,14 @@ _UNDELETED: Final = (
 
 
 class Fate(StrEnum):
-    """What became of a letter that was meant."""
+    """What became of a dead letter that was selected.
+
+    `FAILED_AGAIN` is the new dead letter of a job that this run has redriven.
+    """
 
     REDRIVEN = "redriven"
     UNDELETED = "undeleted"
+    FAILED_AGAIN = "failed-again"
     HELD = "held"
     REFUSED = "refused"
 
@@ -185,24 +189,19 @@ class Redrive:
             name = f"{letter.job_id} {_asks_for(letter)}"
             before, of_job = gone.get(letter.job_id), asked.setdefault(letter.job_id, set())
             if before is not None and letter.sent_at >= before.since:
-                yield Handled(letter, Fate.HELD, _CAME_BACK)
+                yield Handled(letter, Fate.FAILED_AGAIN, _CAME_BACK)
             elif self._queue.name is QueueName.REQUESTS and of_job and name not in of_job:
                 yield Handled(letter, Fate.HELD, _ANOTHER_DOCUMENT)
-            elif not of_job and (why := self._why_unsafe(known.get(letter.job_id))):
+            elif not of_job and (
+                why := why_unsafe(
+                    known.get(letter.job_id), names_unknown_outcomes=self._names_unknown_outcomes
+                )
+            ):
                 yield Handled(letter, Fate.HELD, why)
             else:
                 of_job.add(name)
                 works.setdefault(name, _Work(name)).letters.append(letter)
         return list(works.values())
-
-    def _why_unsafe(self, record: Record | None) -> str:
-        """Why a request would make a second PDF; empty where it would not."""
-        if record is None or record["status"] != JobStatus.FAILED:
-            return ""
-        if record.get("failedStep") == Step.ARCHIVE and "fileId" in record:
-            return _MADE
-        unknown = record.get("errorCode") == OUTCOME_UNKNOWN and not self._names_unknown_outcomes
-        return _MAY_BE_MADE if unknown else ""
 
     def _send(self, works: Sequence[_Work]) -> Mapping[str, str]:
         """Send one message for each; returns why SQS refused which."""
@@ -240,6 +239,16 @@ class Redrive:
         if self._queue.name is QueueName.REQUESTS and not letter.names_its_job:
             attributes[OWN_JOB_ID] = {"DataType": "String", "StringValue": letter.message_id}
         return sending.Outgoing(work.name, letter.body, attributes)
+
+
+def why_unsafe(record: Record | None, *, names_unknown_outcomes: bool) -> str:
+    """Why a request of the job could make a second PDF; empty if it could not."""
+    if record is None or record["status"] != JobStatus.FAILED:
+        return ""
+    if record.get("failedStep") == Step.ARCHIVE and "fileId" in record:
+        return _MADE
+    unknown = record.get("errorCode") == OUTCOME_UNKNOWN and not names_unknown_outcomes
+    return _MAY_BE_MADE if unknown else ""
 
 
 def _asks_for(letter: Letter) -> str:

@@ -12,31 +12,97 @@ from cli.commands.options import JobIds, Json, OlderThan, duration, job_ids_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rich.table import Table
+    from rich.console import RenderableType
 
     from cli.records import Record
+    from cli.story import Next
+    from cli.target import Target
 
 MAX_NAMED: Final = 20
 """Of jobs in one sentence."""
 
 
 def status(context: typer.Context, jobs: JobIds, as_json: Json = False) -> None:
-    """Show where jobs stand.
+    """Show where jobs are: steps, S3 location, dead letters, and what comes next.
 
-    Status 1: one of them has no record. A job gets one when its message is first taken.
+    One job is shown in full, several as a table. With --json each line is a job's record with
+    `steps`, `location`, `deadLetters` and `next`.
+
+    Status 1: a job has no record. It gets one when its message is first taken.
+
+    Example: `reportflow status invoice-2024-001`
     """
-    from cli import output, records
+    from datetime import UTC, datetime
+
+    from cli import output, records, story
 
     job_ids = job_ids_of(jobs)
     target = target_of(context)
     found = records.Records(target.dynamodb, target.jobs_table).get(job_ids)
-    if as_json:
-        for job_id in job_ids:
-            output.json_line(found.get(job_id) or {"jobId": job_id, "status": None})
-    else:
+    if len(job_ids) > 1 and not as_json:
         output.out().print(_table(job_ids, found))
+    else:
+        dead = _dead_letters(target, job_ids, found)
+        now = datetime.now(UTC)
+        for job_id in job_ids:
+            record = found.get(job_id)
+            next_ = story.next_of(job_id, record, target, now)
+            if as_json:
+                output.json_line(
+                    {
+                        **(record or {"jobId": job_id, "status": None}),
+                        "steps": [step.as_json() for step in story.steps(record or {})],
+                        "location": story.location(record) if record else None,
+                        "deadLetters": dead.get(job_id, []),
+                        "next": next_.as_json(),
+                    }
+                )
+            else:
+                _print_story(job_id, record, dead.get(job_id, []), next_)
     if len(found) < len(job_ids):
         raise typer.Exit(1)
+
+
+def _dead_letters(
+    target: "Target", job_ids: "Sequence[str]", found: "Mapping[str, Record]"
+) -> "dict[str, list[dict[str, str]]]":
+    """The dead letters of those jobs that may have one: they failed, or have no record."""
+    from cli.commands.dlq.choosing import looked, queues_of, tell_hidden
+    from cli.letters import Selection
+
+    asked = {one for one in job_ids if one not in found or found[one]["status"] == "FAILED"}
+    dead: dict[str, list[dict[str, str]]] = {}
+    if asked:
+        queues = queues_of(target, None)
+        for name, letter, _ in looked(target, queues, Selection(job_ids=frozenset(asked))):
+            dead.setdefault(letter.job_id, []).append({"queue": name, **letter.summary()})
+        tell_hidden(queues)
+    return dead
+
+
+def _print_story(
+    job_id: str, record: "Record | None", dead: "Sequence[Mapping[str, str]]", next_: "Next"
+) -> None:
+    from cli import output, story
+
+    steps = story.steps(record or {})
+    console = output.out()
+    console.print(job_id, style="bold", end=" ", markup=False)
+    state = record["status"] if record else "(no record)"
+    console.print(state, style=output.COLOURS.get(state), markup=False)
+    at = f": {output.stamp(next_.at)}." if next_.at else ""
+    output.fields(
+        [
+            *((output.stamp(step.at), str(step)) for step in steps),
+            *(story.facts(record) if record else ()),
+            *(
+                ("dead letter", f"{one['queue']}, {one['errorCode']}, sent {one['sentAt']}")
+                for one in dead
+            ),
+            ("next", f"{next_.what}{at}"),
+            *(("", command) for command in next_.commands),
+        ]
+    )
 
 
 def watch(
@@ -227,7 +293,7 @@ def _states(wanted: list[str], known: list[Any]) -> list[Any]:
     return [one for one in known if one in chosen or not chosen]
 
 
-def _table(job_ids: list[str], found: "dict[str, Record]") -> "Table":
+def _table(job_ids: list[str], found: "dict[str, Record]") -> "RenderableType":
     from cli import output, records
 
     rows = []

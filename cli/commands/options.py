@@ -37,6 +37,7 @@ JobIds = Annotated[
     list[str],
     typer.Argument(metavar="JOB", help="Job ids; - reads them from standard input."),
 ]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job id.")]
 OlderThan = Annotated[
     timedelta | None,
     typer.Option(parser=duration, metavar="AGE", help="At least so old: 90s, 30m, 1h, 2d."),

@@ -103,7 +103,9 @@ def test_metadata_that_is_no_json_is_text(cli: Cli, target: Target, job_id: str)
 
 def test_status_of_an_unknown_job_is_one(cli: Cli, job_id: str) -> None:
     assert cli("status", job_id).exit_code == 1
-    assert cli.json("status", job_id) == [{"jobId": job_id, "status": None}]
+    [told] = cli.json("status", job_id)
+    assert (told["jobId"], told["status"], told["steps"]) == (job_id, None, [])
+    assert "No record yet" in told["next"]["what"]
 
 
 def test_what_cannot_be_a_job_id_is_a_mistake_of_the_user(cli: Cli) -> None:

@@ -237,7 +237,7 @@ def test_what_was_there_goes_in_later_batches_too_and_what_came_back_does_not(
 
     fates = [(handled.letter.reason, handled.fate) for handled in told]
     redriven = ("HTTP_500", Fate.REDRIVEN)
-    assert sorted(fates) == [redriven, redriven, ("HTTP_503", Fate.HELD)]
+    assert sorted(fates) == [redriven, redriven, ("HTTP_503", Fate.FAILED_AGAIN)]
     assert depth(still.sqs, requests.url).total == 1
 
 
@@ -341,7 +341,7 @@ def test_redrive_of_everything_has_to_be_said(still_cli: Cli, send: Send) -> Non
     assert still_cli("dlq", "redrive", "--all", "--reason", "HTTP_500").exit_code == 2
     tried = still_cli("dlq", "redrive", "--all", "--dry-run")
     assert tried.exit_code == 0
-    assert "1 would go" in tried.stderr
+    assert "1 would be redriven" in tried.stderr
     assert len(still_cli.json("dlq", "list")) == 1
 
 
@@ -361,3 +361,21 @@ def test_redrive_brings_the_pdf(cli: Cli, driver: Driver) -> None:
 
     assert result.exit_code == 0, result.output
     assert driver.ended(job_id)["status"] == "ARCHIVED"
+
+
+def test_a_job_that_fails_again_is_counted_once(still_cli: Cli, send: Send, alter: Alter) -> None:
+    send("a")
+    full_second = int(time.time()) + 1
+    until(lambda: time.time() > full_second or None, 60, "a new second of SQS's clock")
+    returned: list[str] = []
+
+    def fail_again(operation: str, _: Answer) -> None:
+        if operation == "SendMessageBatch" and not returned:
+            returned.append("")
+            send("a", "HTTP_503")
+
+    alter(fail_again)
+    result = still_cli("dlq", "redrive", "--all")
+
+    assert result.exit_code == 1
+    assert "1 redriven, 0 held back, 0 refused by SQS. 1 of them failed again." in result.stderr

@@ -3,7 +3,7 @@
 import typer
 
 from cli.commands.deployment import DeployedCommand, DeployedGroup
-from cli.commands.dlq import acting, looking
+from cli.commands.dlq import acting, editing, looking
 
 app = typer.Typer(
     cls=DeployedGroup,
@@ -15,6 +15,8 @@ app = typer.Typer(
 )
 
 app.command("list", cls=DeployedCommand)(looking.list_letters)
+app.command("show", cls=DeployedCommand)(editing.show)
 app.command("explain", cls=DeployedCommand)(looking.explain)
 app.command("redrive", cls=DeployedCommand)(acting.redrive)
+app.command("edit", cls=DeployedCommand)(editing.edit)
 app.command("drop", cls=DeployedCommand)(acting.drop)

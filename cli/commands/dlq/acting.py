@@ -15,18 +15,22 @@ from cli.commands.dlq.choosing import (
     NewerThan,
     Queue,
     Reasons,
-    count_reasons,
     in_words,
+    looked,
     queues_of,
     selection_of,
     tell_hidden,
     tell_none,
 )
-from cli.commands.options import Json, OlderThan
+from cli.commands.options import Json, OlderThan, confirm
 
 if TYPE_CHECKING:
-    from cli.letters import QueueName
+    from collections.abc import Callable
+
+    from cli.commands.dlq.choosing import Queues
+    from cli.letters import Letter, QueueName, Selection
     from cli.redrive import Fate, Handled
+    from cli.target import Target
 
 
 def redrive(
@@ -53,14 +57,17 @@ def redrive(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Send dead letters back to where they came from.
+    """Redrive dead letters: send them back to the queues they came from.
 
-    Downloads go first: their PDFs are made. A letter is sent, then deleted. Interrupted at any
-    point and run again, nothing is lost and nothing is made twice. Letters of one job that ask for
-    the same go as one message. A job that fails again meanwhile is held back for the next time.
-    OUTCOME_UNKNOWN goes only when named by --reason or --job, since its PDF may be there already.
+    Downloads go first, because their PDFs are made. A dead letter is sent, then deleted.
+    Interrupted at any point and run again, nothing is lost and nothing is made twice. Dead letters
+    of one job that ask for the same go as one message. A job that fails again in the same run stays
+    failed and is counted as that. OUTCOME_UNKNOWN goes only if --reason or --job names it, because
+    its PDF may exist already.
 
-    Status 1: a letter stayed that was meant, or may be: another command hides it.
+    Status 1: a selected dead letter stayed or failed again, or another command hides some.
+
+    Example: `reportflow dlq redrive --reason HTTP_503`
     """
     from cli import output
     from cli.records import Records
@@ -108,37 +115,71 @@ def drop(
             show_default=False,
         ),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print which would be dropped, and delete nothing.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Delete dead letters for good, after writing them to a file.
 
-    The file holds the customers' data; only its owner may read it. Each line is one letter with
-    `body` and `attributes`. The jobs stay FAILED. Status 1: not all could be deleted.
+    The file holds the customers' data; only its owner may read it. Each line is one dead letter
+    with `body` and `attributes`. `reportflow submit FILE` sends such messages again. The jobs stay
+    FAILED.
+
+    Status 1: not all could be deleted.
+
+    Example: `reportflow dlq drop --reason INVALID_MESSAGE --dry-run`
     """
     from cli import output
-    from cli.dropping import save_and_delete
 
     selection = selection_of(reason, job, older_than, newer_than, every=every)
-    if not yes and not sys.stdin.isatty():
+    if not yes and not dry_run and not sys.stdin.isatty():
         raise typer.BadParameter("nobody is there to be asked", param_hint="--yes")
     target = target_of(context, changes=True)
     queues = queues_of(target, queue)
-    if not yes:
-        meant = count_reasons(target, queues, selection)
+
+    def show(name: "QueueName", letter: "Letter") -> None:
+        if as_json:
+            output.json_line({"queue": name, **letter.summary()})
+        else:
+            output.say(f"{letter.job_id} {letter.reason}")
+
+    if dry_run or not yes:
+        meant: Counter[str] = Counter()
+        for name, letter, _ in looked(target, queues, selection):
+            meant[letter.reason] += 1
+            if dry_run:
+                show(name, letter)
         tell_hidden(queues)
         if not meant:
             tell_none(target, queues)
             return
-        counts = output.plain(in_words(meant))
-        told = f"Delete {output.several(meant.total(), 'dead letter')} ({counts})?"
-        typer.confirm(told, abort=True, err=True)
+        counted = f"{output.several(meant.total(), 'dead letter')} ({in_words(meant)})"
+        if dry_run:
+            output.tell(f"{counted} would be dropped.")
+            return
+        confirm(f"Delete {output.plain(counted)}?", yes=False)
+    _drop(target, queues, selection, save_to, show)
+
+
+def _drop(
+    target: "Target",
+    queues: "Queues",
+    selection: "Selection",
+    save_to: Path | None,
+    show: "Callable[[QueueName, Letter], None]",
+) -> None:
+    from cli import output
+    from cli.dropping import save_and_delete
+
     path = save_to or Path(f"dropped-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.jsonl")
-    result = save_and_delete(queues, selection, path)
+    result = save_and_delete(queues, selection, path, show)
     if not result.dropped and not result.left:
         tell_none(target, queues)
         tell_hidden(queues)
         return
-    output.tell(f"{result.dropped} dropped; they are kept in {path}.")
+    output.tell(f"{result.dropped} dropped. They are kept in {path}.")
     if result.left:
         output.tell(f"{result.left} could not be deleted: run it again.", style="red")
         raise typer.Exit(1)
@@ -149,13 +190,14 @@ def _tell_fates(fates: "Counter[Fate]", *, dry_run: bool) -> None:
     from cli.redrive import Fate
 
     told = [
-        f"{fates[Fate.REDRIVEN]} {'would go' if dry_run else 'redriven'}",
+        f"{fates[Fate.REDRIVEN]} {'would be redriven' if dry_run else 'redriven'}",
         f"{fates[Fate.HELD]} held back",
         f"{fates[Fate.REFUSED]} refused by SQS",
     ]
     if fates[Fate.UNDELETED]:
         told.append(f"{fates[Fate.UNDELETED]} sent and not deleted")
-    output.tell(f"{', '.join(told)}.")
+    again = f" {fates[Fate.FAILED_AGAIN]} of them failed again." if fates[Fate.FAILED_AGAIN] else ""
+    output.tell(f"{', '.join(told)}.{again}")
 
 
 def _show(queue: "QueueName", handled: "Handled", *, as_json: bool) -> None:
