@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -67,46 +68,63 @@ class _DeadLetter(msgspec.Struct, rename="camel"):
 _dead_letter_decoder: Final = msgspec.json.Decoder(_DeadLetter)
 
 
+class _Empty(CliError):
+    """A folder has no document."""
+
+
 @dataclass
 class Reading:
     """What was read: documents to send, each job once, and all mistakes.
 
-    `repeated` counts documents that stand there once more.
+    `repeated` counts documents that are there once more. `skipped` are folders with sub-folders
+    that were not read.
     """
 
     documents: list[Document] = field(default_factory=list)
     mistakes: list[Mistake] = field(default_factory=list)
     repeated: int = 0
+    skipped: list[Path] = field(default_factory=list)
 
 
-def read(sources: Sequence[str], naming: Naming, contract: Contract) -> Reading:
+def read(
+    sources: Sequence[str], naming: Naming, contract: Contract, *, recursive: bool = False
+) -> Reading:
     """Read files, folders and, for `-`, standard input, and check them by the contract.
 
-    A folder gives its `.json`, `.jsonl` and `.ndjson` files. The last two and standard input hold
-    one document a line; a `.json` file, or standard input that does not begin with a whole
-    document, holds one. A line of a file that `dlq drop` wrote stands for the message in it.
+    A folder, and with `recursive` its sub-folders, gives its `.json`, `.jsonl` and `.ndjson` files.
+    The last two and standard input hold one document a line; a `.json` file, or standard input that
+    does not begin with a whole document, holds one. A line of a file
+    that `dlq drop` wrote stands for the message in it.
 
     Raises:
         CliError: a file cannot be read.
     """
     reading = Reading()
     seen: dict[str, Document] = {}
-    for place, stem, body in _bodies(sources):
+    for place, stem, content in _bodies(sources, reading.skipped, recursive=recursive):
+        body, named = content, naming
+        if letter := _dead_letter(body):
+            if letter.queue != QueueName.REQUESTS:
+                text = "a message of the download queue, and only requests can be submitted"
+                reading.mistakes.append(Mistake(place, text))
+                continue
+            body, named = letter.body.encode(), Naming(job_id=letter.job_id)
         try:
-            document = _document(body, place, stem, naming, contract)
+            made = document(body, place, contract, naming=named, stem=stem)
         except Permanent as error:
-            reading.mistakes.append(Mistake(place, _with_line(error.message, body)))
+            texts = all_mistakes(body, contract) or [error.message]
+            reading.mistakes += [Mistake(place, _with_line(text, body)) for text in texts]
             continue
-        former = seen.setdefault(document.job_id, document)
-        if former is document:
-            reading.documents.append(document)
-        elif former.digest != document.digest:
-            text = f"jobId: {former.place} has the same {document.job_id!r} for another document"
+        former = seen.setdefault(made.job_id, made)
+        if former is made:
+            reading.documents.append(made)
+        elif former.digest != made.digest:
+            text = f"jobId: {former.place} has the same {made.job_id!r} for another document"
             reading.mistakes.append(Mistake(place, text))
-        elif former.metadata != document.metadata:
+        elif former.metadata != made.metadata:
             text = (
                 f"metadata: {former.place} has other metadata for the same job "
-                f"{document.job_id!r}, and a job keeps one: give each a jobId of its own"
+                f"{made.job_id!r}, and a job keeps one: give each a jobId of its own"
             )
             reading.mistakes.append(Mistake(place, text))
         else:
@@ -114,19 +132,11 @@ def read(sources: Sequence[str], naming: Naming, contract: Contract) -> Reading:
     return reading
 
 
-def _document(
-    body: bytes, place: str, stem: str | None, naming: Naming, contract: Contract
-) -> Document:
+def _dead_letter(body: bytes) -> _DeadLetter | None:
     try:
-        letter = _dead_letter_decoder.decode(body)
+        return _dead_letter_decoder.decode(body)
     except (ValueError, RecursionError):
-        return document(body, place, contract, naming=naming, stem=stem)
-    if letter.queue != QueueName.REQUESTS:
-        raise Permanent(
-            "INVALID_MESSAGE", "a message of the download queue; only requests are sent"
-        )
-    kept = Naming(job_id=letter.job_id)
-    return document(letter.body.encode(), place, contract, naming=kept)
+        return None
 
 
 def document(
@@ -178,17 +188,62 @@ def _job_id(request: GenerationRequest[Any], stem: str | None, naming: Naming) -
     )
 
 
-def _bodies(sources: Sequence[str]) -> Iterator[tuple[str, str | None, bytes]]:
+def all_mistakes(body: bytes, contract: Contract) -> list[str]:
+    """What is wrong with the fields, each tried in a document that is right otherwise."""
+    right: dict[str, Any] = {"designId": "d", "version": 1}
+    right_content: dict[str, Any] = {"fileName": "a.pdf", "params": {}}
+    try:
+        fields = msgspec.json.decode(
+            unwrapped(body.removeprefix(_BOM)), type=dict[str, msgspec.Raw]
+        )
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return []
+    given = fields.pop("content", None)
+    try:
+        content = {} if given is None else msgspec.json.decode(given, type=dict[str, msgspec.Raw])
+    except msgspec.DecodeError:
+        content = right_content
+    trials = [{**_with(right, fields, name), "content": right_content} for name in fields | right]
+    if given is None or content is right_content:
+        trials.append(right if given is None else {**right, "content": given})
+    else:
+        trials += [
+            {**right, "content": _with(right_content, content, name)}
+            for name in content | right_content
+        ]
+    told = (_mistake(msgspec.json.encode(trial), contract) for trial in trials)
+    return list(dict.fromkeys(filter(None, told)))
+
+
+def _with(right: dict[str, Any], given: dict[str, msgspec.Raw], name: str) -> dict[str, Any]:
+    """What is right, but the one field as given."""
+    others = {each: value for each, value in right.items() if each != name}
+    return others | ({name: given[name]} if name in given else {})
+
+
+def _mistake(body: bytes, contract: Contract) -> str:
+    try:
+        parse_request(body, contract)
+    except Permanent as error:
+        return error.message
+    return ""
+
+
+def _bodies(
+    sources: Sequence[str], skipped: list[Path], *, recursive: bool
+) -> Iterator[tuple[str, str | None, bytes]]:
     """Each body with its place and, where it is alone in its file, the file's name."""
     for source in sources:
         if source == STDIN:
             content = sys.stdin.buffer.read().removeprefix(_BOM)
+            if not content.strip():
+                raise CliError("Standard input is empty: expected documents.")
             if _begins_with_a_document(content):
                 yield from _lines("stdin", content)
-            elif content.strip():
+            else:
                 yield "stdin", None, content
             continue
-        for path in _files(Path(source)):
+        for path in _files(Path(source), skipped, recursive=recursive):
             content = _content(path)
             if path.suffix.lower() in LINES:
                 yield from _lines(str(path), content)
@@ -196,16 +251,21 @@ def _bodies(sources: Sequence[str]) -> Iterator[tuple[str, str | None, bytes]]:
                 yield str(path), path.stem, content
 
 
-def _files(path: Path) -> list[Path]:
+def _files(path: Path, skipped: list[Path], *, recursive: bool) -> list[Path]:
     if not path.is_dir():
         return [path]
-    found = sorted(
-        each
-        for each in path.iterdir()
-        if each.is_file() and each.suffix.lower() in {DOCUMENT, *LINES} and each.name[0] != "."
-    )
+    there = [each for each in sorted(path.iterdir()) if each.name[0] != "."]
+    found = [each for each in there if each.is_file() and each.suffix.lower() in (DOCUMENT, *LINES)]
+    below = [each for each in there if each.is_dir()]
+    if recursive:
+        for folder in below:
+            with suppress(_Empty):
+                found += _files(folder, skipped, recursive=True)
+    elif below:
+        skipped.append(path)
     if not found:
-        raise CliError(f"{path} holds no .json, .jsonl or .ndjson file.")
+        hint = " Its sub-folders were not read: use --recursive." if below and not recursive else ""
+        raise _Empty(f"{path} has no .json, .jsonl or .ndjson file.{hint}")
     return found
 
 

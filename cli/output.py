@@ -120,7 +120,7 @@ def fields(facts: Iterable[tuple[str, object]]) -> None:
         out().print(_paragraph(facts))
     else:
         for name, value in facts:
-            say(f"  {name}: {value}" if name else f"  {value}")
+            say(f"  {name}: {value}")
 
 
 def _paragraph(facts: Iterable[tuple[str, object]]) -> Table:

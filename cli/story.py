@@ -40,7 +40,8 @@ class Step:
     after: timedelta | None
 
     def __str__(self) -> str:
-        return self.name if self.after is None else f"{self.name}, {precise(self.after)} later"
+        told = f"{stamp(self.at)}  {self.name}"
+        return told if self.after is None else f"{told}, {precise(self.after)} later"
 
     def as_json(self) -> dict[str, object]:
         """For programs."""

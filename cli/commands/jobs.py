@@ -1,6 +1,7 @@
 """`status`, `watch`, `list` and `fetch`."""
 
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -10,7 +11,7 @@ from cli.commands.deployment import target_of
 from cli.commands.options import JobIds, Json, OlderThan, duration, job_ids_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from rich.console import RenderableType
 
@@ -85,24 +86,25 @@ def _print_story(
 ) -> None:
     from cli import output, story
 
-    steps = story.steps(record or {})
     console = output.out()
     console.print(job_id, style="bold", end=" ", markup=False)
     state = record["status"] if record else "(no record)"
     console.print(state, style=output.COLOURS.get(state), markup=False)
     at = f": {output.stamp(next_.at)}." if next_.at else ""
+    for step in story.steps(record or {}):
+        output.say(f"  {step}")
     output.fields(
         [
-            *((output.stamp(step.at), str(step)) for step in steps),
             *(story.facts(record) if record else ()),
             *(
                 ("dead letter", f"{one['queue']}, {one['errorCode']}, sent {one['sentAt']}")
                 for one in dead
             ),
             ("next", f"{next_.what}{at}"),
-            *(("", command) for command in next_.commands),
         ]
     )
+    for command in next_.commands:
+        output.say(f"    {command}")
 
 
 def watch(
@@ -114,55 +116,97 @@ def watch(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Follow jobs until each has ended; on a terminal live, else a line for each change.
+    """Follow jobs until each has finished.
 
-    Of a job without a record it says so once, after half a minute. One that had failed before is
-    given as long, and says so: sent again, it stays FAILED until its message is taken.
+    On a terminal it is a live table with totals, rate and remaining time, unfinished jobs first.
+    Otherwise it prints a line for each change. After 30 seconds it warns once of jobs without a
+    record. A job that failed before has these 30 seconds to begin again: sent again, it stays
+    FAILED until its message is taken.
 
-    Status 1: one of them failed, or had not ended in time.
+    Status 1: a job failed, or had not finished in time.
+
+    Example: `reportflow submit invoices/ | reportflow watch -`
     """
-    from rich.live import Live
+    from time import monotonic
 
     from cli import output, records
+    from cli.progressing import Totals
 
     job_ids = job_ids_of(jobs)
     target = target_of(context)
     table = records.Records(target.dynamodb, target.jobs_table)
-    known: dict[str, Record] = {}
-    seen: dict[str, str] | None = None
-    console = output.out()
-    live = (
-        Live(console=console, auto_refresh=False) if console.is_terminal and not as_json else None
-    )
-    if live is not None:
-        live.start()
-    try:
-        interval = 0.5 if target.is_local else 2.0
-        for known in table.follow(job_ids, interval=interval, timeout=timeout, miss=_tell_missing):
-            if seen is None:
-                seen = {}
-                _tell_failed_before(known)
-            if live is not None:
-                live.update(_table(job_ids, known), refresh=True)
-                continue
-            for job_id, record in known.items():
-                if seen.get(job_id) == record["status"]:
-                    continue
-                seen[job_id] = record["status"]
-                if as_json:
-                    output.json_line(record)
-                else:
-                    output.say(f"{job_id} {record['status']} {records.reason(record)}".rstrip())
-    finally:
-        if live is not None:
-            live.stop()
-    archived = sum(record["status"] == "ARCHIVED" for record in known.values())
-    failed = sum(record["status"] == "FAILED" for record in known.values())
-    if archived < len(job_ids):
+    interval = 0.5 if target.is_local else 2.0
+    rounds = table.follow(job_ids, interval=interval, timeout=timeout, miss=_tell_missing)
+    known: dict[str, Record] = next(rounds)
+    begin = monotonic()
+    _tell_failed_before(known)
+    every = chain([known], rounds)
+    is_live = output.out().is_terminal and not as_json
+    for latest in _live(job_ids, every) if is_live else _changes(every, as_json=as_json):
+        known = latest
+    totals = Totals.of(job_ids, known)
+    if totals.archived < len(job_ids):
         unended = [job_id for job_id in job_ids if not records.ended(known.get(job_id))]
-        late = f", {len(unended)} not ended in time: {_some(unended)}" if unended else ""
-        output.tell(f"{archived} archived, {failed} failed{late}.")
+        late = f" {len(unended)} not finished in time: {_some(unended)}." if unended else ""
+        output.tell(f"{totals.archived} archived, {totals.failed} failed.{late}")
         raise typer.Exit(1)
+    if not as_json:
+        took = output.duration(timedelta(seconds=monotonic() - begin))
+        output.tell(f"{totals.archived} archived in {took}.")
+
+
+def _changes(
+    rounds: "Iterable[dict[str, Record]]", *, as_json: bool
+) -> "Iterator[dict[str, Record]]":
+    """A line for each change of a job's status."""
+    from cli import output, records
+
+    seen: dict[str, str] = {}
+    for known in rounds:
+        for job_id, record in known.items():
+            if seen.get(job_id) == record["status"]:
+                continue
+            seen[job_id] = record["status"]
+            if as_json:
+                output.json_line(record)
+            else:
+                output.say(f"{job_id} {record['status']} {records.reason(record)}".rstrip())
+        yield known
+
+
+def _live(
+    job_ids: "Sequence[str]", rounds: "Iterable[dict[str, Record]]"
+) -> "Iterator[dict[str, Record]]":
+    """A table that fits the screen, the totals above it."""
+    from time import monotonic
+
+    from rich.console import Group
+    from rich.live import Live
+    from rich.text import Text
+
+    from cli import output
+    from cli.progressing import Totals, unfinished_first
+
+    console = output.out()
+    begin = monotonic()
+    before: Totals | None = None
+    with Live(console=console, auto_refresh=False) as live:
+        for known in rounds:
+            totals = Totals.of(job_ids, known)
+            before = before or totals
+            room = max(1, console.height - 4)
+            ordered = unfinished_first(job_ids, known)
+            line = totals.line(before, timedelta(seconds=monotonic() - begin))
+            more = len(ordered) - room
+            live.update(
+                Group(
+                    Text(line, "bold"),
+                    _table(ordered[:room], known),
+                    Text(f"… and {more} more" if more > 0 else "", "dim"),
+                ),
+                refresh=True,
+            )
+            yield known
 
 
 def _tell_missing(job_ids: "Sequence[str]") -> None:
@@ -211,7 +255,7 @@ def list_jobs(
     The index that is read lags behind the table by less than a second.
     """
     from datetime import UTC, datetime
-    from itertools import chain, islice
+    from itertools import islice
 
     from cli import output, records
     from reportflow.jobs import JobStatus

@@ -49,6 +49,8 @@ def job_ids_of(arguments: list[str]) -> list[str]:
     texts: list[str] = []
     for argument in arguments:
         texts += sys.stdin.read().split() if argument == "-" else [argument]
+    if not texts:
+        raise typer.BadParameter("standard input is empty: expected job ids", param_hint="JOB")
     return [_job_id(text) for text in dict.fromkeys(texts)]
 
 

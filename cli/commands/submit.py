@@ -26,6 +26,9 @@ Sources = Annotated[
 def submit(
     context: typer.Context,
     sources: Sources,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", help="Read the folders' sub-folders, too.")
+    ] = False,
     keep_going: Annotated[
         bool,
         typer.Option("--keep-going", help="Send the good ones, though there are mistakes."),
@@ -59,12 +62,15 @@ def submit(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check documents as the functions do, send them, and print their job ids.
+    """Submit documents: check them as the functions do, send them, and print their job ids.
 
     With one mistake nothing is sent, unless --keep-going is given. Running it again after an
-    interruption does no harm: a job that is known makes no second PDF.
+    interruption does no harm: a known job makes no second PDF. A file that `dlq drop` wrote is read
+    as the messages in it.
 
     Status 1: there were mistakes, or SQS did not take all messages.
+
+    Example: `reportflow submit invoices/ | reportflow watch -`
     """
     from cli import documents, output
     from cli.failures import ExitCode
@@ -74,15 +80,18 @@ def submit(
     rules = CONTRACTS.get(contract) if contract else target_of(context).contract
     if rules is None:
         raise typer.BadParameter(f"expected one of {', '.join(CONTRACTS)}", param_hint="--contract")
-    reading = documents.read(sources, naming, rules)
+    reading = documents.read(sources, naming, rules, recursive=recursive)
     for mistake in reading.mistakes:
         output.tell(f"{mistake.place}: {mistake.text}", style="red")
     if reading.repeated:
-        output.tell(f"{reading.repeated} stand there more than once and are sent once.")
-    failed = len(reading.mistakes)
+        output.tell(f"{output.several(reading.repeated, 'repetition')} left out.")
+    for folder in reading.skipped:
+        output.tell(f"The sub-folders of {folder} were not read: --recursive reads them.")
+    failed = len({mistake.place for mistake in reading.mistakes})
     good = reading.documents
     if dry_run or not good or (failed and not keep_going):
-        output.tell(f"{len(good)} good documents, {failed} mistakes: nothing was sent.")
+        checked = output.several(len(good) + failed, "document")
+        output.tell(f"{checked} checked, {failed} with mistakes. Nothing was sent.")
     else:
         failed += _send(target_of(context), good, payload_bucket, as_json=as_json)
     if failed or not good:
@@ -92,7 +101,10 @@ def submit(
 def _send(
     target: "Target", documents: "Sequence[Document]", bucket: str | None, *, as_json: bool
 ) -> int:
-    """Send them all, telling each; how many SQS did not take."""
+    """Send them all and print each. A summary ends it, also when interrupted.
+
+    Returns how many SQS did not take.
+    """
     from cli import output, sending
 
     large = [document for document in documents if sending.is_large(document)]
@@ -101,17 +113,24 @@ def _send(
     for document in large:
         payloads.store(document)
     places = {document.job_id: document.place for document in documents}
-    failed = 0
-    with output.progress() as progress:
-        bar = progress.add_task("send", total=len(documents))
-        prepared = map(payloads.outgoing, documents)
-        for sent in sending.send(target.sqs, target.request_queue_url, prepared):
-            progress.advance(bar)
-            if sent.refused is not None:
-                failed += 1
-                output.tell(f"{places[sent.key]}: not sent: {sent.refused}", style="red")
-            elif as_json:
-                output.json_line({"jobId": sent.key, "place": places[sent.key]})
-            else:
-                output.say(sent.key)
+    taken = failed = 0
+    try:
+        with output.progress() as progress:
+            bar = progress.add_task("send", total=len(documents))
+            prepared = map(payloads.outgoing, documents)
+            for sent in sending.send(target.sqs, target.request_queue_url, prepared):
+                progress.advance(bar)
+                if sent.refused is not None:
+                    failed += 1
+                    output.tell(f"{places[sent.key]}: not sent: {sent.refused}", style="red")
+                    continue
+                taken += 1
+                if as_json:
+                    output.json_line({"jobId": sent.key, "place": places[sent.key]})
+                else:
+                    output.say(sent.key)
+    finally:
+        left = len(documents) - taken - failed
+        if left or failed or not as_json:
+            output.tell(f"{taken} sent, {failed} refused by SQS, {left} left.")
     return failed

@@ -36,7 +36,7 @@ def test_show_prints_body_reason_attributes_and_steps_and_leaves_all(
         "reason: HTTP_503",
         "attribute: tenant=acme",
         "attribute: trace=0001",
-        "2026-01-01T00:00:02.500Z: failed, 2.5s later",
+        "2026-01-01T00:00:02.500Z  failed, 2.5s later",
         '"customerName": ',
         f"reportflow dlq redrive --job {job_id}",
     ):

@@ -132,7 +132,7 @@ def test_watch_gives_up_in_time(cli: Cli, target: Target, job_id: str) -> None:
 
     assert result.exit_code == 1
     assert f"{job_id} SUBMITTED" in result.stdout
-    assert f"1 not ended in time: {job_id}" in result.stderr
+    assert f"1 not finished in time: {job_id}" in result.stderr
 
 
 def test_watch_tells_once_of_a_job_without_a_record(target: Target, job_id: str) -> None:

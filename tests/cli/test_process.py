@@ -74,7 +74,7 @@ def test_a_result_is_alone_on_standard_output(state_file: Path, tmp_path: Path) 
 
     assert program.returncode == 0
     assert json.loads(stdout)["jobId"] == job_id
-    assert "more than once" in stderr
+    assert "1 repetition" in stderr
     assert "\x1b" not in stdout + stderr
 
 

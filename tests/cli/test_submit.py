@@ -208,3 +208,78 @@ def test_sqs_own_fault_is_tried_again_and_the_senders_is_told(still: Target) -> 
     assert "Because" in (answers["bad"] or "")
     assert calls[1:] == [{'"unlucky"'}]
     assert set(queued(still)) == {'"good"', '"unlucky"'}
+
+
+def test_all_mistakes_of_a_document_are_told_at_once(still_cli: Cli) -> None:
+    wrong = body("a b", designId=5, version="1", content={"fileName": "a/b.pdf"}, foo=1)
+
+    result = still_cli("submit", "-", stdin=json.dumps(wrong))
+
+    assert result.exit_code == 1
+    for field in ("jobId:", "designId:", "version:", "content.fileName:", "foo"):
+        assert field in result.stderr, result.stderr
+    assert "params" in result.stderr
+    assert result.stderr.count("stdin:1: ") == 6
+    assert "1 document checked, 1 with mistakes. Nothing was sent." in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "mistake"), [([], "content: "), (None, "content")], ids=["array", "missing"]
+)
+def test_a_content_that_is_none_is_one_mistake(still_cli: Cli, content: Any, mistake: str) -> None:
+    wrong = {**body("a"), "content": content}
+    if content is None:
+        del wrong["content"]
+
+    told = still_cli("submit", "-", stdin=json.dumps(wrong)).stderr.splitlines()
+
+    assert len(told) == 2
+    assert mistake in told[0]
+
+
+@pytest.mark.parametrize("command", [["submit", "-"], ["watch", "-"], ["status", "-"]])
+def test_an_empty_standard_input_is_an_error(cli: Cli, command: list[str]) -> None:
+    result = cli(*command, stdin="\n")
+
+    assert result.exit_code == 2
+    assert "tandard input is empty" in result.stderr
+
+
+def test_sub_folders_are_read_if_asked_and_named_if_not(still_cli: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "documents"
+    below = folder / "a" / "b"
+    below.mkdir(parents=True)
+    (folder / "empty").mkdir()
+    documents(below / "d.jsonl", "deep")
+
+    nothing = still_cli("submit", str(folder))
+    documents(folder / "d.jsonl", "top")
+    some = still_cli("submit", str(folder))
+    every = still_cli("submit", "--recursive", str(folder))
+
+    assert nothing.exit_code == 2
+    assert "--recursive" in nothing.stderr
+    assert some.stdout.split() == ["top"]
+    assert f"The sub-folders of {folder} were not read" in some.stderr
+    assert every.stdout.split() == ["top", "deep"]
+    assert "not read" not in every.stderr
+
+
+def test_a_summary_ends_an_interrupted_run(
+    still_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send_all = sending.send
+
+    def interrupted(*arguments: Any) -> Iterator[sending.Sent]:
+        for number, sent in enumerate(send_all(*arguments)):
+            if number == 2:
+                raise KeyboardInterrupt
+            yield sent
+
+    monkeypatch.setattr(sending, "send", interrupted)
+    path = documents(tmp_path / "d.jsonl", *(f"job-{n}" for n in range(5)))
+
+    result = still_cli("submit", str(path))
+
+    assert result.exit_code == 130
+    assert "2 sent, 0 refused by SQS, 3 left." in result.stderr

@@ -152,11 +152,13 @@ def _print(queue: "QueueName", letter: "Letter", record: "Record | None") -> Non
             ("reason", f"{letter.reason}: {letter.message}"),
             *(("attribute", text) for text in letter.own_attributes()),
             ("status", record["status"] if record else "(no record)"),
-            *((output.stamp(step.at), str(step)) for step in story.steps(record or {})),
             ("what to do", told.remedy),
-            *(("", command) for command in told.commands),
         ]
     )
+    for command in told.commands:
+        output.say(f"    {command}")
+    for step in story.steps(record or {}):
+        output.say(f"  {step}")
     output.say("  body:")
     for line in editing.readable(letter.body).splitlines():
         output.say(f"    {line}")
