@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from reportflow.contract import Contract
-from reportflow.contract.document import END, Content, Document, composed
+from reportflow.contract.document import END, MAX_PARAMS_DEPTH, Content, Document, composed
 from reportflow.contract.files import CompletedFile
 from reportflow.contract.json_values import nests_deeper
 from reportflow.contract.workspace import former_file
@@ -74,9 +74,34 @@ class Check(
 type Download = CompletedFile | Check
 
 
+class _FileName(msgspec.Struct, rename="camel"):
+    file_name: str
+
+
+class _OnlyFileName(msgspec.Struct):
+    content: _FileName
+
+
 class _OnlyJobId(msgspec.Struct, rename="camel"):
     job_id: JobId
 
+
+_KINDS: Final = {
+    "int": "an integer",
+    "float": "a number",
+    "str": "a string",
+    "bool": "a boolean",
+    "object": "an object",
+    "array": "an array",
+}
+"""JSON's words for what msgspec names in Python's."""
+
+_OF_ENVELOPES: Final = frozenset({"Type", "Message", "Records", "detail-type", "detail", "source"})
+
+_UNKNOWN: Final = re.compile(
+    r"Object contains unknown field `(?P<name>.*?)`(?: - at `\$\.(?P<inside>content)`)?", re.DOTALL
+)
+"""What msgspec says of a field that no struct has."""
 
 _UNKNOWN_FIELD: Final = "unknown field; the dead letter and the job's record name it"
 
@@ -105,7 +130,7 @@ def parse_request(body: bytes, contract: Contract) -> GenerationRequest[Content]
         request = _request_decoder(contract.content).decode(body)
         metadata = request.metadata_json().encode()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _invalid(_explain(error, contract)) from error
+        raise _invalid(_explain(error, contract, body)) from error
     if mistake := request.content.mistake():
         raise _invalid(f"content.{mistake}")
     name = contract.file_name(composed(request.content.file_name))
@@ -259,24 +284,56 @@ def _invalid(text: str) -> Permanent:
     return Permanent("INVALID_MESSAGE", text, loggable=_UNKNOWN_FIELD if named else None)
 
 
-def _explain(error: Exception, contract: Contract | None = None) -> str:
-    """Msgspec's own sentence with the field in front, and words in place of a pattern."""
+def _explain(error: Exception, contract: Contract | None = None, body: bytes = b"") -> str:
+    """What is wrong, by the field's path, in JSON's words; `body` is what was read."""
     if isinstance(error, RecursionError):
-        return "the JSON is nested too deeply"
+        return (
+            f"nested too deeply: content.params may nest {MAX_PARAMS_DEPTH} levels, metadata "
+            f"{MAX_METADATA_DEPTH}"
+        )
     if isinstance(error, UnicodeDecodeError):
         return "the JSON is not valid UTF-8"
     if type(error) is ValueError:
         return str(error)
+    if not isinstance(error, msgspec.ValidationError):
+        return f"the body is not JSON ({error})"
+    # The name is the sender's, and may hold anything.
+    if unknown := _UNKNOWN.fullmatch(str(error)):
+        return _name_unknown(unknown["name"], unknown["inside"])
     text, _, path = str(error).partition(" - at `$.")
     field = path.rstrip("`")
-    allowed = {**_ALLOWED, "content.fileName": contract.file_name_rule if contract else ""}
-    if " matching regex " in text and field in allowed:
-        text = f"expected {allowed[field]}"
-    elif not isinstance(error, msgspec.ValidationError):
-        text = f"the body is not JSON ({text})"
-    text = re.sub(r"unknown field `([^`]*)`", _name_unknown, text)
+    if missing := re.fullmatch(r"Object missing required field `(.+)`", text):
+        field = f"{field}.{missing[1]}".lstrip(".")
+        text = "the field is missing"
+    elif " matching regex " in text and field == "content.fileName" and contract:
+        text = f"expected {contract.file_name_rule}{_forbidden(body, contract)}"
+    elif " matching regex " in text and field in _ALLOWED:
+        text = f"expected {_ALLOWED[field]}"
+    else:
+        text = re.sub(r"`(\w+)`", lambda kind: _KINDS.get(kind[1], kind[0]), text)
+        text = text[:1].lower() + text[1:]
     return f"{field}: {text}" if field else text
 
 
-def _name_unknown(match: re.Match[str]) -> str:
-    return f"unknown field '{match[1][:64]}'; put what is yours under metadata"
+def _name_unknown(name: str, inside: str | None) -> str:
+    hint = (
+        "this looks like an envelope inside an envelope, or one of a service other than SNS and "
+        "EventBridge"
+        if name in _OF_ENVELOPES
+        else "put your own data under metadata"
+    )
+    text = f"unknown field '{name[:64]}'; {hint}"
+    return f"{inside}: {text}" if inside else text
+
+
+def _forbidden(body: bytes, contract: Contract) -> str:
+    """The first character that the file name must not have, as far as one alone is the reason."""
+    name = msgspec.json.decode(body, type=_OnlyFileName).content.file_name
+    for character in dict.fromkeys(name):
+        content = msgspec.json.encode({"fileName": f"a{character}a", "params": {}})
+        try:
+            msgspec.json.decode(content, type=contract.content)
+        except msgspec.ValidationError:
+            shown = repr(character) if character.isprintable() else f"U+{ord(character):04X}"
+            return f"; got {shown}"
+    return f"; got {len(name)} characters"
