@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cli.commands import dlq, doctor, jobs, keys, schema, submit, webhook
+from cli.commands import dlq, doctor, jobs, keys, schema, submit, top, webhook
 from cli.commands.deployment import DeployedCommand
 from cli.guard import Guarded
 
@@ -44,6 +44,7 @@ def main(
 app.command("submit", cls=DeployedCommand)(submit.submit)
 app.command("status", cls=DeployedCommand)(jobs.status)
 app.command("watch", cls=DeployedCommand)(jobs.watch)
+app.command("top", cls=DeployedCommand)(top.top)
 app.command("list", cls=DeployedCommand)(jobs.list_jobs)
 app.command("fetch", cls=DeployedCommand)(jobs.fetch)
 app.add_typer(dlq.app, name="dlq")

@@ -24,8 +24,7 @@ def alarms(target: Target, _plan: Plan) -> Result:
     prefix = f"{target.namespace}-"
     there = list(_of_deployment(target, prefix))
     for alarm in there:
-        # By hand, as well: moto leaves `StateValue` out of account beside a prefix.
-        if alarm.get("StateValue") == "ALARM":
+        if _is_red(alarm):
             yield _red(alarm, alarm.get("AlarmName", "").removeprefix(prefix))
     if not there:
         yield (
@@ -37,6 +36,21 @@ def alarms(target: Target, _plan: Plan) -> Result:
         return
     for topic in sorted({topic for alarm in there for topic in alarm.get("AlarmActions", [])}):
         yield from _unheard(target, topic)
+
+
+def red_alarms(target: Target) -> list[str]:
+    """The names of the deployment's red alarms, without its prefix."""
+    prefix = f"{target.namespace}-"
+    return sorted(
+        alarm.get("AlarmName", "").removeprefix(prefix)
+        for alarm in _of_deployment(target, prefix)
+        if _is_red(alarm)
+    )
+
+
+def _is_red(alarm: "MetricAlarmTypeDef") -> bool:
+    # Not asked of CloudWatch: moto ignores `StateValue` if a prefix is given.
+    return alarm.get("StateValue") == "ALARM"
 
 
 def _of_deployment(target: Target, prefix: str) -> Iterator["MetricAlarmTypeDef"]:

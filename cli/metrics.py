@@ -20,6 +20,9 @@ OWN: Final[Mapping[str, Sequence[str]]] = {
 }
 """The functions' own metrics by the service that emits them."""
 
+RECENT_MINUTES: Final = 30
+"""Of `top`'s sparklines."""
+
 MAX_QUERIES: Final = 500
 """Of one call: CloudWatch's own limit."""
 
@@ -100,13 +103,34 @@ class Metrics:
         Raises:
             CliError: CloudWatch did not tell all of it.
         """
+        return {
+            metric: Reading.of(metric, points) for metric, points in self._points(metrics).items()
+        }
+
+    def by_minute(self, metrics: Sequence[Metric]) -> Mapping[Metric, list[float]]:
+        """The values of each whole minute of the window, and last of the present minute.
+
+        Raises:
+            CliError: CloudWatch did not tell all of it.
+        """
+        now = _whole(datetime.now(UTC), 60)
+        minutes = [
+            now - timedelta(minutes=ago)
+            for ago in range(int(self._window.total_seconds()) // 60, -1, -1)
+        ]
+        return {
+            metric: [points.get(minute, 0.0) for minute in minutes]
+            for metric, points in self._points(metrics).items()
+        }
+
+    def _points(self, metrics: Sequence[Metric]) -> Mapping[Metric, Mapping[datetime, float]]:
         period = next(seconds for longest, seconds in _PERIODS if self._window <= longest)
         now = datetime.now(UTC)
         # CloudWatch leaves out a period that has begun before the start.
         begin = _whole(now - self._window, period)
         end = _whole(now - self._but, period) if self._but else now + timedelta(minutes=1)
         if begin >= end:
-            return dict.fromkeys(metrics, Reading(0.0, None))
+            return {metric: {} for metric in metrics}
         points: defaultdict[str, dict[datetime, float]] = defaultdict(dict)
         statuses: dict[str, str] = {}
         for some in batched(enumerate(metrics), MAX_QUERIES, strict=False):
@@ -125,10 +149,7 @@ class Metrics:
                 f"CloudWatch told only a part of the metrics ({', '.join(sorted(incomplete))}): "
                 "run doctor again, or with a shorter --window."
             )
-        return {
-            metric: Reading.of(metric, points[f"m{number}"])
-            for number, metric in enumerate(metrics)
-        }
+        return {metric: points[f"m{number}"] for number, metric in enumerate(metrics)}
 
     def _listed_reasons(self, service: str, name: str) -> Iterable[str]:
         pages = self._target.cloudwatch.get_paginator("list_metrics").paginate(

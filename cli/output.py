@@ -105,7 +105,7 @@ def table(
         for cells in zip(columns, *texts, strict=True)
     ]
     if sum(widest) + GAP * (len(columns) - 1) > (width or out().width):
-        return Group(*(_paragraph(zip(columns, row, strict=True)) for row in texts))
+        return Group(*(paragraph(zip(columns, row, strict=True)) for row in texts))
     made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0))
     for name in columns:
         made.add_column(name, overflow="fold")
@@ -117,13 +117,14 @@ def table(
 def fields(facts: Iterable[tuple[str, object]]) -> None:
     """Facts by name, one a line; on a terminal, long ones are wrapped between words."""
     if sys.stdout.isatty():
-        out().print(_paragraph(facts))
+        out().print(paragraph(facts))
     else:
         for name, value in facts:
             say(f"  {name}: {value}")
 
 
-def _paragraph(facts: Iterable[tuple[str, object]]) -> Table:
+def paragraph(facts: Iterable[tuple[str, object]]) -> Table:
+    """Facts by name, one below the other."""
     made = Table.grid(padding=(0, GAP, 0, 0))
     made.add_column(no_wrap=True, style="dim")
     made.add_column(overflow="fold")
