@@ -314,7 +314,7 @@ def counters(target: Target, plan: Plan) -> Result:
             f"{several(counted['PossibleDuplicates'], 'job')} asked for again, unanswered, {span}",
             (
                 "compare ReportFlow's list of files with the jobs that say possibleDuplicates: "
-                "reportflow list --newer-than 1d --json"
+                "reportflow list --newer-than 1d --limit 0 --json"
             ),
         )
     of_lambda = {

@@ -4,8 +4,9 @@ import hashlib
 import os
 import tempfile
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 CHUNK_BYTES: Final = 1024 * 1024
+LONGEST_URL: Final = timedelta(days=7)
+"""AWS signs no URL for longer."""
 
 
 class NotFetched(Exception):
@@ -38,10 +41,7 @@ def fetch(s3: "S3Client", bucket: str, record: Record | None, folder: Path) -> F
         NotFetched: it is not archived, its bytes are not those on the record, or another file has
             its name.
     """
-    if record is None:
-        raise NotFetched("there is no such job")
-    if record["status"] != "ARCHIVED":
-        raise NotFetched(f"the job is {record['status']}")
+    record = _archived(record)
     path = folder / f"{record['jobId']}.pdf"
     if path.exists():
         return _compared(path, record)
@@ -49,8 +49,7 @@ def fetch(s3: "S3Client", bucket: str, record: Record | None, folder: Path) -> F
         digest = hashlib.sha256()
         size = 0
         try:
-            wanted = {"VersionId": record["archiveVersionId"]} if _versioned(record) else {}
-            body = s3.get_object(Bucket=bucket, Key=record["archiveKey"], **wanted)["Body"]
+            body = s3.get_object(**_object(bucket, record))["Body"]
             for chunk in body.iter_chunks(CHUNK_BYTES):
                 unfinished.write(chunk)
                 digest.update(chunk)
@@ -74,6 +73,19 @@ def fetch(s3: "S3Client", bucket: str, record: Record | None, folder: Path) -> F
     return Fetched(path, size, fresh=True)
 
 
+def signed_url(s3: "S3Client", bucket: str, record: Record | None, expires: timedelta) -> str:
+    """A URL by which anyone gets the job's PDF, until it expires.
+
+    Raises:
+        NotFetched: it is not archived.
+    """
+    return s3.generate_presigned_url(
+        "get_object",
+        Params=_object(bucket, _archived(record)),
+        ExpiresIn=int(expires.total_seconds()),
+    )
+
+
 def make_folder(folder: Path) -> None:
     """Have the folder there.
 
@@ -93,8 +105,19 @@ def _compared(path: Path, record: Record) -> Fetched:
     return Fetched(path, path.stat().st_size, fresh=False)
 
 
-def _versioned(record: Record) -> bool:
-    return record.get("archiveVersionId", "") not in {"", "null"}
+def _archived(record: Record | None) -> Record:
+    if record is None:
+        raise NotFetched("there is no such job")
+    if record["status"] != "ARCHIVED":
+        raise NotFetched(f"the job is {record['status']}")
+    return record
+
+
+def _object(bucket: str, record: Record) -> Any:  # noqa: ANN401  (a request of boto3)
+    """The very version of the object that the record names."""
+    version = record.get("archiveVersionId", "")
+    wanted = {"VersionId": version} if version not in {"", "null"} else {}
+    return {"Bucket": bucket, "Key": record["archiveKey"], **wanted}
 
 
 def _umask() -> int:

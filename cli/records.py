@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import batched, count
+from itertools import batched, count, dropwhile, islice
 from math import inf
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from cli.failures import CliError
 from cli.output import stamp
 from reportflow.backoff import full_jitter
 from reportflow.jobs import JobStatus
@@ -100,6 +101,33 @@ class Records:
         for page in pages:
             for item in page["Items"]:
                 yield _record(item)
+
+    def listed(
+        self,
+        states: Sequence[JobStatus],
+        older_than: timedelta | None,
+        newer_than: timedelta | None,
+        after: str | None = None,
+    ) -> Iterator[Record]:
+        """The jobs in these states, one state after the other; see `in_state`.
+
+        With `after` the list goes on behind this job.
+
+        Raises:
+            CliError: there is no such job in these states.
+        """
+        now = datetime.now(UTC)
+        before = None if older_than is None else now - older_than
+        since = None if newer_than is None else now - newer_than
+        if after is not None:
+            last = self.get([after]).get(after)
+            if last is None or last["status"] not in states:
+                raise CliError(f"The list cannot go on after {after}: it has no such job any more.")
+            first, *states = states[states.index(last["status"]) :]
+            rest = self.in_state(first, changed_before=before, changed_after=moment(last))
+            yield from islice(dropwhile(lambda record: record["jobId"] != after, rest), 1, None)
+        for state in states:
+            yield from self.in_state(state, changed_before=before, changed_after=since)
 
     def detailed(self, listed: Iterator[Record]) -> Iterator[Record]:
         """The whole records of what an index listed, in its order, each once.

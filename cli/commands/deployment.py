@@ -115,6 +115,8 @@ class DeployedGroup(TyperGroup):
 def target_of(context: typer.Context, *, changes: bool = False) -> "Target":
     """The deployment that the user means. Prints which one, unless an option named it.
 
+    With --json a program reads the result, and the name is printed only before a change.
+
     A command that `changes` something on AWS always prints it, because no option names the account.
     """
     from cli.output import tell
@@ -144,7 +146,7 @@ def target_of(context: typer.Context, *, changes: bool = False) -> "Target":
         local=means_local or bool(by_environment and state),
         state=chosen.get("state") or Path(state or STATE_FILE),
     ).find()
-    is_named = means_local or "prefix" in chosen
-    if not is_named or (changes and not target.is_local):
+    is_known = means_local or "prefix" in chosen or context.params.get("as_json")
+    if not is_known or (changes and not target.is_local):
         tell(f"On {target.name}.", style="dim")
     return target

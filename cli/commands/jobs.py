@@ -1,7 +1,7 @@
 """`status`, `watch`, `list` and `fetch`."""
 
 from datetime import timedelta
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -242,45 +242,84 @@ def list_jobs(
             "--status", help="SUBMITTING, SUBMITTED, ARCHIVED or FAILED; several. Default: all."
         ),
     ] = [],  # noqa: B006  (typer copies it)
+    error: Annotated[
+        list[str], typer.Option("--error", metavar="CODE", help="With this errorCode; several.")
+    ] = [],  # noqa: B006
+    job_prefix: Annotated[
+        str, typer.Option(help="Job ids that begin so.", show_default=False)
+    ] = "",
+    design: Annotated[str, typer.Option(help="Of this designId.", show_default=False)] = "",
+    metadata: Annotated[
+        list[str],
+        typer.Option(metavar="NAME=VALUE", help="With this value in the metadata; several."),
+    ] = [],  # noqa: B006
     older_than: OlderThan = None,
     newer_than: Annotated[
         timedelta | None,
         typer.Option(parser=duration, metavar="AGE", help="At most so old."),
     ] = None,
-    limit: Annotated[int, typer.Option(min=0, help="Of jobs in all; 0 for no limit.")] = 1000,
+    limit: Annotated[int, typer.Option(min=0, help="Jobs on a page; 0 for all.")] = 100,
+    after: Annotated[
+        str | None, typer.Option(metavar="JOB", help="Go on after this job, the last of a page.")
+    ] = None,
+    count: Annotated[
+        bool, typer.Option("--count", help="Count them by status and error code instead.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """List jobs, longest unchanged first in each state. The age is that of the last step.
+    """List jobs by status, age, error, design, job id or metadata.
 
-    The index that is read lags behind the table by less than a second.
+    In each status the job that is longest unchanged is first. The age is that of the last step. The
+    index that is read lags behind the table by less than a second. All but status and age are
+    looked up in each job's record, which takes longer.
+
+    Example: `reportflow list --status FAILED --newer-than 1d --count`
     """
-    from datetime import UTC, datetime
-    from itertools import islice
-
-    from cli import output, records
+    from cli import output
+    from cli.filtering import Filter
+    from cli.records import Records
     from reportflow.jobs import JobStatus
 
     states = _states(status, list(JobStatus))
+    wanted = Filter(job_prefix, design, frozenset(error), _pairs(metadata))
     target = target_of(context)
-    table = records.Records(target.dynamodb, target.jobs_table)
-    now = datetime.now(UTC)
-    listed = chain.from_iterable(
-        table.in_state(
-            one,
-            changed_before=None if older_than is None else now - older_than,
-            changed_after=None if newer_than is None else now - newer_than,
-        )
-        for one in states
-    )
-    found = table.detailed(islice(listed, limit or None))
+    table = Records(target.dynamodb, target.jobs_table)
+    found = wanted(table.detailed(table.listed(states, older_than, newer_than, after)))
+    if count:
+        _print_counts(found, as_json=as_json)
+        return
+    page = list(islice(found, limit or None))
     if as_json:
-        for record in found:
+        for record in page:
             output.json_line(record)
     else:
-        by_id = {record["jobId"]: record for record in found}
+        by_id = {record["jobId"]: record for record in page}
         output.out().print(_table(list(by_id), by_id))
-    if limit and next(listed, None) is not None:
-        output.tell(f"There are more than {limit}: --limit 0 lists all.")
+    if limit and next(found, None) is not None:
+        last = page[-1]["jobId"]
+        output.tell(f"There are more: --after {last} lists the next page, --limit 0 lists all.")
+
+
+def _print_counts(found: "Iterable[Record]", *, as_json: bool) -> None:
+    from collections import Counter
+
+    from cli import output
+
+    counted = Counter((record["status"], record.get("errorCode", "")) for record in found)
+    if as_json:
+        for (status, error), number in counted.items():
+            output.json_line({"status": status, "errorCode": error or None, "jobs": number})
+    else:
+        rows = [(status, error, f"{number:,}") for (status, error), number in counted.items()]
+        rows.append(("all", "", f"{counted.total():,}"))
+        output.out().print(output.table(("status", "error", "jobs"), rows))
+
+
+def _pairs(texts: "Sequence[str]") -> dict[str, str]:
+    pairs = dict(text.partition("=")[::2] for text in texts if "=" in text)
+    if len(pairs) < len(texts):
+        raise typer.BadParameter("expected NAME=VALUE, each name once", param_hint="--metadata")
+    return pairs
 
 
 def fetch(
@@ -289,17 +328,41 @@ def fetch(
     output_folder: Annotated[
         Path, typer.Option("--output", "-o", metavar="FOLDER", help="Gets JOB.pdf of each job.")
     ] = Path(),
+    url: Annotated[
+        bool,
+        typer.Option(
+            "--url", help="Print a URL that gives the PDF to anyone who has it, for --expires."
+        ),
+    ] = False,
+    expires: Annotated[
+        timedelta,
+        typer.Option(parser=duration, metavar="TIME", help="Of --url; AWS allows 7d at most."),
+    ] = "1h",  # type: ignore[assignment]  # typer parses the default
+    open_: Annotated[
+        bool, typer.Option("--open", help="Open each PDF when it is fetched.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Fetch archived PDFs, each verified against the SHA-256 on its job's record.
 
-    A file that is there is never changed. Status 1: one of the PDFs could not be fetched.
+    An existing file is never changed. A URL of --url ends sooner if the credentials that signed it
+    do.
+
+    Status 1: a PDF could not be fetched.
+
+    Example: `reportflow fetch invoice-2024-001 --output pdfs/`
     """
     from cli import fetching, output, records
+
+    if expires > fetching.LONGEST_URL:
+        raise typer.BadParameter("at most 7d", param_hint="--expires")
 
     job_ids = job_ids_of(jobs)
     target = target_of(context)
     found = records.Records(target.dynamodb, target.jobs_table).get(job_ids)
+    if url:
+        _print_urls(target, job_ids, found, expires, as_json=as_json)
+        return
     fetching.make_folder(output_folder)
     failed = 0
     with output.progress() as progress:
@@ -324,6 +387,34 @@ def fetch(
                 )
             else:
                 output.say(f"{got.path}")
+            if open_:
+                typer.launch(str(got.path))
+    if failed:
+        raise typer.Exit(1)
+
+
+def _print_urls(
+    target: "Target",
+    job_ids: "Sequence[str]",
+    found: "Mapping[str, Record]",
+    expires: timedelta,
+    *,
+    as_json: bool,
+) -> None:
+    from cli import fetching, output
+
+    failed = 0
+    for job_id in job_ids:
+        try:
+            url = fetching.signed_url(target.s3, target.archive_bucket, found.get(job_id), expires)
+        except fetching.NotFetched as error:
+            failed += 1
+            output.tell(f"{job_id}: {error}", style="red")
+            continue
+        if as_json:
+            output.json_line({"jobId": job_id, "url": url})
+        else:
+            output.say(url)
     if failed:
         raise typer.Exit(1)
 

@@ -76,7 +76,7 @@ def test_jobs_that_wait_for_too_long_are_told(target: Target) -> None:
         [finding] = [one for one in found(checks.unfinished_jobs, target) if job_id in one.what]
     finally:
         target.dynamodb.delete_item(TableName=target.jobs_table, Key={"jobId": {"S": job_id}})
-    assert f"cli status {job_id}" in finding.remedy
+    assert f"reportflow status {job_id}" in finding.remedy
 
 
 def unfinished(target: Target, job_id: str, **fields: str) -> None:

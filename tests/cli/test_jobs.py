@@ -289,10 +289,16 @@ def test_list_goes_on_where_a_page_ends_and_says_when_it_stops(cli: Cli, target:
         put(target, one, "SUBMITTED", timedelta(days=9), note="x" * 9000)
 
     some = cli("list", "--status", "SUBMITTED", "--older-than", "8d", "--limit", "120", "--json")
-    every = cli.json("list", "--status", "SUBMITTED", "--older-than", "8d")
+    last = json.loads(some.stdout.splitlines()[-1])["jobId"]
+    rest = cli.json("list", "--status", "SUBMITTED", "--older-than", "8d", "--after", last)
+    every = cli.json("list", "--status", "SUBMITTED", "--older-than", "8d", "--limit", "0")
 
     assert len(some.stdout.splitlines()) == 120
-    assert "--limit" in some.stderr
+    assert f"--after {last}" in some.stderr
+    assert [record["jobId"] for record in every] == [
+        *(json.loads(line)["jobId"] for line in some.stdout.splitlines()),
+        *(record["jobId"] for record in rest),
+    ]
     assert {record["jobId"] for record in every} == set(many)
 
 

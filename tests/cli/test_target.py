@@ -258,7 +258,7 @@ def test_an_environment_that_means_both_decides_nothing(
 def test_the_target_is_told_unless_an_option_named_it(
     stacks: None, state_file: Path, aws_environment: dict[str, str | None]
 ) -> None:
-    listing = ("list", "--limit", "1", "--json")
+    listing = ("list", "--limit", "1")
     by_environment = {**aws_environment, "REPORTFLOW_PREFIX": PREFIX}
 
     for options in ([], ["--aws"]):
@@ -270,6 +270,7 @@ def test_the_target_is_told_unless_an_option_named_it(
     assert f"On the local system of {state_file}." in told.stderr
     for cli in (Cli(["--prefix", PREFIX], aws_environment), Cli(["--state", str(state_file)], {})):
         assert "On " not in cli(*listing).stderr
+    assert "On " not in Cli([], here)(*listing, "--json").stderr
 
 
 def test_whoever_changes_something_on_aws_is_told_in_which_account(on_aws: Cli) -> None:
