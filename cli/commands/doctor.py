@@ -13,21 +13,25 @@ def doctor(
     context: typer.Context,
     window: Annotated[
         timedelta,
-        typer.Option(parser=duration, metavar="TIME", help="How far back the metrics are read."),
+        typer.Option(parser=duration, metavar="TIME", help="How far back to read metrics."),
     ] = "1h",  # type: ignore[assignment]  # typer parses the default
     unfinished: Annotated[
         timedelta,
-        typer.Option(parser=duration, metavar="AGE", help="Unfinished jobs so old are told."),
+        typer.Option(
+            parser=duration, metavar="AGE", help="Report unfinished jobs of at least this age."
+        ),
     ] = "1h",  # type: ignore[assignment]
     as_json: Json = False,
 ) -> None:
-    """Verify a deployment from outside, and find what is wrong.
+    """Check a deployment, and print what is wrong and what ends it.
 
-    It sends the webhook an event that is about no file, another one with a wrong token unless one
-    was refused lately, and receives dead letters, which it gives back. Nothing else is touched, no
-    secret is shown.
+    It sends the webhook an event about no file, and one with a wrong token unless one was refused
+    in the last 10 minutes. It reads dead letters and gives them back. It changes nothing else and
+    shows no secret.
 
-    Status 0: healthy; 1: there are findings; 2: a part of it could not be looked at.
+    Status 0: healthy; 1: there are findings; 2: a part could not be checked.
+
+    Example: `reportflow doctor --window 6h`
     """
     from cli import output
     from cli.checks import CHECKS

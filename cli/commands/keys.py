@@ -22,6 +22,8 @@ def set_keys(
     secretKey for `workspace`, one key for `central`. From standard input it reads one key a line.
     So keys are neither in the shell's history nor in the list of processes. The webhook's tokens
     stay as they are. All functions use the new keys within five minutes.
+
+    Example: `reportflow set-keys --prefix ReportFlow-prod`
     """
     from cli import output, rotation
     from reportflow.contract.credentials import is_usable
@@ -44,17 +46,19 @@ def set_signing_secret(
     context: typer.Context,
     finish: Annotated[
         bool,
-        typer.Option("--finish", help="The second step: the previous one is good no longer."),
+        typer.Option("--finish", help="The second step: end the previous one."),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
     """Put the secret that a relay signs webhooks with into the deployment's secret.
 
-    It is asked for and not shown, or read from standard input: `whsec_` and base64. The present
-    one stays good until --finish, so that no webhook is refused while the relay changes. What else
-    is in the secret stays as it is.
+    The command asks for it and does not show it, or reads it from standard input: `whsec_` and
+    base64. The present one stays valid until --finish, so that no webhook is refused while the
+    relay changes. The rest of the secret stays as it is.
 
     Status 1: a change is under way, or there is none to finish.
+
+    Example: `reportflow set-signing-secret && reportflow set-signing-secret --finish`
     """
     from cli import output, rotation
     from cli.failures import ExitCode

@@ -32,7 +32,7 @@ def _job_id(text: str) -> str:
     return text
 
 
-Json = Annotated[bool, typer.Option("--json", help="JSON lines, for programs.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON lines, for programs.")]
 JobIds = Annotated[
     list[str],
     typer.Argument(metavar="JOB", help="Job ids; - reads them from standard input."),
@@ -40,7 +40,9 @@ JobIds = Annotated[
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job id.")]
 OlderThan = Annotated[
     timedelta | None,
-    typer.Option(parser=duration, metavar="AGE", help="At least so old: 90s, 30m, 1h, 2d."),
+    typer.Option(
+        parser=duration, metavar="AGE", help="Select at least this age: 90s, 30m, 1h, 2d."
+    ),
 ]
 
 

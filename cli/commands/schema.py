@@ -16,7 +16,10 @@ class Name(StrEnum):
 
 
 def show(name: Name) -> None:
-    """Print the JSON Schema of a message or an event."""
+    """Print the JSON Schema of a message or an event.
+
+    Example: `reportflow schema request > request.json`
+    """
     from cli.schemas import schema
 
     typer.echo(json.dumps(schema(name), indent=2, ensure_ascii=False))

@@ -31,7 +31,7 @@ def submit(
     ] = False,
     keep_going: Annotated[
         bool,
-        typer.Option("--keep-going", help="Send the good ones, though there are mistakes."),
+        typer.Option("--keep-going", help="Send the good documents despite mistakes in others."),
     ] = False,
     job_id_from_file_name: Annotated[
         bool,
@@ -41,8 +41,8 @@ def submit(
         bool,
         typer.Option(
             "--generate-job-ids",
-            help="Make a missing jobId of the document's digest: the same document is the same "
-            "job, today and at every repetition.",
+            help="Make a missing jobId of the document's digest: the same document is always the "
+            "same job.",
         ),
     ] = False,
     payload_bucket: Annotated[

@@ -10,10 +10,12 @@ from cli.commands.options import confirm
 
 
 def webhook_url(context: typer.Context) -> None:
-    """Print the webhook's complete URL, to be put into ReportFlow's settings.
+    """Print the webhook's complete URL for ReportFlow's settings.
 
-    It is a secret: whoever has it can announce files. Right after a rotation it waits until the
-    whole webhook accepts the new token.
+    The URL is a secret: anyone who has it can send webhooks. Right after a rotation the command
+    waits until every function accepts the new token.
+
+    Example: `reportflow webhook-url`
     """
     from cli.rotation import settled_url
 
@@ -24,25 +26,27 @@ def rotate_webhook_secret(
     context: typer.Context,
     finish: Annotated[
         bool,
-        typer.Option("--finish", help="The second step: the previous token is good no longer."),
+        typer.Option("--finish", help="The second step: end the previous token."),
     ] = False,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Though a rotation is under way: its old token is cut off."),
+        typer.Option("--force", help="Rotate during a rotation: its old token ends at once."),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Give the webhook a new secret, with no event refused on the way.
+    """Rotate the webhook's secret without refusing an event.
 
-    1. Without options: a new token is made, and the present one stays good. After 15 seconds, when
-       no function can still refuse the new one, the new URL is shown, on a terminal only; otherwise
-       `webhook-url` shows it.
-    2. Put it into ReportFlow's settings.
-    3. When webhooks come by it, --finish.
+    1. Run it without options. It makes a new token, and the present one stays valid. After 15
+       seconds every function accepts the new one. On a terminal the command then prints the new
+       URL; otherwise `webhook-url` prints it.
+    2. Put the URL into ReportFlow's settings.
+    3. When webhooks come by the new URL, run it with --finish.
 
-    Has the URL leaked, go on to --finish at once.
+    If the URL has leaked, run --finish at once.
 
     Status 1: a rotation is under way, or there is none to finish.
+
+    Example: `reportflow rotate-webhook-secret && reportflow rotate-webhook-secret --finish`
     """
     from cli import output, rotation
     from cli.failures import ExitCode

@@ -1,6 +1,8 @@
 """The command as it is installed, and its options before and after the sub-command."""
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from cli import REPOSITORY
+from cli.__main__ import app
 from cli.target import Target
 from tests.cli.conftest import Cli
 
@@ -101,3 +104,27 @@ def test_the_shell_completes_sub_commands() -> None:
     )
 
     assert completed.stdout.split() == ["redrive"]
+
+
+def commands() -> list[list[str]]:
+    groups = {group.name: group.typer_instance for group in app.registered_groups}
+    return [
+        [*path, command.name or ""]
+        for path, of in [([], app), *(([str(name)], of) for name, of in groups.items() if of)]
+        for command in of.registered_commands
+    ]
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_each_help_has_an_example_that_the_command_takes(command: list[str]) -> None:
+    screen: dict[str, str | None] = {"COLUMNS": "200", "TERMINAL_WIDTH": "200"}
+
+    shown = Cli([], screen)(*command, "--help").stdout
+
+    [example] = re.findall(r"Example: (.*)", shown)
+    assert f"reportflow {' '.join(command)}" in example
+    for part in re.split(r" \| | && ", example.strip()):
+        words = shlex.split(part.partition(" > ")[0])
+        assert words[0] == "reportflow"
+        options = {word for word in words if word.startswith("--")}
+        assert all(option in Cli([], screen)(*command, "--help").stdout for option in options)

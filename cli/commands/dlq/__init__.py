@@ -8,10 +8,10 @@ from cli.commands.dlq import acting, editing, looking
 app = typer.Typer(
     cls=DeployedGroup,
     no_args_is_help=True,
-    short_help="Dead letters: look at them, send them back, or drop them.",
-    help="Dead letters: messages that were given up, each with its reason. SQS shows a message "
-    "only by handing it out: while one command looks through a queue, another sees part of it, "
-    "and one that was killed leaves letters hidden for a minute.",
+    short_help="Show, correct, redrive or drop dead letters.",
+    help="Show, correct, redrive or drop dead letters: messages that failed, each with its "
+    "reason. SQS shows a message only by handing it out. While one command looks through a queue, "
+    "another sees a part of it, and a killed command leaves dead letters hidden for a minute.",
 )
 
 app.command("list", cls=DeployedCommand)(looking.list_letters)

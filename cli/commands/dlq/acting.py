@@ -53,7 +53,7 @@ def redrive(
         ),
     ] = 40,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Tell which would go, and send nothing.")
+        bool, typer.Option("--dry-run", help="Print which would be redriven, and send nothing.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -118,7 +118,7 @@ def drop(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print which would be dropped, and delete nothing.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     as_json: Json = False,
 ) -> None:
     """Delete dead letters for good, after writing them to a file.

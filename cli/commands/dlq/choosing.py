@@ -37,15 +37,15 @@ Queue = Annotated[
 ]
 Reasons = Annotated[
     list[str] | None,
-    typer.Option("--reason", metavar="CODE", help="With this errorCode; several."),
+    typer.Option("--reason", metavar="CODE", help="Select this errorCode; several."),
 ]
 Jobs = Annotated[
-    list[str] | None, typer.Option("--job", metavar="ID", help="Of this job; several.")
+    list[str] | None, typer.Option("--job", metavar="ID", help="Select this job; several.")
 ]
 NewerThan = Annotated[
-    timedelta | None, typer.Option(parser=duration, metavar="AGE", help="At most so old.")
+    timedelta | None, typer.Option(parser=duration, metavar="AGE", help="Select at most this age.")
 ]
-All = Annotated[bool, typer.Option("--all", help="Where nothing else narrows it down.")]
+All = Annotated[bool, typer.Option("--all", help="Select all, if no other option selects.")]
 
 
 def selection_of(

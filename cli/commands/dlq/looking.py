@@ -31,9 +31,13 @@ def list_letters(
     newer_than: NewerThan = None,
     as_json: Json = False,
 ) -> None:
-    """List dead letters, and leave them where they are. Status 1: there are some.
+    """List dead letters, and leave them where they are.
 
-    The status is the job's: one that is ARCHIVED has ended well since, by another message.
+    The status is the job's. If it is ARCHIVED, another message has made the PDF since.
+
+    Status 1: there are dead letters.
+
+    Example: `reportflow dlq list --reason HTTP_404 --newer-than 1d`
     """
     from cli import output
 
@@ -54,7 +58,7 @@ def list_letters(
         columns = ("queue", "job", "status", "reason", "age", "message")
         output.out().print(output.table(columns, rows))
     if not as_json:
-        output.tell(f"{count} dead letters.")
+        output.tell(f"{output.several(count, 'dead letter')}.")
     if count:
         raise typer.Exit(1)
 
@@ -69,7 +73,11 @@ def explain(
 ) -> None:
     """Explain error codes: what each means, what to do, and the commands for it.
 
-    Without a code it explains those of the dead letters. Status 1: there are some.
+    Without a code it explains those of the dead letters.
+
+    Status 1: there are dead letters.
+
+    Example: `reportflow dlq explain HTTP_404`
     """
     from cli import error_codes, output
     from cli.letters import Selection
