@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, override
 
 import msgspec
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -97,18 +98,20 @@ def table(
 ) -> RenderableType:
     """A table of text; cells that name a state or severity have its colour.
 
-    If a word or an id would not fit into its column, each row becomes a paragraph.
+    Only the last column is wrapped. If it would be too narrow for a word, each row becomes a
+    paragraph. In a pipe each row stays one.
     """
-    texts = [[str(cell) for cell in row] for row in rows]
-    widest = [
-        max(map(len, " ".join(cells).split()), default=0)
-        for cells in zip(columns, *texts, strict=True)
-    ]
-    if sum(widest) + GAP * (len(columns) - 1) > (width or out().width):
+    texts = [[plain(str(cell)) for cell in row] for row in rows]
+    *fixed, last = ([name, *cells] for name, *cells in zip(columns, *texts, strict=True))
+    # Japanese may be broken anywhere.
+    words = [word for word in " ".join(last).split() if word.isascii()]
+    needed = sum(max(map(cell_len, cells)) + GAP for cells in fixed)
+    needed += max(map(len, words), default=0)
+    if needed > (width or (out().width if sys.stdout.isatty() else needed)):
         return Group(*(paragraph(zip(columns, row, strict=True)) for row in texts))
     made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0))
-    for name in columns:
-        made.add_column(name, overflow="fold")
+    for number, name in enumerate(columns, 1):
+        made.add_column(name, overflow="fold", no_wrap=number < len(columns))
     for row in texts:
         made.add_row(*map(_cell, row))
     return made
