@@ -55,8 +55,8 @@ class Target:
 
     `functions` by their role in the pipeline (`submitter`, …) are empty on this machine, where
     Lambda is played by `local`. `namespace` is that of the functions'
-    metrics. `stacks` are the CloudFormation stacks by their part. `local_payload_buckets` are those
-    of the system on this machine.
+    metrics. `stacks` are the CloudFormation stacks by their part. `local_settings` are the
+    environment variables of the local system's functions.
     """
 
     name: str
@@ -73,8 +73,7 @@ class Target:
     namespace: str = "ReportFlow"
     functions: Mapping[str, str] = field(default_factory=dict)
     stacks: Mapping[str, str] = field(default_factory=dict)
-    local_payload_buckets: tuple[str, ...] = ()
-    local_contract: str = WORKSPACE.name
+    local_settings: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def sqs(self) -> "SQSClient":
@@ -112,23 +111,20 @@ class Target:
         return cast("LambdaClient", self.clients.client("lambda"))
 
     def environment(self, function: str) -> Mapping[str, str]:
-        """What a function was deployed with; nothing on this machine."""
+        """The environment variables that a function was deployed with."""
         if function not in self.functions:
-            return {}
+            return self.local_settings
         answer = self.lambda_.get_function_configuration(FunctionName=self.functions[function])
         return answer.get("Environment", {}).get("Variables", {})
 
     @cached_property
     def contract(self) -> Contract:
         """The version of ReportFlow's API that the deployment speaks."""
-        configured = self.environment("submitter").get("CONTRACT", WORKSPACE.name)
-        return CONTRACTS[self.local_contract if self.is_local else configured]
+        return CONTRACTS[self.environment("submitter").get("CONTRACT", WORKSPACE.name)]
 
     @cached_property
     def payload_buckets(self) -> tuple[str, ...]:
         """Where the submitter reads bodies that are too large for SQS."""
-        if self.is_local:
-            return self.local_payload_buckets
         configured = self.environment("submitter").get("PAYLOAD_BUCKETS", "")
         return tuple(bucket for bucket in configured.split(",") if bucket)
 
@@ -270,8 +266,7 @@ def _on_this_machine(path: Path) -> Target:
             secret_id=state["secret_arn"],
             webhook_base_url=state["webhook_url"].rpartition("/")[0],
             clients=_Emulated(state["aws_endpoint_url"], state["region"]),
-            local_payload_buckets=tuple(state["payload_buckets"]),
-            local_contract=state["contract"],
+            local_settings=state["settings"],
         )
     except FileNotFoundError as error:
         raise CliError(f"There is no {path}, the local system does not run: {again}.") from error

@@ -98,6 +98,7 @@ class State:
     webhook_url: str = field(repr=False)
     reportflow_url: str
     contract: str
+    settings: Mapping[str, str]
 
     def write(self, path: Path) -> None:
         """Put the file in place whole and for its owner only: it holds the webhook's secret."""
@@ -189,6 +190,7 @@ def run(
                 webhook_url=webhook_url,
                 reportflow_url=reportflow_url,
                 contract=_contract(options),
+                settings=_settings(deployment, outputs),
             ),
             backend=backend,
             emulator=emulator,
@@ -221,6 +223,17 @@ def _emulator_settings(options: Options) -> EmulatorSettings:
         app_key=_app_key(options),
         secret_key=options.secret_key,
     )
+
+
+def _settings(deployment: Deployment, outputs: Mapping[str, str]) -> dict[str, str]:
+    """The environment variables of submitter and downloader, which have the same for the same."""
+    names = {outputs[f"{role}FunctionName"] for role in ("Submitter", "Downloader")}
+    return {
+        name: value
+        for function in deployment.functions
+        if function.name in names
+        for name, value in function.environment.items()
+    }
 
 
 def _contract(options: Options) -> str:

@@ -149,7 +149,8 @@ def test_a_bucket_that_is_not_there_is_told_before_anything_is_sent(
     still: Target, state_file: Path, tmp_path: Path
 ) -> None:
     urls = {name: getattr(still, name) for name in QUEUES}
-    state = changed(state_file, tmp_path, payload_buckets=["absent-bucket"], **urls)
+    settings = json.loads(state_file.read_text())["settings"] | {"PAYLOAD_BUCKETS": "absent-bucket"}
+    state = changed(state_file, tmp_path, settings=settings, **urls)
     (tmp_path / "a.json").write_text(json.dumps(body("a")))
     large(tmp_path / "b.json", "b")
 

@@ -51,6 +51,8 @@ def test_it_shows_queues_and_dead_letters_and_hides_none(
     shown = still_cli("top").stdout
     [told] = still_cli.json("top")
 
+    allowed = still.local_settings["REPORTFLOW_REQUESTS_PER_MINUTE"]
+    assert told["rateLimit"]["allowed"] == int(allowed)
     [requests, downloads] = told["queues"]
     assert (requests["waiting"], downloads["waiting"]) == (3, 0)
     assert downloads["drainSeconds"] == 0
