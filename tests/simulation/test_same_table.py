@@ -152,7 +152,9 @@ class Both:
                 jobs.submitted, owner=owner, file=Accepted(file_id, "https://x/1"), now=now
             ),
             "adopted": partial(
-                jobs.adopted, file=CompletedFile(file_id, "uuid-1", "design", 1), now=now
+                jobs.adopted,
+                file=CompletedFile(file_id, "uuid-1", document.design_id, document.version),
+                now=now,
             ),
             "postponed": partial(
                 jobs.postponed, read=job, now=now, costs_retry=True, by_webhook=rng.random() < 0.5
@@ -178,12 +180,14 @@ class Both:
             "rejected": partial(_change, job_id=job_id, read=None, rule=rejected, now=now),
             "get": lambda table: (table.get(job_id), None),
             "find_by_file_id": lambda table: self._one(
-                table.find_by_file_id(file_id, document.digest)
+                table.find_by_file_id(file_id, document.digest), document.digest
             ),
-            "find_unanswered": lambda table: self._one(table.find_unanswered(document.digest, now)),
+            "find_unanswered": lambda table: self._one(
+                table.find_unanswered(document.digest, now), document.digest
+            ),
         }
 
-    def _one(self, found: Job | None) -> tuple[Job | None, None]:
+    def _one(self, found: Job | None, digest: str) -> tuple[Job | None, None]:
         """Which of several an index names first is undefined."""
         if found is None:
             return None, None
@@ -191,8 +195,8 @@ class Both:
             item
             for item in self.simulated_client.items.values()
             if item.get("fileId", {}).get("S") == found.file_id
-            and item.get("requestDigest", {}).get("S") == found.request_digest
-            and item["status"]["S"] == found.status
+            and (item.get("requestDigest", {}).get("S") == digest)
+            == (found.request_digest == digest)
         ]
         return (found if len(same) == 1 else None), None
 
