@@ -75,6 +75,12 @@ def changed(state_file: Path, folder: Path, **changes: object) -> Path:
     return path
 
 
+def by_central(state_file: Path, folder: Path) -> Path:
+    """The state file of a system that speaks `central`."""
+    settings = json.loads(state_file.read_text())["settings"]
+    return changed(state_file, folder, settings=settings | {"CONTRACT": "central"})
+
+
 @pytest.fixture(scope="session")
 def cli(state_file: Path) -> Cli:
     return Cli(["--state", str(state_file)], {})

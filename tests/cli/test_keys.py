@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cli.target import Target
-from tests.cli.conftest import Cli, changed
+from tests.cli.conftest import Cli, by_central
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def before(target: Target) -> Iterator[Mapping[str, object]]:
 @pytest.fixture
 def central_cli(state_file: Path, tmp_path: Path) -> Cli:
     """The command against a deployment that speaks `central`."""
-    return Cli(["--state", str(changed(state_file, tmp_path, contract="central"))], {})
+    return Cli(["--state", str(by_central(state_file, tmp_path))], {})
 
 
 def put(target: Target, stored: Mapping[str, object]) -> None:

@@ -15,7 +15,7 @@ from cli.target import Target
 from reportflow.contract import WORKSPACE
 from reportflow.payloads import Payloads
 from reportflow.queues import MAX_BATCH, MAX_MESSAGE_BYTES
-from tests.cli.conftest import QUEUES, Cli, changed
+from tests.cli.conftest import QUEUES, Cli, by_central, changed
 from tests.pipeline.conftest import PAYLOAD_BUCKET
 from tests.pipeline.driver import Driver, body, new_id
 
@@ -90,7 +90,7 @@ def test_documents_are_checked_by_the_deployments_contract_or_by_the_one_that_is
     path.write_text(json.dumps(body("a", content=content)))
     folder = tmp_path / "central"
     folder.mkdir()
-    state = changed(state_file, folder, contract="central")
+    state = by_central(state_file, folder)
     central_cli = Cli(["--state", str(state)], {})
 
     assert central_cli("submit", str(path), "--dry-run").exit_code == 0

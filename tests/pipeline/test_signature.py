@@ -65,6 +65,17 @@ class Relay:
         return requests.post(self.target, data=body, headers=headers, timeout=30)
 
 
+def _await_the_secret(webhook_url: str) -> None:
+    """Wait until the function has read the secret again, which it did before its first event."""
+    deadline = time.monotonic() + 60
+    while (
+        requests.post(webhook_url, data=b"{}", headers=_signed(b"{}"), timeout=30).status_code
+        != 200
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+
 @pytest.fixture(scope="module")
 def signing() -> Iterator[FaultySystem]:
     with run_faulty(SETTINGS) as running:
@@ -75,6 +86,7 @@ def signing() -> Iterator[FaultySystem]:
         value = json.loads(secrets.get_secret_value(SecretId=arn)["SecretString"])
         value["webhookSigningSecrets"] = [SECRETS["current"], SECRETS["previous"]]
         secrets.put_secret_value(SecretId=arn, SecretString=json.dumps(value))
+        _await_the_secret(running.system.state.webhook_url)
         yield running
         assert leaks(running.system, secrets_of(running.system)) == []
 

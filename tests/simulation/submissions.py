@@ -28,7 +28,7 @@ class Submission:
     """A lease, and the request that its holder made while it held it, if it made one.
 
     ReportFlow's answer `refused` it, or its 202 was `stored`. It is `over` once its job has left
-    SUBMITTING.
+    SUBMITTING. It `is_overtaken` if a marked webhook ended the lease without its holder.
     """
 
     job_id: str
@@ -39,6 +39,7 @@ class Submission:
     refused: bool = False
     stored: bool = False
     over: bool = False
+    is_overtaken: bool = False
 
     @property
     def is_lost(self) -> bool:
@@ -84,7 +85,7 @@ class Submissions:
             self._violated(f"{content} was submitted without a claim")
             return
         job_id = claimed.job_id
-        if not self._holds(claimed):
+        if not self._holds(claimed) and not claimed.is_overtaken:
             self._violated(f"{job_id} was submitted by a delivery that does not hold it")
         grace = self._world.settings.outcome_grace_seconds
         for other in self._of_job[job_id]:
@@ -124,6 +125,8 @@ class Submissions:
         if document is not None and document.marked_job is not None:
             if document.marked_job != job_id:
                 self._violated(f"{job_id} took {file_id}, which is marked as another job's")
+            for submission in self._of_job[job_id]:
+                submission.is_overtaken = True
             return
         if datetime.fromisoformat(before["leaseExpiresAt"]["S"]) > world.scheduler.clock():
             self._violated(f"{job_id} was adopted while a delivery held it")

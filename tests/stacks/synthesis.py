@@ -34,7 +34,7 @@ CHANGED = {
     "webhook_timeout_seconds": "11",
     "downloader_timeout_seconds": "61",
     "webhook_signature": "required",
-    "submitter_memory_mb": "1401",
+    "submitter_memory_mb": "3201",
     "webhook_memory_mb": "202",
     "downloader_memory_mb": "203",
     "request_batch_size": "9",
