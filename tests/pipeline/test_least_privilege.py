@@ -67,6 +67,9 @@ def calls(system: FaultySystem) -> list[Call]:
     """What the functions ask AWS for when all has happened that their code provides for."""
     seen: list[Call] = []
     system.aws.observe = seen.append
+    # What a function asks for before its first event is seen, too.
+    for pool in system.system.pools.values():
+        pool.configure({})
     system.aws.mischief = StoresAndSaysNothing()
     driver, s3 = system.driver, system.driver.s3
     large, refused = new_id("large"), new_id("refused")
