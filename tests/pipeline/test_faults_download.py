@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import pytest
-
 from local.emulator import Contract
 from local.emulator.fault_plan import Call, Fault
 from local.emulator.faults import (
@@ -18,8 +16,6 @@ from local.emulator.faults import (
 )
 from tests.pipeline.conftest import FAULT_SETTINGS
 from tests.pipeline.faulty import FaultySystem, Story, failed, on
-
-pytestmark = pytest.mark.by_contract
 
 LIMIT = int(FAULT_SETTINGS["max_file_mb"]) * 1024 * 1024
 

@@ -4,8 +4,6 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
-import pytest
-
 from local.emulator.fault_plan import Call, Fault
 from local.emulator.faults import (
     CutAfter,
@@ -19,8 +17,6 @@ from local.emulator.faults import (
 )
 from tests.pipeline.conftest import FAULT_SETTINGS
 from tests.pipeline.faulty import Ending, FaultySystem, Patience, Story, failed, on
-
-pytestmark = pytest.mark.by_contract
 
 ATTEMPTS = int(FAULT_SETTINGS["max_attempts"])
 SETTLED = Ending()
