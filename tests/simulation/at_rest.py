@@ -195,9 +195,13 @@ class AtRest:
         for job_id, item in self._world.table.items.items():
             if job_id in self._unread:
                 continue
-            if "unannouncedAt" in item:
+            if "unannouncedAt" in item and not self._redrive_publishes(job_id):
                 self._violated(f"{job_id} still has its end to tell")
             if item["status"]["S"] in _FINAL and not self._checker.publications.is_published(
                 job_id
             ):
                 self._violated(f"nobody was told that {job_id} ended as {item['status']['S']}")
+
+    def _redrive_publishes(self, job_id: str) -> bool:
+        """Whether a dead letter says that AWS failed when a last delivery published the job."""
+        return any(str(dead.text("errorCode")).startswith("AWS_") for dead in self._dead[job_id])
