@@ -20,7 +20,7 @@ def doctor(
         typer.Option(
             parser=duration, metavar="AGE", help="Report unfinished jobs of at least this age."
         ),
-    ] = "1h",  # type: ignore[assignment]
+    ] = "1h",  # type: ignore[assignment]  # typer parses the default
     as_json: Json = False,
 ) -> None:
     """Check a deployment, and print what is wrong and what ends it.

@@ -244,7 +244,7 @@ def list_jobs(
     ] = [],  # noqa: B006  (typer copies it)
     error: Annotated[
         list[str], typer.Option("--error", metavar="CODE", help="With this errorCode; several.")
-    ] = [],  # noqa: B006
+    ] = [],  # noqa: B006  (typer copies it)
     job_prefix: Annotated[
         str, typer.Option(help="Job ids that begin so.", show_default=False)
     ] = "",
@@ -252,7 +252,7 @@ def list_jobs(
     metadata: Annotated[
         list[str],
         typer.Option(metavar="NAME=VALUE", help="With this value in the metadata; several."),
-    ] = [],  # noqa: B006
+    ] = [],  # noqa: B006  (typer copies it)
     older_than: OlderThan = None,
     newer_than: Annotated[
         timedelta | None,

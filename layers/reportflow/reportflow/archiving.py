@@ -209,7 +209,7 @@ class Archiving:
     def _missing(
         self, record: Record, file: CompletedFile, job: Job, error: FileMissing
     ) -> Outcome:
-        """ReportFlow has no such file under the webhook's uuid.
+        """ReportFlow has no such file as the webhook names.
 
         A webhook alone never fails a job: its ids can be forged, and the job's check decides. But
         of a failed job the redriven dead letter is all that is left, and must not end without

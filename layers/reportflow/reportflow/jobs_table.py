@@ -206,8 +206,7 @@ def _job(item: Item) -> Job:
                 values[name] = datetime.fromisoformat(text)
     if values.get("file_id") and "file_reference" not in values:
         # A version before 1.0 wrote it.
-        url, uuid = (str(item.get(name, {}).get("S", "")) for name in ("url", "uuid"))
-        values["file_reference"] = former_reference(url, uuid)
+        values["file_reference"] = former_reference(item)
     return Job(**{**values, "status": JobStatus(values["status"])})
 
 

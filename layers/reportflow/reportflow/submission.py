@@ -66,7 +66,6 @@ PAYLOAD_RECEIVES: Final = 5
 MAX_UNKNOWN_OUTCOMES: Final = 3
 """After so many repeated submissions a person decides: each may have made a PDF."""
 
-
 TAG_BYTES: Final = 16
 """Of a job's tag, which must be unguessable: `rng` is the system's in a deployed function."""
 

@@ -153,8 +153,9 @@ def former_file(message: bytes) -> CompletedFile | None:
     )
 
 
-def former_reference(url: str, uuid: str) -> str:
-    """The reference of a file in a record of such a version, which kept its parts."""
+def former_reference(record: Mapping[str, Mapping[str, Any]]) -> str:
+    """The reference of a file in a DynamoDB item of such a version, which kept its parts."""
+    url, uuid = (str(record.get(name, {}).get("S", "")) for name in ("url", "uuid"))
     if uuid:
         return _UUID + uuid
     return _URL + url if url else ""
