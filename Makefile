@@ -1,4 +1,4 @@
-# Verbs: setup, demo, test, test-all, drill, simulate, fuzz, bench, lint, format, docs, schemas, synth, deploy, lock, clean. Each sets up what it needs.
+# Verbs: setup, demo, test, test-all, drill, simulate, fuzz, bench, lint, format, docs, schemas, site, pictures, synth, deploy, lock, clean. Each sets up what it needs.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -22,6 +22,8 @@ help:
 	@echo 'make format  format the code'
 	@echo 'make docs    write docs/settings.md and the tables of error codes in docs/errors.md'
 	@echo 'make schemas write docs/schemas anew'
+	@echo 'make site    build docs/ as a site with search, in .build/site'
+	@echo 'make pictures   draw the pictures of the README anew'
 	@echo 'make synth ENV=dev    write the CloudFormation templates and packages to cdk.out'
 	@echo 'make deploy ENV=dev   install or upgrade on AWS; and so bootstrap, diff, destroy and import'
 	@echo "make deploy ENV=dev ARGS='-c log_level=INFO'    with more options for the CDK CLI"
@@ -108,6 +110,24 @@ schemas: .venv/installed
 	@for name in request request-central pdf-archived pdf-failed; do \
 	    $(PYTHON) -m cli schema $$name > docs/schemas/$$name.json || exit 1; done
 
+# The site's generator has an environment of its own, because nothing else needs it.
+SITE := .build/site-environment
+ZENSICAL := $(SITE)/bin/zensical
+
+$(SITE)/synced: requirements/site.txt .venv/synced
+	@$(UV) venv --quiet --clear --python $(PYTHON) $(SITE)
+	@$(UV) pip sync --quiet --require-hashes --python $(SITE)/bin/python requirements/site.txt
+	@touch $@
+
+# Strict: a link to a page or a heading that does not exist fails the build.
+.PHONY: site
+site: $(SITE)/synced
+	@$(ZENSICAL) build --clean --strict
+
+.PHONY: pictures
+pictures: .venv/installed
+	@$(PYTHON) -m tests.docs.pictures
+
 ENV ?= dev
 # Passed over, it would make dev.
 ifeq ($(origin env),command line)
@@ -144,6 +164,7 @@ lock: .venv/installed
 	$(LOCK) requirements/runtime.in -o requirements/runtime.txt
 	$(LOCK) requirements/ministack.in -o requirements/ministack.txt
 	$(LOCK) requirements/benchmark.in -o requirements/benchmark.txt
+	$(LOCK) requirements/site.in -o requirements/site.txt
 
 .PHONY: clean
 clean:
