@@ -108,6 +108,14 @@ def test_the_readmes_first_job_and_its_failed_one(reader: Reader) -> None:
     assert "0 dead letters" in corrected
 
 
+@pytest.mark.slow
+def test_the_readmes_demo_ends_as_it_must() -> None:
+    [program, verb, *_] = block("README.md", "make demo").text.split()
+    command = ["/usr/bin/env", program, "--silent", "--old-file=.venv/installed", verb]
+    done = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=True)
+    assert "23 archived, 2 in a dead-letter queue." in done.stdout
+
+
 @pytest.fixture
 def events_queue(driver: Driver) -> Iterator[str]:
     """A queue with the rule of receive.md, made as its commands make it."""
