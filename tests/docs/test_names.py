@@ -1,11 +1,12 @@
-"""docs/receive.md and docs/send.md name each field that there is, with its type."""
+"""docs/send.md and docs/receive.md name each field that there is, with its type."""
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
+from local.emulator.designs import CATALOG, Structure
 from local.paths import REPOSITORY
 from reportflow.jobs import Job
 from tests.docs.blocks import block
@@ -63,6 +64,26 @@ def test_the_tables_attributes_are_the_records() -> None:
     }
     assert documented == {name: attributes[name] for name in documented}
     assert set(re.findall(r"`(\w+)`", own)) == attributes.keys() - documented.keys()
+
+
+def test_the_local_templates_are_the_emulators() -> None:
+    documented = {}
+    for line in section(SEND, "Templates on one machine").splitlines():
+        match re.findall(r"`([\w-]+)`", line):
+            case [design, *names] if "-" in design:
+                documented[design] = names
+    assert documented == {
+        design.id: list(_names(design.versions[1].parameters)) for design in CATALOG
+    }
+
+
+def _names(structure: Structure) -> Iterator[str]:
+    for name, kind in structure.items():
+        yield name
+        if isinstance(kind, list):
+            yield from _names(kind[0])
+        elif not isinstance(kind, str):
+            yield from _names(kind)
 
 
 def test_the_messages_fields_are_the_schemas() -> None:
