@@ -46,6 +46,8 @@ def _of_page(page: str) -> Iterator[Block]:
     for match in FENCE.finditer(text):
         indent, language, content = match.groups()
         lines = [line.removeprefix(indent) for line in content.splitlines(keepends=True)]
+        if not language and content.startswith(f"{indent}$ "):
+            language = "console"
         yield Block(page, text.count("\n", 0, match.start()) + 2, language, "".join(lines))
     # A block by indentation has no language. Ours are commands.
     prose = FENCE.sub(lambda fenced: "\n" * fenced[0].count("\n"), text)

@@ -1,9 +1,9 @@
 """Each code block of the documents is right, and each command in them is run by a test.
 
 Some tests run documented commands as they are (`test_walkthrough.py`). Others run the same command
-with other arguments; `RUN_BY` names them. Here, the command's own parser has to accept what the
-documents say. The AWS CLI's commands need an account: their names and options are compared with
-botocore's models, from which the AWS CLI makes its own.
+with other arguments: those under `tests/cli`, and those that `RUN_BY` names. Here, the command's
+own parser has to accept what the documents say. The AWS CLI's commands need an account: their names
+and options are compared with botocore's models, from which the AWS CLI makes its own.
 """
 
 import ast
@@ -29,24 +29,6 @@ LANGUAGES = {"sh", "console", "json", "python", "js", "java", "mermaid", ""}
 """Without a language: drawings, and what a command prints."""
 
 RUN_BY = {
-    "reportflow dlq drop": "cli/test_dlq.py",
-    "reportflow dlq edit": "cli/test_dlq_edit.py",
-    "reportflow dlq explain": "cli/test_install.py",
-    "reportflow dlq list": "cli/test_dlq.py",
-    "reportflow dlq redrive": "cli/test_redrive.py",
-    "reportflow dlq show": "cli/test_dlq.py",
-    "reportflow doctor": "cli/test_doctor.py",
-    "reportflow fetch": "cli/test_jobs.py",
-    "reportflow list": "cli/test_list.py",
-    "reportflow rotate-webhook-secret": "cli/test_rotation.py",
-    "reportflow schema": "cli/test_install.py",
-    "reportflow set-keys": "cli/test_keys.py",
-    "reportflow set-signing-secret": "cli/test_signing_secret.py",
-    "reportflow status": "cli/test_status.py",
-    "reportflow submit": "cli/test_submit.py",
-    "reportflow top": "cli/test_top.py",
-    "reportflow watch": "cli/test_watch.py",
-    "reportflow webhook-url": "cli/test_rotation.py",
     "make bootstrap": "deployment/test_rehearsal.py",
     "make deploy": "deployment/test_rehearsal.py",
     "make destroy": "deployment/test_rehearsal.py",
@@ -104,6 +86,8 @@ def test_a_command_is_right_and_run_by_a_test(words: list[str]) -> None:
     match words:
         case ["reportflow", *arguments]:
             accepts(arguments)
+            assert is_run_under_cli(arguments), f"no test under tests/cli runs {words}"
+            return
         case ["make", *arguments]:
             make("--dry-run", *arguments)
         case ["aws", service, operation, *arguments]:
@@ -154,6 +138,18 @@ def test_java_is_java(block: Block, tmp_path: Path) -> None:
     # The AWS SDK is not here, so javac reads the source and does not look for its classes.
     command = ["/usr/bin/env", "javac", "-proc:none", "--should-stop=ifNoError=PARSE", str(source)]
     subprocess.run(command, check=True)
+
+
+def is_run_under_cli(arguments: list[str]) -> bool:
+    """Whether a test there names the sub-command, as in `cli("dlq", "list")`."""
+    _, context = resolved(arguments)
+    names = ", ".join(f'"{name}"' for name in context.command_path.split()[1:])
+    return any(names in text for text in texts_under_cli())
+
+
+@cache
+def texts_under_cli() -> list[str]:
+    return [test.read_text() for test in (REPOSITORY / "tests/cli").rglob("test_*.py")]
 
 
 def accepts(arguments: list[str]) -> None:

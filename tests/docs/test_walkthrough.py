@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,11 +64,16 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     command = block("README.md", ".venv/bin/python -m local up").text.split()
     with subprocess.Popen(command, cwd=reader.folder, env=reader.environment) as up:
         try:
-            until(reader.state, START_SECONDS, "the system's state file")
+            until(partial(_ready, up, reader), START_SECONDS, "the system's state file")
             yield reader
         finally:
             up.send_signal(signal.SIGINT)
             up.wait()
+
+
+def _ready(up: subprocess.Popen[bytes], reader: Reader) -> dict[str, Any] | None:
+    assert up.poll() is None, "the system did not start"
+    return reader.state()
 
 
 @pytest.fixture(scope="module")
@@ -146,10 +152,13 @@ def test_the_readmes_ten_lines_send_and_receive(
     Path("one.json").write_text(json.dumps(message))
     names = {"REQUEST_QUEUE_URL": os.environ["REQUEST_QUEUE_URL"], "EVENTS_QUEUE_URL": events_queue}
 
-    run(block("README.md", "import json, pathlib, boto3"), names)
+    def printed() -> str | None:
+        # To run it again sends the same job, which makes no second PDF and no second event.
+        run(block("README.md", "import json, pathlib, boto3"), dict(names))
+        return capsys.readouterr().out or None
 
-    [printed] = capsys.readouterr().out.splitlines()
-    assert printed.startswith(f"PDF Archived {message['jobId']} {message['designId']}/")
+    event = until(printed, 120, "the job's event")
+    assert event.startswith(f"PDF Archived {message['jobId']} {message['designId']}/")
 
 
 @pytest.mark.usefixtures("_as_documented")
