@@ -19,7 +19,7 @@ from reportflow.errors import (
     Held,
     OutcomeUnknown,
     OutOfTime,
-    Paced,
+    NoSlot,
     PayloadMissing,
     Permanent,
     PipelineError,
@@ -291,7 +291,7 @@ _OF_REPORTFLOW: Final = (
     ),
     ErrorCode(
         "PACED",
-        (Paced,),
+        (NoSlot,),
         DeadLetter.NEVER,
         "The rate limiter has no slot for the request soon enough. The function has sent nothing, "
         "and no retry is used up.",

@@ -23,8 +23,12 @@ and fragmentation."""
 LARGEST_MB: Final[Mapping[str, int]] = {"workspace": 20, "central": 50}
 """The largest request by contract. Memory grows with it, from the numbers for 20 MB."""
 
-PACED_SECONDS: Final = 2.5
-"""The shortest delay of a message without a slot of the rate limiter, per delivery so far."""
+NO_SLOT_SECONDS: Final = 0.015
+"""The shortest delay of a message without a slot of the rate limiter, multiplied by the square of
+its deliveries so far."""
+
+LONGEST_DELAY: Final = 3600
+"""The longest delay of a message, in seconds."""
 
 LAST_HOURS: Final = 3
 """A message is given up this long before its retention ends, because the longest delay between two
@@ -64,8 +68,12 @@ def conflicts(settings: "DeploymentSettings") -> Iterator[tuple[set[str], str]]:
 
 def _rate_limited_seconds(settings: "DeploymentSettings") -> int:
     """Return the shortest time in which the rate limiter alone uses up a message's deliveries."""
-    receives = settings.max_receive_count
-    return int(PACED_SECONDS / 2 * receives * (receives - 1))
+    return int(
+        sum(
+            min(NO_SLOT_SECONDS * delivery**2, LONGEST_DELAY)
+            for delivery in range(1, settings.max_receive_count)
+        )
+    )
 
 
 def _batch_memory_mb(settings: "DeploymentSettings") -> int:
@@ -113,8 +121,8 @@ CONDITIONS: Final = (
     ),
     Condition(
         "Unless `reportflow_requests_per_minute` is 0, `max_receive_count` must last for "
-        "`message_retention_days`, however often a message finds no slot of the rate limiter: 990 "
-        "for 14 days, 690 for 7.",
+        "`message_retention_days`, however often a message finds no slot of the rate limiter: 670 "
+        "for 14 days, 500 for 7.",
         holds=lambda s: (
             s.reportflow_requests_per_minute == 0
             or _rate_limited_seconds(s) >= s.max_message_age_seconds

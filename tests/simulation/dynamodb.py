@@ -90,6 +90,8 @@ class DynamoDB:
         values = call["ExpressionAttributeValues"]
         texts = call["ConditionExpression"], call["UpdateExpression"]
         assert not expressions.unused(texts, names, tuple(values)), call
+        if self.read is not None:
+            self.read(job_id)
         before = self.items.get(job_id, {})
         if not expressions.condition(call["ConditionExpression"], names)(before, values):
             answer: Any = {

@@ -233,7 +233,7 @@ class SqsClient:
                 if self._process.chaos.strikes(Fault.AWS_BATCH_PARTIAL):
                     failed.append({"Id": entry["Id"]})
                 else:
-                    queue.send(entry["MessageBody"], {})
+                    queue.send(entry["MessageBody"], {}, entry["DelaySeconds"])
             return {"Failed": failed}
 
         return self._process.aws(f"SendMessageBatch to {queue.name}", send)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final, cast
 from unittest.mock import patch
 
-from reportflow import archiving, aws, consumer, finishing, observability, submission
+from reportflow import archiving, aws, combining, consumer, finishing, observability, submission
 from reportflow.composition import Consumer, Surroundings
 from reportflow.consumer import Invocation
 from reportflow.contract import CENTRAL
@@ -246,7 +246,6 @@ class World:
             "jobs",
             limit,
             clock=self.scheduler.clock,
-            rng=self.rng,
             sleep=process.sleep,
         )
 
@@ -271,6 +270,7 @@ class World:
         with ExitStack() as stack:
             for name, client in clients.items():
                 stack.enter_context(patch.object(aws, name, partial(_itself, client)))
+            stack.enter_context(patch.object(combining, "Lock", partial(Lock, self.scheduler)))
             yield
 
     def _submitter(self, process: Process) -> Handler:

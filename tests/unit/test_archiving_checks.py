@@ -16,6 +16,7 @@ from tests.unit.deliveries import (
     COMPLETION_DEADLINE,
     MAX_ATTEMPTS,
     MAX_RECEIVES,
+    ORPHAN_GRACE,
     next_invocation,
     redelivered,
 )
@@ -64,12 +65,12 @@ def test_a_file_without_a_webhook_is_found_where_the_202_said(
     ids=["never came", "met a failure", "met the rate limit"],
 )
 @pytest.mark.usefixtures("job")
-def test_a_webhook_that_only_waits_is_not_lost(
+def test_a_webhook_that_only_waits_goes_first_for_its_grace_and_is_not_lost(
     archiving: Archiving,
     peer: Peer,
     record: Record,
     check: Record,
-    invocation: Invocation,
+    clock: Clock,
     capsys: pytest.CaptureFixture[str],
     before_the_check: int | None,
     lost: int,
@@ -77,10 +78,13 @@ def test_a_webhook_that_only_waits_is_not_lost(
     if before_the_check is not None:
         peer.respond = lambda _: answer(before_the_check)
         with pytest.raises(Retryable):
-            archiving(record, invocation)
+            archiving(record, next_invocation(clock))
         peer.respond = lambda _: answer(200, PDF)
+        with pytest.raises(Held, match="QUEUE_BEHIND"):
+            archiving(check, next_invocation(clock))
+        clock.advance(ORPHAN_GRACE.total_seconds())
 
-    assert archiving(check, invocation) is Outcome.ARCHIVED
+    assert archiving(check, next_invocation(clock)) is Outcome.ARCHIVED
 
     assert capsys.readouterr().out.count('"LostWebhooks": [1') == lost
 

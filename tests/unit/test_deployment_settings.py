@@ -287,13 +287,14 @@ def test_the_functions_give_up_before_sqs_does() -> None:
 
 
 def test_waiting_for_the_rate_limit_uses_no_message_up() -> None:
-    assert conflicts.PACED_SECONDS == consumer.PACED_SECONDS
-    short = {"max_receive_count": 690, "message_retention_days": 7}
+    assert conflicts.NO_SLOT_SECONDS == consumer.NO_SLOT_SECONDS
+    assert conflicts.LONGEST_DELAY == consumer.MAX_DELAY_SECONDS
+    short = {"max_receive_count": 500, "message_retention_days": 7}
     read(**short)
-    (mistake,) = mistakes(**short | {"max_receive_count": 689})
-    assert "max_receive_count = 689" in mistake
+    (mistake,) = mistakes(**short | {"max_receive_count": 490})
+    assert "max_receive_count = 490" in mistake
     assert "set reportflow_requests_per_minute to 0" in mistake
-    read(**short | {"max_receive_count": 689, "reportflow_requests_per_minute": 0})
+    read(**short | {"max_receive_count": 490, "reportflow_requests_per_minute": 0})
 
 
 def test_a_job_is_given_up_before_its_check() -> None:

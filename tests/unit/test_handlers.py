@@ -25,7 +25,7 @@ from reportflow.settings import (
     WebhookSettings,
 )
 from stacks.settings import DeploymentSettings
-from tests.unit.emulator_client import body, made
+from tests.unit.emulator_client import body, made, wait_until
 from tests.unit.queue_pair import QueuePair
 from tests.unit.samples import APP_KEY, SECRET_KEY, TOKEN, webhook_body
 
@@ -194,22 +194,44 @@ def test_a_cold_start_makes_the_clients_and_reads_the_secret(
 
 
 @pytest.mark.usefixtures("_environment")
-def test_a_first_batch_makes_four_calls_a_message(
-    asked: Asked, queues: QueuePair, monkeypatch: pytest.MonkeyPatch
+def test_a_pdf_costs_eleven_calls_besides_its_slots(
+    asked: Asked, queues: QueuePair, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # How many writes a slot of the rate limit takes is decided by chance.
+    # When threads ask decides how many share a write of the rate limit: `test_slots` counts them.
     monkeypatch.setenv("REPORTFLOW_REQUESTS_PER_MINUTE", "0")
-    submitter = load("submitter")
-    for number in range(3):
+    monkeypatch.setenv("CHECK_DELAY_SECONDS", "0")
+    functions = {name: load(name) for name in READ}
+    calls: dict[str, int] = dict.fromkeys(READ, 0)
+
+    def run(name: str, event: dict[str, Any]) -> dict[str, Any]:
+        asked.calls.clear()
+        answered: dict[str, Any] = functions[name].handler(event, LambdaContext())
+        calls[name] += len(asked.calls)
+        return answered
+
+    for number in range(10):
         queues.send(json.dumps({**body(), "jobId": f"job-{number}"}))
-    event = queues.receive_event()
-    asked.calls.clear()
+    assert run("submitter", queues.receive_event()) == {"batchItemFailures": []}
+    checks = queues.receive_event()
+    wait_until(lambda: all(file.sha256 for file in emulator.files()))
+    for file in emulator.files():
+        named = {"fileId": file.file_id, "uuid": file.uuid, **body()["content"]}
+        announced = webhook_body(designId=body()["designId"], files=[named])
+        assert run("webhook", webhook_event(announced))["statusCode"] == 200
+    webhooks = queues.receive_event()
+    for number in (0, 5):
+        batch = {"Records": webhooks["Records"][number : number + 5]}
+        assert run("downloader", batch) == {"batchItemFailures": []}
+    for number in (0, 5):
+        batch = {"Records": checks["Records"][number : number + 5]}
+        assert run("downloader", batch) == {"batchItemFailures": []}
 
-    assert submitter.handler(event, LambdaContext()) == {"batchItemFailures": []}
-
-    # The job's record, its claim, the answer, and the check.
-    assert len(asked.calls) <= 4 * 3
-    assert len(asked.clients) == 3
+    # Its claim, its 202 and its check.
+    assert calls["submitter"] <= 3 * 10
+    assert calls["webhook"] == 10
+    # Its file's job by the index and in the table, the archive, two writes and the event; and, for
+    # the check, its record.
+    assert calls["downloader"] == 7 * 10
 
 
 @pytest.mark.usefixtures("_environment")

@@ -1,7 +1,6 @@
 """What waiting for the rate limit does to messages and jobs: nothing."""
 
 import json
-import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -12,7 +11,7 @@ from local.backend import Backend
 from reportflow.archiving import Archiving
 from reportflow.consumer import Invocation, Outcome
 from reportflow.contract.client import ReportFlow
-from reportflow.errors import Held, Paced, Throttled
+from reportflow.errors import Held, NoSlot, Throttled
 from reportflow.jobs import Job, Lease
 from reportflow.jobs_table import JobsTable
 from reportflow.queues import Record
@@ -20,7 +19,7 @@ from reportflow.rate_limiter import RateLimit, SharedRateLimiter
 from reportflow.secret import SecretStore
 from reportflow.submission import Submission
 from tests.unit.clock import Clock
-from tests.unit.deliveries import COMPLETION_DEADLINE, next_invocation
+from tests.unit.deliveries import COMPLETION_DEADLINE, next_invocation, redelivered
 from tests.unit.peer import Peer, answer
 from tests.unit.queue_pair import QueuePair
 from tests.unit.recording import claim
@@ -29,7 +28,7 @@ from tests.unit.service_client import client_of
 
 type Items = Callable[[str], dict[str, str]]
 
-LIMIT = RateLimit(requests_per_minute=20, burst=2)
+LIMIT = RateLimit(requests_per_minute=100, burst=2)
 
 
 @pytest.fixture
@@ -39,7 +38,6 @@ def rate_limiter(aws: Backend, table_name: str, clock: Clock) -> SharedRateLimit
         table_name,
         LIMIT,
         clock=clock,
-        rng=random.Random(0),
         sleep=clock.advance,
     )
 
@@ -55,16 +53,10 @@ def service(
     client._session.close()
 
 
-def use_up(rate_limiter: SharedRateLimiter, clock: Clock) -> None:
-    """Let others have every slot of the next half minute."""
-    for _ in range(LIMIT.burst + 4):
-        rate_limiter._reserve(clock(), clock() + timedelta(hours=1))
-
-
 @pytest.fixture
-def used_up(rate_limiter: SharedRateLimiter, clock: Clock) -> None:
-    """Others have every slot of the next quarter of a minute."""
-    use_up(rate_limiter, clock)
+def used_up(rate_limiter: SharedRateLimiter) -> None:
+    """No slot is free for a quarter of a minute."""
+    rate_limiter.pause(15)
 
 
 def numbered(number: int) -> str:
@@ -88,7 +80,7 @@ def test_requests_go_by_the_limit(
 def test_a_message_without_a_slot_claims_nothing_and_sends_nothing(
     submission: Submission, queues: QueuePair, peer: Peer, item: Items, invocation: Invocation
 ) -> None:
-    with pytest.raises(Paced) as held:
+    with pytest.raises(NoSlot) as held:
         submission(queues.deliver(message_body()), invocation)
 
     assert not peer.received
@@ -96,7 +88,7 @@ def test_a_message_without_a_slot_claims_nothing_and_sends_nothing(
     assert held.value.job_id == JOB_ID
     assert not held.value.costs_retry
     assert held.value.delay_seconds is not None
-    assert held.value.delay_seconds >= 4 * LIMIT.interval.total_seconds()
+    assert 10 < held.value.delay_seconds < 15
 
 
 @pytest.mark.parametrize(
@@ -104,7 +96,7 @@ def test_a_message_without_a_slot_claims_nothing_and_sends_nothing(
     [({}, Outcome.DUPLICATE), ({"version": 2}, Outcome.FAILED)],
     ids=["sent twice", "jobId used twice"],
 )
-def test_what_sends_nothing_takes_no_slot(
+def test_a_message_that_was_delivered_before_takes_no_slot_if_it_sends_nothing(
     submission: Submission,
     queues: QueuePair,
     peer: Peer,
@@ -114,9 +106,12 @@ def test_what_sends_nothing_takes_no_slot(
     outcome: Outcome,
 ) -> None:
     submission(queues.deliver(message_body()), next_invocation(clock))
-    use_up(rate_limiter, clock)
+    again = queues.deliver(message_body(**changes))
+    rate_limiter.pause(15)
+    with pytest.raises(NoSlot):
+        submission(again, next_invocation(clock))
 
-    assert submission(queues.deliver(message_body(**changes)), next_invocation(clock)) is outcome
+    assert submission(redelivered(again), next_invocation(clock)) is outcome
     assert len(peer.received) == 1
 
 
@@ -126,10 +121,11 @@ def test_a_message_whose_job_another_submits_waits_for_that_and_for_no_slot(
     lease = Lease("another", clock() + timedelta(seconds=30))
     claim(jobs, JOB_ID, request(), "another message", lease, clock())
     before = clock()
+    record = redelivered(queues.deliver(message_body()))
 
-    for _ in range(2 * LIMIT.requests_per_minute):
+    for _ in range(LIMIT.burst + 1):
         with pytest.raises(Held, match="BEING_SUBMITTED"):
-            submission(queues.deliver(message_body()), next_invocation(clock))
+            submission(record, next_invocation(clock))
 
     assert clock() == before
 
@@ -145,7 +141,7 @@ def test_a_webhook_without_a_slot_fetches_nothing_and_costs_the_job_no_retry(
 ) -> None:
     before = item(job.job_id)
 
-    with pytest.raises(Paced) as held:
+    with pytest.raises(NoSlot) as held:
         archiving(record, invocation)
 
     assert not peer.received
@@ -166,9 +162,9 @@ def test_a_check_without_a_slot_fails_no_job_though_its_deadline_has_passed(
 ) -> None:
     check = replace(queues.deliver(check_body()), sent_at=clock())
     clock.advance(COMPLETION_DEADLINE.total_seconds() + 1)
-    use_up(rate_limiter, clock)
+    rate_limiter.pause(15)
 
-    with pytest.raises(Paced):
+    with pytest.raises(NoSlot):
         archiving(check, next_invocation(clock))
 
     assert item(job.job_id)["status"] == "SUBMITTED"
@@ -186,6 +182,9 @@ def test_after_a_429_everybody_waits_as_it_asks(
         submission(queues.deliver(message_body()), next_invocation(clock))
     begin = clock()
 
-    rate_limiter.wait(begin + timedelta(seconds=60))
+    with pytest.raises(NoSlot):
+        rate_limiter.wait(begin + timedelta(seconds=60))
 
+    clock.advance(4)
+    rate_limiter.wait(begin + timedelta(seconds=60))
     assert clock() - begin == pytest.approx(timedelta(seconds=5), abs=timedelta(milliseconds=1))

@@ -129,14 +129,15 @@ class Archiving:
 
     def _complete(self, record: Record, file: CompletedFile, invocation: Invocation) -> Outcome:
         """ReportFlow says that a file is done."""
-        job = self._owner(file)
+        marked = self._marked(file)
+        job = self._owner(file, marked)
         contradicted = job if job is not None and not job.is_document_of(file) else None
         if contradicted is not None:
             if contradicted.status is JobStatus.ARCHIVED:
                 return self.finisher.dead_letter(record, contradicted.job_id, _mismatch())
             self.finisher.change(contradicted, partial(doubted, read=contradicted))
             job = None
-        job = job or self._adopt(record, file)
+        job = job or self._adopt(record, file, marked)
         if job is None:
             return self._unknown(record, file, contradicted)
         if job.status is JobStatus.ARCHIVED:
@@ -153,12 +154,11 @@ class Archiving:
             return self._missing(record, file, job, error)
         return self._try_again(record, job, error, by_webhook=True)
 
-    def _owner(self, file: CompletedFile) -> Job | None:
+    def _owner(self, file: CompletedFile, marked: Job | None) -> Job | None:
         """The job that has the file; the one that the webhook's mark names, if it has it.
 
         An answer may have gone to another job, and the index of the files lags behind the table.
         """
-        marked = self._marked(file)
         if marked is not None and marked.file_id == file.file_id:
             return marked
         return self.jobs.find_by_file_id(file.file_id, file.request_digest)
@@ -168,14 +168,14 @@ class Archiving:
         job = self.jobs.get(file.mark.job_id) if file.mark is not None else None
         return job if job is not None and job.is_document_of(file) else None
 
-    def _adopt(self, record: Record, file: CompletedFile) -> Job | None:
+    def _adopt(self, record: Record, file: CompletedFile, marked: Job | None) -> Job | None:
         """The job whose answer was lost, and whose document this file is.
 
         So a lost answer costs no second PDF. If two such jobs ask for the same document, either may
         have it.
         """
         now = self.clock()
-        job = self._unanswered(record, file, now)
+        job = marked if file.mark is not None else self._unanswered(record, file, now)
         if job is None:
             return None
         rule = partial(adopted, file=file, now=now)
@@ -189,8 +189,6 @@ class Archiving:
         return current
 
     def _unanswered(self, record: Record, file: CompletedFile, now: datetime) -> Job | None:
-        if file.mark is not None:
-            return self._marked(file)
         if not file.request_digest or now - record.sent_at < ADOPTION_AGE:
             return None
         return self.jobs.find_unanswered(file.request_digest, now)
@@ -242,7 +240,7 @@ class Archiving:
             return self.finisher.done(record, job)
         submitted_at = record.sent_at if redriven else job.submitted_at or record.sent_at
         if not redriven:
-            self._let_messages_pass(record, submitted_at)
+            self._let_messages_pass(record, job, submitted_at)
         after = partial(self._after_check, record, job, submitted_at)
         if job.file_is_in_doubt:
             return after(_in_doubt())
@@ -254,12 +252,13 @@ class Archiving:
         count(LostWebhooks=int(lost))
         return outcome
 
-    def _let_messages_pass(self, record: Record, submitted_at: datetime) -> None:
+    def _let_messages_pass(self, record: Record, job: Job, submitted_at: datetime) -> None:
         """Let the messages in front go first: one of them may be the webhook of the job.
 
         SQS keeps no order. Without this, a check overtakes a webhook that waits in a long queue,
         counts it as lost, and takes its slot of the rate limit. The place in the queue decides how
-        long each check waits, so that a crowd of checks does not come back as a crowd.
+        long each check waits, so that a crowd of checks does not come back as a crowd. A webhook
+        that came and has to come again, as without a slot, is hidden and still goes first.
 
         Raises:
             Held: the check comes again; never after the job's deadline.
@@ -268,7 +267,9 @@ class Archiving:
         over = self.finisher.limits.reached(record, self.clock()) is not None
         if wait is None or over:
             return
-        if waiting := self.finisher.queue.waiting():
+        waiting = self.finisher.queue.waiting()
+        came = job.webhook_at is not None and self.clock() - job.webhook_at < self.orphan_grace
+        if waiting or came:
             raise Held(
                 "QUEUE_BEHIND",
                 "the job's webhook may be among the messages that wait in the queue",

@@ -48,7 +48,6 @@ def surroundings(settings: ConsumerSettings) -> Surroundings:
         requests_per_minute=settings.reportflow_requests_per_minute,
         burst=settings.reportflow_burst,
         clock=clock,
-        rng=rng,
     )
     return Surroundings(secrets, limiter, clock, rng)
 

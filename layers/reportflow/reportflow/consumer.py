@@ -14,8 +14,8 @@ from reportflow.backoff import full_jitter
 from reportflow.errors import (
     CredentialsRefused,
     Held,
+    NoSlot,
     OutOfTime,
-    Paced,
     Permanent,
     PipelineError,
     Retryable,
@@ -27,8 +27,8 @@ MAX_DELAY_SECONDS: Final = 3600.0
 REFUSED_BASE_SECONDS: Final = 60.0
 """First ceiling of the wait after refused keys. It doubles up to `MAX_DELAY_SECONDS`."""
 
-PACED_SECONDS: Final = 2.5
-"""The least wait for a slot of the rate limit, multiplied by the message's receive count.
+NO_SLOT_SECONDS: Final = 0.015
+"""The least wait for a slot of the rate limit, multiplied by the square of the receive count.
 
 It grows slowly enough that few slots stay unused when a backlog ends. It grows fast enough that the
 receives of a waiting message last for as long as its queue keeps it.
@@ -218,6 +218,6 @@ def _backoff(error: Retryable, record: Record, rng: random.Random) -> float:
         return full_jitter(
             record.receive_count, rng, base=REFUSED_BASE_SECONDS, cap=MAX_DELAY_SECONDS
         )
-    if isinstance(error, Paced):
-        return PACED_SECONDS * record.receive_count * rng.uniform(1, 1.5)
+    if isinstance(error, NoSlot):
+        return NO_SLOT_SECONDS * record.receive_count**2
     return full_jitter(record.receive_count, rng)

@@ -4,7 +4,7 @@
     ├── Retryable             the same work can succeed later
     │   ├── Unavailable       AWS refused or did not answer
     │   ├── Throttled         asked to slow down: costs no retry
-    │   │   └── Paced         our own rate limiter has no slot soon enough
+    │   │   └── NoSlot        our own rate limiter has no slot soon enough
     │   ├── Held              waits for another delivery or event: costs no retry
     │   ├── FileMissing       ReportFlow does not have the file, or not yet: costs no retry
     │   ├── OutOfTime         the invocation has too little time left: costs no retry
@@ -83,7 +83,7 @@ class Throttled(Retryable):
     costs_retry = False
 
 
-class Paced(Throttled):
+class NoSlot(Throttled):
     """Our own rate limiter has no slot soon enough: nothing was sent."""
 
     def __init__(self, delay: timedelta) -> None:

@@ -2,9 +2,10 @@
 
 import re
 from base64 import b64decode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import batched
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import msgspec
 
 from reportflow import aws
+from reportflow.combining import Combined
 from reportflow.contract.files import CompletedFile
 from reportflow.errors import PipelineError, Retryable
 from reportflow.jobs import Step
@@ -130,20 +132,16 @@ class Downloads:
         """Delay each completion check by `check_delay_seconds`; SQS allows 900 at most."""
         self._client = client
         self._queue_url = queue_url
-        self._check_delay_seconds = check_delay_seconds
+        self._send_checks = Combined(partial(self._send, delay_seconds=check_delay_seconds))
 
     def order(self, job_id: str) -> None:
-        """Queue a completion check of the job.
+        """Queue a completion check of the job, with those of other threads in one call.
 
         Raises:
             Retryable: SQS did not accept it; a second check does no harm.
         """
-        with aws.translated("sqs:SendMessage"):
-            self._client.send_message(
-                QueueUrl=self._queue_url,
-                MessageBody=msgspec.json.encode(Check(job_id)).decode(),
-                DelaySeconds=self._check_delay_seconds,
-            )
+        if not self._send_checks(Check(job_id)):
+            raise Retryable("QUEUE_INCOMPLETE", "SQS did not accept the completion check")
 
     def send(self, files: Sequence[CompletedFile]) -> None:
         """Queue one message per file.
@@ -151,23 +149,32 @@ class Downloads:
         Raises:
             Retryable: SQS did not accept all of them; sending all of them again does no harm.
         """
-        refused = sum(self._send_batch(batch) for batch in batched(files, MAX_BATCH, strict=False))
-        if refused:
+        accepted = self._send(files).count(True)
+        if accepted < len(files):
             raise Retryable(
-                "QUEUE_INCOMPLETE",
-                f"SQS accepted {len(files) - refused} of {len(files)} messages",
+                "QUEUE_INCOMPLETE", f"SQS accepted {accepted} of {len(files)} messages"
             )
 
-    def _send_batch(self, files: Iterable[CompletedFile]) -> int:
-        with aws.translated("sqs:SendMessageBatch"):
-            answer = self._client.send_message_batch(
-                QueueUrl=self._queue_url,
-                Entries=[
-                    {"Id": str(number), "MessageBody": msgspec.json.encode(file).decode()}
-                    for number, file in enumerate(files)
-                ],
-            )
-        return len(answer.get("Failed", []))
+    def _send(
+        self, messages: Sequence[Check | CompletedFile], *, delay_seconds: int = 0
+    ) -> list[bool]:
+        """Send the messages, and return for each whether SQS accepted it."""
+        failed: set[str] = set()
+        for some in batched(enumerate(messages), MAX_BATCH, strict=False):
+            with aws.translated("sqs:SendMessageBatch"):
+                answer = self._client.send_message_batch(
+                    QueueUrl=self._queue_url,
+                    Entries=[
+                        {
+                            "Id": str(number),
+                            "MessageBody": msgspec.json.encode(message).decode(),
+                            "DelaySeconds": delay_seconds,
+                        }
+                        for number, message in some
+                    ],
+                )
+            failed |= {entry["Id"] for entry in answer.get("Failed", [])}
+        return [str(number) not in failed for number in range(len(messages))]
 
 
 def _text_attribute(value: str) -> "MessageAttributeValueTypeDef":

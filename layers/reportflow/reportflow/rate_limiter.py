@@ -1,14 +1,16 @@
 """Keeps ReportFlow's rate limit, which all functions share.
 
 A generic cell rate algorithm: one item of the jobs table holds the theoretical arrival time (TAT)
-of the next request. Each request moves the TAT on by one interval, in one conditional write. A
-request may start at its TAT less the burst tolerance, and waits until then inside its invocation.
-If the wait would be too long, the request takes no slot and its message comes back later.
+of the next request. Each slot moves the TAT on by one interval. A request may start at its TAT less
+the burst tolerance, and waits until then inside its invocation. Threads that ask at the same moment
+take their slots together, in one conditional write.
+
+If the next slot is not near, a request takes none, and its message comes back later. So few
+invocations sleep while a backlog waits.
 """
 
-import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from botocore.exceptions import ClientError
 
 from reportflow import aws
-from reportflow.errors import Paced, Retryable
+from reportflow.combining import Combined
+from reportflow.errors import NoSlot, Retryable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -26,8 +29,25 @@ ITEM: Final = "#reportflow-pace"
 """Key of the rate limiter's item in the jobs table. No job has it: job ids contain no `#`."""
 
 WAITING_SHARE: Final = 0.3
-"""The share of the remaining time that a request may wait; the rest is for its answer. Downloads go
-first if there are too many requests, because the downloader's time-out is usually longer."""
+"""The share of the remaining time that a request may wait; the rest is for its answer."""
+
+NEAR: Final = timedelta(seconds=0.6)
+NEAR_SHARE: Final = 0.02
+"""The first slot of a group must be within `NEAR` and this share of the remaining time. Downloads
+go first if there are too many requests, because the downloader's time-out is usually longer."""
+
+GATHERING: Final = timedelta(seconds=0.3)
+"""How long a request whose slot is not due waits for other requests of its invocation."""
+
+LINE_INTERVALS: Final = 1.5
+"""Of requests without a slot, each comes back this many intervals after the one before.
+
+Each process counts for itself, and other processes take slots, too. So more requests come back than
+there are slots, and few slots stay unused.
+"""
+
+LONGEST_LINE: Final = timedelta(hours=1)
+"""A request without a slot comes back after this at most."""
 
 MINUTE: Final = timedelta(minutes=1)
 
@@ -87,7 +107,7 @@ class RateLimiter(Protocol):
         """Wait for a slot; the caller has to finish its request by `deadline`.
 
         Raises:
-            Paced: no slot is free soon enough.
+            NoSlot: no slot is free soon enough.
             Retryable: the table does not answer.
         """
 
@@ -118,20 +138,22 @@ class SharedRateLimiter:
         limit: RateLimit,
         *,
         clock: Callable[[], datetime],
-        rng: random.Random,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._client = client
         self._table = table
         self._limit = limit
         self._clock = clock
-        self._rng = rng
         self._sleep = sleep
+        self._slot = Combined(self._take, before=self._gather)
+        self._tat: datetime | None = None
+        self._line_ends = _EPOCH
 
     def wait(self, deadline: datetime) -> None:
         """See `RateLimiter.wait`."""
-        now = self._clock()
-        start = self._reserve(now, now + (deadline - now) * WAITING_SHARE)
+        start = self._slot(deadline)
+        if isinstance(start, NoSlot):
+            raise start
         # The write took time, too. A request that starts late uses the slot of another one.
         seconds = (start - self._clock()).total_seconds()
         if seconds > 0:
@@ -144,36 +166,84 @@ class SharedRateLimiter:
         with suppress(Retryable):
             self._move("SET tat = :tat", "attribute_not_exists(tat) OR tat < :tat", {":tat": tat})
 
-    def _reserve(self, now: datetime, latest: datetime) -> datetime:
-        """Take the next slot, unless it is after `latest`, and return its time."""
+    def _gather(self, deadline: datetime) -> None:
+        """Let other threads ask, too, while the next slot is not due."""
+        now = self._clock()
+        due_in = (self._future_tat(now) or now) - self._limit.tolerance - now
+        if timedelta() < due_in <= _near(deadline - now):
+            self._sleep(min(due_in, GATHERING).total_seconds())
+
+    def _take(self, deadlines: Sequence[datetime]) -> Sequence[datetime | NoSlot]:
+        """Take slots for as many requests as possible, and return when each may start."""
+        now = self._clock()
         interval, tolerance = self._limit.interval, self._limit.tolerance
-        furthest = now + LONGEST_PAUSE + LONGEST_WAIT + tolerance
+        left = min(deadlines) - now
+        near, latest = now + _near(left), now + left * WAITING_SHARE
+        if self._tat is not None and now - self._tat > MINUTE:
+            # No backlog has kept this process busy: those that it told to come back are gone.
+            self._line_ends = now
+        starts: list[datetime] = []
         for _ in range(_ROUNDS):
-            moved, tat = self._move(
-                "ADD tat :interval",
-                "tat >= :now AND tat <= :latest",
-                {":interval": interval, ":now": now, ":latest": latest + tolerance},
-            )
-            if moved and tat is not None:
-                return max(now, tat - interval - tolerance)
-            if tat is not None and now <= tat <= furthest:
-                # At random, or all waiting messages would come back for the same slot.
-                raise Paced((tat - tolerance - now) * self._rng.uniform(1, 2))
-            # The item is new, or its TAT has passed, or it is too far ahead and would block all
-            # requests: a wrong clock, an edit or an earlier, larger burst wrote it.
-            moved, _ = self._move(
-                "SET tat = :next",
-                "attribute_not_exists(tat) OR tat < :now OR tat > :furthest",
-                {":next": now + interval, ":now": now, ":furthest": furthest},
-            )
-            if moved:
-                return now
-        raise Paced(interval * self._rng.uniform(1, 2))
+            tat = self._future_tat(now)
+            first = (tat or now) - tolerance
+            if first > near:
+                break
+            count = min(len(deadlines), 1 + (latest - first) // interval)
+            taken = count * interval
+            if tat is not None:
+                moved = self._move(
+                    "ADD tat :taken",
+                    "tat >= :now AND tat <= :latest",
+                    {
+                        ":taken": taken,
+                        ":now": now,
+                        ":latest": min(near, latest - taken + interval) + tolerance,
+                    },
+                )
+            else:
+                # The item is new, or its TAT has passed, or it is too far ahead and would block all
+                # requests: a wrong clock, an edit or an earlier, larger burst wrote it.
+                moved = self._move(
+                    "SET tat = :next",
+                    "attribute_not_exists(tat) OR tat < :now OR tat > :furthest",
+                    {":next": now + taken, ":now": now, ":furthest": self._furthest(now)},
+                )
+            if moved is not None:
+                first = moved - taken - tolerance
+                starts = [max(now, first + number * interval) for number in range(count)]
+                break
+        soonest = (self._future_tat(now) or now) - tolerance - _near(left)
+        refused = [self._in_line(soonest, now) for _ in deadlines[len(starts) :]]
+        return [*starts, *refused]
+
+    def _in_line(self, soonest: datetime, now: datetime) -> NoSlot:
+        """Say when a request comes back: after those to which this process said so before.
+
+        Only slots that were taken count in the schedule. This is no slot: SQS brings messages back
+        late and in any order.
+        """
+        if self._line_ends > now + LONGEST_LINE:
+            self._line_ends = now
+        back = max(soonest, self._line_ends, now)
+        self._line_ends = back + LINE_INTERVALS * self._limit.interval
+        return NoSlot(back - now)
+
+    def _future_tat(self, now: datetime) -> datetime | None:
+        """The TAT as this process saw it last, if it can still be right and decides anything.
+
+        Other processes only move the TAT on.
+        """
+        tat = self._tat
+        return tat if tat is not None and now <= tat <= self._furthest(now) else None
+
+    def _furthest(self, now: datetime) -> datetime:
+        """The furthest TAT that functions with these settings write."""
+        return now + LONGEST_PAUSE + LONGEST_WAIT + self._limit.tolerance
 
     def _move(
         self, update: str, condition: str, values: Mapping[str, datetime | timedelta]
-    ) -> tuple[bool, datetime | None]:
-        """Try one conditional write, and return whether it succeeded and the current TAT."""
+    ) -> datetime | None:
+        """Try one conditional write; return the new TAT, or None if the condition does not hold."""
         with aws.translated("dynamodb:UpdateItem"):
             try:
                 item = self._client.update_item(
@@ -190,8 +260,10 @@ class SharedRateLimiter:
             except ClientError as error:
                 if aws.code_of(error) != "ConditionalCheckFailedException":
                     raise
-                return False, _tat(cast("Mapping[str, Any]", error.response.get("Item", {})))
-        return True, _tat(item)
+                self._tat = _tat(cast("Mapping[str, Any]", error.response.get("Item", {})))
+                return None
+        self._tat = _tat(item)
+        return self._tat
 
 
 def rate_limiter(
@@ -201,14 +273,16 @@ def rate_limiter(
     requests_per_minute: int,
     burst: int,
     clock: Callable[[], datetime],
-    rng: random.Random,
 ) -> RateLimiter:
     """Return the rate limiter for these settings; with 0 requests a minute it is off."""
     if not requests_per_minute:
         return NoRateLimit()
-    return SharedRateLimiter(
-        client, table, RateLimit(requests_per_minute, burst), clock=clock, rng=rng
-    )
+    return SharedRateLimiter(client, table, RateLimit(requests_per_minute, burst), clock=clock)
+
+
+def _near(left: timedelta) -> timedelta:
+    """How soon the first slot of a group must be, with so much time left."""
+    return min(NEAR + left * NEAR_SHARE, left * WAITING_SHARE)
 
 
 def _tat(item: Mapping[str, Any]) -> datetime | None:

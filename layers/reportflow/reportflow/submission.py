@@ -132,14 +132,21 @@ class Submission:
             tag=self.rng.randbytes(TAG_BYTES).hex(),
             grace=self.outcome_grace,
         )
-        read = self.jobs.get(job_id)
+        # A message's first delivery is usually its job's, too. If not, the claim finds the record.
+        read = self.jobs.get(job_id) if record.receive_count > 1 else None
         wanted = rule(read, now=self.clock())
         if isinstance(wanted, Verdict):
             return self._turn_away(record, read, wanted)
         # Before the claim: a crash while waiting must not look like a request that was sent.
         self.service.await_slot(invocation.deadline - invocation.store_time)
         now = self.clock()
-        job, verdict = self.jobs.change(job_id, read, partial(rule, now=now), now)
+
+        def claim(current: Job | None) -> Job | Verdict:
+            nonlocal read
+            read = current
+            return rule(current, now=now)
+
+        job, verdict = self.jobs.change(job_id, read, claim, now)
         if verdict is not None or job is None:
             return self._turn_away(record, job, verdict)
         if job.possible_duplicates > (read.possible_duplicates if read else 0):

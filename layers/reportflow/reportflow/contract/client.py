@@ -88,7 +88,7 @@ class ReportFlow:
         """Wait until one more request keeps the rate limit; what it is for ends by `deadline`.
 
         Raises:
-            Paced, Retryable: no slot is free soon enough, or the table does not answer.
+            NoSlot, Retryable: no slot is free soon enough, or the table does not answer.
         """
         self._rate_limiter.wait(deadline)
 
