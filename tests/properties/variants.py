@@ -215,9 +215,9 @@ def _in_the_future_too(original: Any) -> Any:
 
 
 def _all_taken(original: Any) -> Any:
-    def send(self: Downloads, files: Iterable[CompletedFile]) -> int:
+    def send(self: Downloads, files: Sequence[CompletedFile]) -> list[bool]:
         original(self, files)
-        return 0
+        return [True] * len(files)
 
     return send
 
@@ -310,7 +310,7 @@ VARIANTS = (
     ),
     Variant(
         "what the queue did not take is not missed",
-        lambda: patch.object(Downloads, "_send_batch", _all_taken(Downloads._send_batch)),
+        lambda: patch.object(Downloads, "_send", _all_taken(Downloads._send)),
     ),
     Variant("unsigned requests are taken too", _wrapped("check_signed", _unsigned_too)),
     Variant("signatures are not checked", _replaced("check_signed", _nothing)),

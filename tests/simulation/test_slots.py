@@ -1,10 +1,9 @@
 """Threads that ask at the same moment: their slots, the writes for them, and their errors."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from functools import partial
 from itertools import pairwise
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from unittest.mock import patch
 
 import pytest
@@ -15,6 +14,9 @@ from reportflow.errors import NoSlot, PipelineError, Unavailable, concerning
 from reportflow.rate_limiter import RateLimit, SharedRateLimiter
 from tests.simulation.dynamodb import DynamoDB
 from tests.simulation.scheduler import Lock, Scheduler
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 LIMIT = RateLimit(requests_per_minute=100, burst=1)
 WRITE_SECONDS = 0.01
