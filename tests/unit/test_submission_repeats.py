@@ -300,3 +300,43 @@ def test_after_too_many_unknown_outcomes_a_person_decides(
     assert (job["status"], job["errorCode"]) == ("FAILED", "OUTCOME_UNKNOWN")
     assert int(job["possibleDuplicates"]) == len(peer.received)
     assert queues.dead_letter_reasons()[0]["errorCode"] == "OUTCOME_UNKNOWN"
+
+
+def test_what_a_person_redrives_after_unknown_outcomes_is_submitted(
+    submission: Submission, queues: QueuePair, peer: Peer, item: Items, clock: Clock
+) -> None:
+    record = queues.deliver(message_body())
+    peer.respond = lambda _: []
+    for _ in range(1 + MAX_UNKNOWN_OUTCOMES):
+        with pytest.raises(Held, match="ANSWER_LOST"):
+            submission(record, next_invocation(clock))
+        record = redelivered(record)
+        clock.advance(PAST_THE_GRACE)
+    assert submission(record, next_invocation(clock)) is Outcome.FAILED
+    peer.respond = accepting()
+
+    assert submission(queues.redrive(), next_invocation(clock)) is Outcome.SUBMITTED
+    assert item(JOB_ID)["status"] == "SUBMITTED"
+
+
+@pytest.mark.parametrize(
+    ("changes", "outcome"),
+    [({}, Outcome.DUPLICATE), ({"version": 2}, Outcome.FAILED)],
+    ids=["sent twice", "jobId used twice"],
+)
+def test_a_first_delivery_finds_the_record_of_an_earlier_message_by_its_claim(
+    submission: Submission,
+    queues: QueuePair,
+    peer: Peer,
+    item: Items,
+    clock: Clock,
+    changes: dict[str, object],
+    outcome: Outcome,
+) -> None:
+    submission(queues.deliver(message_body()), next_invocation(clock))
+    before = item(JOB_ID)
+
+    assert submission(queues.deliver(message_body(**changes)), next_invocation(clock)) is outcome
+
+    assert len(peer.received) == 1
+    assert item(JOB_ID) == before

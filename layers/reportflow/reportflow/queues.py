@@ -151,9 +151,7 @@ class Downloads:
         """
         accepted = self._send(files).count(True)
         if accepted < len(files):
-            raise Retryable(
-                "QUEUE_INCOMPLETE", f"SQS accepted {accepted} of {len(files)} messages"
-            )
+            raise Retryable("QUEUE_INCOMPLETE", f"SQS accepted {accepted} of {len(files)} messages")
 
     def _send(
         self, messages: Sequence[Check | CompletedFile], *, delay_seconds: int = 0
