@@ -24,7 +24,7 @@ LONGEST_SECONDS: Final = 1800.0
 
 @dataclass(frozen=True)
 class Result:
-    """One crowd of jobs, from the first message to the last PDF."""
+    """Many jobs, from the first message to the last PDF."""
 
     seconds: float
     requests: int
@@ -36,11 +36,11 @@ class Result:
         return self.requests / self.seconds * 60
 
 
-def measure(jobs: int, limit: int, burst: int, *, paced: bool) -> Result:
+def measure(jobs: int, limit: int, burst: int, *, limited: bool) -> Result:
     """Send so many jobs at once to a ReportFlow that refuses what is above its limit."""
     options = Options(
         settings={
-            "reportflow_requests_per_minute": str(limit if paced else 0),
+            "reportflow_requests_per_minute": str(limit if limited else 0),
             "reportflow_burst": str(burst),
             # The checks would ask as well.
             "check_delay_seconds": "900",
@@ -79,24 +79,24 @@ def _benchmark(
     limit: Annotated[int, typer.Option(help="ReportFlow's, requests a minute.")] = 100,
     burst: Annotated[int, typer.Option(help="Of ours.")] = 1,
 ) -> None:
-    """Measure the same crowd of jobs with the pace and without."""
+    """Measure the same jobs with the rate limiter and without."""
     print(f"{jobs} jobs at once, {rounds} rounds, ReportFlow takes {limit} requests a minute")
-    rates: dict[str, list[float]] = {"paced": [], "unpaced": []}
+    rates: dict[str, list[float]] = {"with": [], "without": []}
     for number in range(rounds):
         for name, rate in rates.items():
-            result = measure(jobs, limit, burst, paced=name == "paced")
+            result = measure(jobs, limit, burst, limited=name == "with")
             rate.append(result.per_minute)
             reasons = ", ".join(f"{code} {count}" for code, count in result.put_back.most_common())
             print(
-                f"round {number + 1}, {name}: {result.seconds:.0f} s, {result.per_minute:.1f} "
-                f"requests a minute, put back: {reasons or 'nothing'}",
+                f"round {number + 1}, {name} the rate limiter: {result.seconds:.0f} s, "
+                f"{result.per_minute:.1f} requests a minute, put back: {reasons or 'nothing'}",
                 flush=True,
             )
-    paced, unpaced = (statistics.median(each) for each in rates.values())
+    ours, without = (statistics.median(each) for each in rates.values())
     print(
-        f"Medians: paced {paced:.1f} ({min(rates['paced']):.1f} to {max(rates['paced']):.1f}), "
-        f"unpaced {unpaced:.1f} ({min(rates['unpaced']):.1f} to {max(rates['unpaced']):.1f}): "
-        f"{paced / unpaced:.2f} times as many; {paced / limit:.0%} of the limit"
+        f"Medians: with it {ours:.1f} ({min(rates['with']):.1f} to {max(rates['with']):.1f}), "
+        f"without {without:.1f} ({min(rates['without']):.1f} to {max(rates['without']):.1f}): "
+        f"{ours / without:.2f} times as many; {ours / limit:.0%} of the limit"
     )
 
 
