@@ -139,7 +139,7 @@ class Future:
         try:
             self._result = work(*arguments)
         except Exception as error:  # noqa: BLE001 - as an executor does
-            self._error = error
+            self._error = _without_frames(error)
         self.pool.finish(self)
 
     def result(self) -> Any:
@@ -151,6 +151,12 @@ class Future:
     def exception(self) -> Exception | None:
         """What the work raised."""
         return self._error
+
+
+def _without_frames(error: Exception) -> Exception:
+    """The error alone: the frames of its traceback would keep answers and sessions in a cycle."""
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    return error
 
 
 class ThreadPool:

@@ -41,6 +41,7 @@ class Scheduler:
         self._hub = greenlet.getcurrent()
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._asked = 0
+        self._until = 0.0
 
     def clock(self) -> datetime:
         """Now, as the functions read it."""
@@ -65,6 +66,11 @@ class Scheduler:
 
     def sleep(self, seconds: float) -> None:
         """Let the others go on for so long."""
+        when = self.now + max(seconds, 0.0)
+        if when <= self._until and not (self._due and self._due[0][0] <= when):
+            # Nothing else is due before that: to switch to the hub would lead straight back here.
+            self.now = when
+            return
         task = greenlet.getcurrent()
         assert isinstance(task, Task), "only a task can wait"
         self.after(seconds, task.resume)
@@ -76,6 +82,7 @@ class Scheduler:
 
     def run(self, until: float) -> None:
         """Run what is due, up to the virtual second `until`."""
+        self._until = until
         due = self._due
         while due and due[0][0] <= until:
             self.now, _, action = heapq.heappop(due)
