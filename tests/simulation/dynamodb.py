@@ -3,6 +3,7 @@
 import heapq
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 from botocore.exceptions import ClientError
@@ -21,10 +22,14 @@ class Index:
 
     def project(self, item: Mapping[str, Value]) -> Item | None:
         """The item as the index shows it; None if it is not in the index."""
-        keys = [self.hash_key, *([self.range_key] if self.range_key else [])]
-        if any(key not in item for key in keys):
+        if self.hash_key not in item or (self.range_key and self.range_key not in item):
             return None
-        return {name: item[name] for name in (*keys, "jobId", *self.included) if name in item}
+        return {name: item[name] for name in self._names if name in item}
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        keys = (self.hash_key, self.range_key) if self.range_key else (self.hash_key,)
+        return *keys, "jobId", *self.included
 
 
 INDEXES: Final[Mapping[str, Index]] = {
@@ -88,19 +93,20 @@ class DynamoDB:
         job_id = call["Key"]["jobId"]["S"]
         names = tuple(call.get("ExpressionAttributeNames", {}).items())
         values = call["ExpressionAttributeValues"]
-        texts = call["ConditionExpression"], call["UpdateExpression"]
-        assert not expressions.unused(texts, names, tuple(values)), call
         if self.read is not None:
             self.read(job_id)
+        holds, change = expressions.write(
+            call["ConditionExpression"], call["UpdateExpression"], names, tuple(values)
+        )
         before = self.items.get(job_id, {})
-        if not expressions.condition(call["ConditionExpression"], names)(before, values):
+        if not holds(before, values):
             answer: Any = {
                 "Error": {"Code": "ConditionalCheckFailedException", "Message": ""},
                 **({"Item": dict(before)} if before else {}),
             }
             raise ClientError(answer, "UpdateItem")
         after: Item = dict(before) or {"jobId": {"S": job_id}}
-        expressions.update(call["UpdateExpression"], names)(after, values)
+        change(after, values)
         self.items[job_id] = after
         now = self._monotonic()
         for replica in self._replicas.values():

@@ -72,12 +72,21 @@ def update(text: str, names: tuple[tuple[str, str], ...]) -> Update:
 
 
 @cache
-def unused(
-    texts: tuple[str, ...], names: tuple[tuple[str, str], ...], values: tuple[str, ...]
-) -> frozenset[str]:
-    """The placeholders that no expression uses; DynamoDB refuses a call that has any."""
-    used = frozenset(_PLACEHOLDER.findall(" ".join(texts)))
-    return frozenset((*dict(names), *values)) - used
+def write(
+    condition_text: str,
+    update_text: str,
+    names: tuple[tuple[str, str], ...],
+    values: tuple[str, ...],
+) -> tuple[Condition, Update]:
+    """The condition and the changes of an UpdateItem with these `#` and `:placeholders`.
+
+    Raises:
+        SyntaxError: no expression uses one of them; DynamoDB refuses such a call.
+    """
+    used = frozenset(_PLACEHOLDER.findall(f"{condition_text} {update_text}"))
+    if unused := frozenset((*dict(names), *values)) - used:
+        raise SyntaxError(f"{sorted(unused)} not in {update_text!r} if {condition_text!r}")
+    return condition(condition_text, names), update(update_text, names)
 
 
 class _Parser:

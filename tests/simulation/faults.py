@@ -160,7 +160,8 @@ class Chaos:
 
     def latency(self) -> float:
         """Seconds on the way of a call; a stall can outlast the invocation."""
-        if self.strikes(Fault.STALL):
+        # Asked at each call's both ends: `strikes` only where it can.
+        if self.rates[Fault.STALL] and self.strikes(Fault.STALL):
             return self.rng.uniform(1, 45)
         return self.rng.random() * 0.05
 

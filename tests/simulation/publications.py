@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Final
 
 from reportflow.jobs import JobStatus
@@ -55,16 +56,16 @@ class FinalState:
     item: Written
     event_id: str = ""
 
-    def matches(self, event: Mapping[str, Any], detail: Mapping[str, Any]) -> bool:
+    def matches(self, event: str, said: Mapping[str, object]) -> bool:
         """Whether the event has all fields of this state, and no others."""
-        if event["DetailType"] != self.event:
-            return False
-        expected = {
+        return event == self.event and said == self._expected
+
+    @cached_property
+    def _expected(self) -> Mapping[str, object]:
+        return {
             name: _value_of(name, self.item.get(attribute))
             for name, attribute in _DETAIL[self.event].items()
         }
-        told = {name: _read(name, value) for name, value in detail.items() if name != "eventId"}
-        return told == expected
 
 
 class Publications:
@@ -88,9 +89,9 @@ class Publications:
         """The bus has taken an event."""
         detail = json.loads(event["Detail"])
         job_id, event_id = detail["jobId"], detail["eventId"]
-        state = next(
-            (state for state in self._states[job_id] if state.matches(event, detail)), None
-        )
+        kind = event["DetailType"]
+        said = {name: _read(name, value) for name, value in detail.items() if name != "eventId"}
+        state = next((state for state in self._states[job_id] if state.matches(kind, said)), None)
         if state is None:
             self._violated(f"an event tells of {job_id} what its record never said: {detail}")
             return

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -94,6 +95,7 @@ def content_key(design_id: str, version: int, file_name: str, params: dict[str, 
     return json.dumps([design_id.lower(), version, file_name, params], sort_keys=True)
 
 
+@lru_cache(maxsize=1000)
 def asked_for(body: bytes) -> str:
     """The `content_key` of the PDF that a request asks for."""
     asked = json.loads(body)

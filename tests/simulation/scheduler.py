@@ -1,8 +1,8 @@
 """Virtual time: who goes on next, and when. Nothing here waits for real."""
 
-import heapq
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from heapq import heappop, heappush
 from typing import Final, Self
 
 import greenlet
@@ -53,12 +53,13 @@ class Scheduler:
 
     def after(self, seconds: float, action: Callable[[], None]) -> None:
         """Let `action` run on the hub so much later."""
-        self.at(self.now + seconds, action)
+        self._asked += 1
+        heappush(self._due, (self.now + max(seconds, 0.0), self._asked, action))
 
     def at(self, when: float, action: Callable[[], None]) -> None:
         """Let `action` run on the hub at that moment, or now if it has passed."""
         self._asked += 1
-        heapq.heappush(self._due, (max(when, self.now), self._asked, action))
+        heappush(self._due, (max(when, self.now), self._asked, action))
 
     def task(self, work: Callable[[], None]) -> Task:
         """A task that runs `work` once it is resumed."""
@@ -85,7 +86,7 @@ class Scheduler:
         self._until = until
         due = self._due
         while due and due[0][0] <= until:
-            self.now, _, action = heapq.heappop(due)
+            self.now, _, action = heappop(due)
             action()
 
     @property

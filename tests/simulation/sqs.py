@@ -1,10 +1,11 @@
 """SQS in memory, and Lambda's event source over it."""
 
-import heapq
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from functools import partial
+from heapq import heappop, heappush
 from typing import Any, Final
 
 from botocore.exceptions import ClientError
@@ -132,11 +133,12 @@ class Queue:
     def _visible(self) -> list[Message]:
         """Take the visible messages out of the heap, in the order in which they became so."""
         visible: dict[str, Message] = {}
-        while self._waiting and self._waiting[0][0] <= self._scheduler.now:
-            visible_at, _, message = heapq.heappop(self._waiting)
+        waiting, now = self._waiting, self._scheduler.now
+        while waiting and waiting[0][0] <= now:
+            visible_at, _, message = heappop(waiting)
             if message.deleted or message.visible_at != visible_at:
                 continue
-            if self._scheduler.now - message.sent_at > self._retention:
+            if now - message.sent_at > self._retention:
                 self._drop(message)
                 self.dropped.append(message)
             else:
@@ -178,11 +180,12 @@ class Queue:
 
     def next_visible_at(self) -> float | None:
         """When the next message can be received."""
-        while self._waiting:
-            visible_at, _, message = self._waiting[0]
+        waiting = self._waiting
+        while waiting:
+            visible_at, _, message = waiting[0]
             if not message.deleted and message.visible_at == visible_at:
                 return visible_at
-            heapq.heappop(self._waiting)
+            heappop(waiting)
         return None
 
     def _show(self, message: Message, when: float) -> None:
@@ -194,7 +197,7 @@ class Queue:
 
     def _wait(self, message: Message) -> None:
         self._entries += 1
-        heapq.heappush(self._waiting, (message.visible_at, self._entries, message))
+        heappush(self._waiting, (message.visible_at, self._entries, message))
 
     def _drop(self, message: Message) -> None:
         message.deleted = True
@@ -281,7 +284,7 @@ class EventSource:
     def _wake(self, when: float) -> None:
         if when < self._next_poll and self._function.in_flight < self._concurrency:
             self._next_poll = when
-            self._scheduler.at(when, lambda: self._poll_at(when))
+            self._scheduler.at(when, partial(self._poll_at, when))
 
     def _poll_at(self, when: float) -> None:
         if when == self._next_poll:
@@ -290,7 +293,7 @@ class EventSource:
     def _poll(self) -> None:
         self._next_poll = float("inf")
         while self._function.in_flight < self._concurrency:
-            batch = self._queue.receive(self._chaos.rng.randint(1, self._batch_size))
+            batch = self._queue.receive(1 + self._chaos.rng.randrange(self._batch_size))
             if not batch:
                 break
             self._process(batch)

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
-import greenlet
+from greenlet import getcurrent
 from urllib3 import connection
 from urllib3.util import timeout
 from urllib3.util.wait import wait_for_read
@@ -71,19 +71,18 @@ def in_place_of_sockets(service: ReportFlowService) -> Iterator[None]:
             raise TimeoutError
         return Socket(process, wanted.host, service)
 
+    def now() -> float:
+        """Virtual time in the simulation's tasks; other threads of the program go on as they do."""
+        return scheduler.now if isinstance(getcurrent(), Task) else time.monotonic()
+
+    scheduler = service.scheduler
     with (
         patch.object(http_session._Connection, "_new_conn", connect),
-        patch.object(http_session, "monotonic", _now),
-        patch.object(timeout, "time", SimpleNamespace(monotonic=_now)),
+        patch.object(http_session, "monotonic", now),
+        patch.object(timeout, "time", SimpleNamespace(monotonic=now)),
         patch.object(connection, "wait_for_read", _has_arrived),
     ):
         yield
-
-
-def _now() -> float:
-    """Virtual time in the simulation's tasks; other threads of the program go on as they do."""
-    task = greenlet.getcurrent()
-    return current().scheduler.now if isinstance(task, Task) else time.monotonic()
 
 
 def _has_arrived(wire: "Socket | socket.socket", timeout: float) -> bool:
@@ -122,7 +121,8 @@ class Socket:
         self._sent = b""
         method, path, _ = line.split(" ")
         self._process.pause(f"{method} ReportFlow", Moment.BEFORE)
-        idle, self._used_at = _now() - self._used_at, _now()
+        now = self._process.scheduler.now
+        idle, self._used_at = now - self._used_at, now
         if idle > FORGOTTEN_AFTER:
             self._arrivals = deque([ConnectionResetError()])
             return

@@ -15,7 +15,13 @@ from reportflow.consumer import Invocation
 from reportflow.contract import CENTRAL
 from reportflow.rate_limiter import NoRateLimit, RateLimit, RateLimiter, SharedRateLimiter
 from reportflow.secret import SecretStore
-from reportflow.settings import DownloaderSettings, SubmitterSettings, WebhookSettings, load
+from reportflow.settings import (
+    DownloaderSettings,
+    FunctionSettings,
+    SubmitterSettings,
+    WebhookSettings,
+    load,
+)
 from stacks.settings import SPARE_RECEIVES, VISIBILITY_PER_TIMEOUT, DeploymentSettings
 from tests.simulation import shipped
 from tests.simulation.checker import Checker
@@ -96,6 +102,7 @@ class World:
         narrator.clock = self.scheduler.monotonic
         self._fates = fates
         self._limit = circumstances.limit
+        self._environments: dict[type[FunctionSettings], FunctionSettings] = {}
         self._order = circumstances.order
         self.index_lag_seconds = circumstances.index_lag_seconds
         self.table = DynamoDB(
@@ -256,7 +263,10 @@ class World:
     def _environment[S: (SubmitterSettings, WebhookSettings, DownloaderSettings)](
         self, kind: type[S]
     ) -> S:
-        return load(kind, self.settings.variables(kind, RESOURCES) | ENVIRONMENT)
+        if kind not in self._environments:
+            variables = self.settings.variables(kind, RESOURCES) | ENVIRONMENT
+            self._environments[kind] = load(kind, variables)
+        return cast("S", self._environments[kind])
 
     @contextmanager
     def _aws(self, process: Process) -> Iterator[None]:
