@@ -175,11 +175,12 @@ class Archiving:
         have it.
         """
         now = self.clock()
-        job = marked if file.mark is not None else self._unanswered(record, file, now)
+        job = marked
+        if file.mark is None and file.request_digest and now - record.sent_at >= ADOPTION_AGE:
+            job = self.jobs.find_unanswered(file.request_digest, now)
         if job is None:
             return None
-        rule = partial(adopted, file=file, now=now)
-        current, verdict = self.finisher.change(job, rule)
+        current, verdict = self.finisher.change(job, partial(adopted, file=file, now=now))
         if verdict is not None:
             return None
         logger().info(
@@ -187,11 +188,6 @@ class Archiving:
             extra={"job_id": job.job_id, "file_id": file.file_id},
         )
         return current
-
-    def _unanswered(self, record: Record, file: CompletedFile, now: datetime) -> Job | None:
-        if not file.request_digest or now - record.sent_at < ADOPTION_AGE:
-            return None
-        return self.jobs.find_unanswered(file.request_digest, now)
 
     def _unknown(
         self, record: Record, file: CompletedFile, contradicted: Job | None = None
