@@ -63,6 +63,9 @@ class Checker:
         """Jobs of dead letters whose payload AWS may have kept from the last delivery."""
 
         self._queued: set[str] = set()
+        self._file_of: dict[str, str] = {}
+        """The file that each message on the download queue is about."""
+
         self.lost_webhooks: list[str] = []
         self.submissions = Submissions(world, self.violated)
         self._giving_up = GivingUp(world, self.violated)
@@ -179,6 +182,7 @@ class Checker:
     def _queued_file(self, message: Message) -> None:
         file_id = json.loads(message.body).get("fileId", "")
         self._queued.add(file_id)
+        self._file_of[message.message_id] = file_id
         if file_id in self.forged:
             self.violated(f"a forged webhook for {file_id} was accepted")
 
@@ -224,7 +228,7 @@ class Checker:
         for message in world.downloads.messages.values():
             if message.sent_at > at_work_since or (message.receive_count and unwritten):
                 continue
-            if json.loads(message.body).get("fileId") == file_id:
+            if self._file_of[message.message_id] == file_id:
                 self.violated(f"{job_id}'s webhook was counted as lost and is in the queue")
 
     def stored(self, key: str, before: StoredObject | None, after: StoredObject) -> None:

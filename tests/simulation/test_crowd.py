@@ -14,7 +14,7 @@ from tests.simulation.sqs import Order
 from tests.simulation.upstream import one_job
 from tests.simulation.world import World
 
-CROWD = tuple(one_job(f"job-{number:03}", number) for number in range(500))
+CROWD = tuple(one_job(f"job-{number:03}", number) for number in range(300))
 CHECK_DELAY = 30
 """Seconds, as on one machine: the crowd's last webhook waits much longer for its slot."""
 
