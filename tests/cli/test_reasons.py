@@ -33,6 +33,11 @@ def missing(name: str) -> dict[str, Any]:
         (content(fileName="a\u200bb.pdf"), "not starting with '.'; got U+200B"),
         (content(fileName="a" * 300), "not starting with '.'; got 300 characters"),
         (content(shareType="01"), "content: unknown field 'shareType'; put your own data under"),
+        ({**GOOD, "version": None}, "version: expected an integer, got null"),
+        ({**GOOD, "designId": "a b"}, "not starting with '.' or '~'; got ' '"),
+        ({**GOOD, "designId": ".a"}, "not starting with '.' or '~'; got '.' at the start"),
+        ({**GOOD, "design_id": "x"}, "unknown field 'design_id'; expected designId"),
+        (content(FileName="x"), "content: unknown field 'FileName'; expected fileName"),
         ({**GOOD, "tenant": "x"}, "unknown field 'tenant'; put your own data under metadata"),
         ({"Type": "Unsubscribe", "Message": "x"}, "this looks like an envelope inside an envelope"),
     ],
@@ -45,6 +50,15 @@ def test_a_reason_names_the_field_in_the_words_of_json(
     assert result.exit_code == 1
     assert reason in result.stderr
     assert "`" not in result.stderr
+
+
+def test_a_value_out_of_a_list_is_refused_with_the_list(cli: Cli) -> None:
+    wrong = json.dumps(content(shareType="04"))
+
+    result = cli("submit", "--dry-run", "--contract", "central", "-", stdin=wrong)
+
+    assert result.exit_code == 1
+    assert 'content.shareType: expected one of "01", "02", "03", got "04"' in result.stderr
 
 
 @pytest.mark.parametrize("levels", [600, 100_000])

@@ -3,14 +3,21 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Callable
-from functools import cache
-from typing import Annotated, Final, Literal
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from typing import Annotated, Final, Literal, get_args
 
 import msgspec
 
 from reportflow.contract import Contract
-from reportflow.contract.document import END, MAX_PARAMS_DEPTH, Content, Document, composed
+from reportflow.contract.document import (
+    END,
+    MAX_PARAMS_DEPTH,
+    Content,
+    Document,
+    composed,
+    is_opaque_id,
+)
 from reportflow.contract.files import CompletedFile
 from reportflow.contract.json_values import nests_deeper
 from reportflow.contract.workspace import former_file
@@ -37,10 +44,10 @@ _BOM: Final = b"\xef\xbb\xbf"
 
 JobId = Annotated[str, msgspec.Meta(pattern=_JOB_ID)]
 
-_ALLOWED: Final = {
-    "jobId": "1 to 128 letters, digits, '.', '_' or '-', starting with a letter or digit",
-    "designId": "1 to 128 letters, digits, '_', '-', '.' or '~', not starting with '.' or '~'",
-}
+_JOB_ID_RULE: Final = "1 to 128 letters, digits, '.', '_' or '-', starting with a letter or digit"
+_DESIGN_ID_RULE: Final = (
+    "1 to 128 letters, digits, '_', '-', '.' or '~', not starting with '.' or '~'"
+)
 
 
 class GenerationRequest[C: Content](Document[C], frozen=True):
@@ -74,14 +81,6 @@ class Check(
 type Download = CompletedFile | Check
 
 
-class _FileName(msgspec.Struct, rename="camel"):
-    file_name: str
-
-
-class _OnlyFileName(msgspec.Struct):
-    content: _FileName
-
-
 class _OnlyJobId(msgspec.Struct, rename="camel"):
     job_id: JobId
 
@@ -93,6 +92,7 @@ _KINDS: Final = {
     "bool": "a boolean",
     "object": "an object",
     "array": "an array",
+    "null": "null",
 }
 """JSON's words for what msgspec names in Python's."""
 
@@ -130,7 +130,7 @@ def parse_request(body: bytes, contract: Contract) -> GenerationRequest[Content]
         request = _request_decoder(contract.content).decode(body)
         metadata = request.metadata_json().encode()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _invalid(_explain(error, contract, body)) from error
+        raise _invalid(_explain(error, body, contract)) from error
     if mistake := request.content.mistake():
         raise _invalid(f"content.{mistake}")
     name = contract.file_name(composed(request.content.file_name))
@@ -145,9 +145,9 @@ def parse_request(body: bytes, contract: Contract) -> GenerationRequest[Content]
         # Reads the params to their end: what cannot be read is refused here, not at the claim.
         _ = request.digest
     except (ValueError, msgspec.DecodeError, RecursionError) as error:
-        raise _invalid(f"content.params: {_explain(error, contract)}") from error
+        raise _invalid(f"content.params: {_explain(error, body, contract)}") from error
     _check_returned("metadata", metadata)
-    _refuse_repeated_names(body, memoryview(request.content.params))
+    refuse_repeated_names(body, memoryview(request.content.params))
     return request
 
 
@@ -163,7 +163,7 @@ def _check_returned(field: str, text: bytes) -> None:
         # It passes for JSON, and no reader of the completion event could hold it.
         raise _invalid(f"{field}: a number is out of range, or a text is not Unicode") from error
     if not _is_exact(content):
-        raise _invalid(f"{field}: a whole number has more than 64 bits; write it as a text")
+        raise _invalid(f"{field}: a whole number has more than 64 bits; write it as a string")
 
 
 def _is_exact(content: object) -> bool:
@@ -247,11 +247,17 @@ def parse_download(body: bytes) -> Download:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         if (former := former_file(body)) is not None:
             return former
-        raise _invalid(_explain(error)) from error
+        raise _invalid(_explain(error, body)) from error
 
 
-def _refuse_repeated_names(body: bytes, params: memoryview) -> None:
-    """Refuse a message of which two readers could see different values; `params` are not ours."""
+def refuse_repeated_names(body: bytes, params: memoryview) -> None:
+    """Refuse a message in which two readers could see different values; `params` are not ours.
+
+    `params` are a part of `body`, or empty.
+
+    Raises:
+        Permanent: `INVALID_MESSAGE`.
+    """
     if len(body) - len(params) > MAX_BESIDE_PARAMS:
         raise _invalid(
             f"{len(body) - len(params)} bytes beside content.params, at most {MAX_BESIDE_PARAMS} "
@@ -259,7 +265,7 @@ def _refuse_repeated_names(body: bytes, params: memoryview) -> None:
         )
     # msgspec takes the last of two values.
     begin = body.find(params)
-    rest = b"{}".join((body[:begin], body[begin + len(params) :]))
+    rest = b"{}".join((body[:begin], body[begin + len(params) :])) if params else body
     try:
         json.loads(rest.decode(), object_pairs_hook=_refuse_repeated, parse_int=str)
     except (ValueError, RecursionError) as error:
@@ -284,8 +290,8 @@ def _invalid(text: str) -> Permanent:
     return Permanent("INVALID_MESSAGE", text, loggable=_UNKNOWN_FIELD if named else None)
 
 
-def _explain(error: Exception, contract: Contract | None = None, body: bytes = b"") -> str:
-    """What is wrong, by the field's path, in JSON's words; `body` is what was read."""
+def _explain(error: Exception, body: bytes, contract: Contract | None = None) -> str:
+    """What is wrong with the body, by the field's path, in JSON's words."""
     if isinstance(error, RecursionError):
         return (
             f"nested too deeply: content.params may nest {MAX_PARAMS_DEPTH} levels, metadata "
@@ -296,44 +302,88 @@ def _explain(error: Exception, contract: Contract | None = None, body: bytes = b
     if type(error) is ValueError:
         return str(error)
     if not isinstance(error, msgspec.ValidationError):
-        return f"the body is not JSON ({error})"
+        return f"the body is not JSON: {_malformed(str(error), body)}"
     # The name is the sender's, and may hold anything.
     if unknown := _UNKNOWN.fullmatch(str(error)):
-        return _name_unknown(unknown["name"], unknown["inside"])
+        return _name_unknown(unknown["name"], unknown["inside"], contract)
     text, _, path = str(error).partition(" - at `$.")
     field = path.rstrip("`")
     if missing := re.fullmatch(r"Object missing required field `(.+)`", text):
         field = f"{field}.{missing[1]}".lstrip(".")
         text = "the field is missing"
-    elif " matching regex " in text and field == "content.fileName" and contract:
-        text = f"expected {contract.file_name_rule}{_forbidden(body, contract)}"
-    elif " matching regex " in text and field in _ALLOWED:
-        text = f"expected {_ALLOWED[field]}"
+    elif " matching regex " in text and contract:
+        text = f"expected {_rule(field, _value(body, field), contract)}"
+    elif text.startswith("Invalid enum value ") and contract:
+        accepted = ", ".join(json.dumps(each) for each in _accepted(field, contract))
+        text = f"expected one of {accepted}, got {json.dumps(_value(body, field)[:64])}"
     else:
         text = re.sub(r"`(\w+)`", lambda kind: _KINDS.get(kind[1], kind[0]), text)
         text = text[:1].lower() + text[1:]
     return f"{field}: {text}" if field else text
 
 
-def _name_unknown(name: str, inside: str | None) -> str:
-    hint = (
-        "this looks like an envelope inside an envelope, or one of a service other than SNS and "
-        "EventBridge"
-        if name in _OF_ENVELOPES
-        else "put your own data under metadata"
-    )
+def _malformed(text: str, body: bytes) -> str:
+    if not body.strip():
+        return "it is empty"
+    return text.removeprefix("JSON is malformed: ").replace("Input data was", "it is")
+
+
+def _name_unknown(name: str, inside: str | None, contract: Contract | None) -> str:
+    known = contract.content if inside and contract else GenerationRequest
+    meant = [
+        each.encode_name
+        for each in msgspec.structs.fields(known)
+        if each.encode_name.lower() == re.sub("[^a-z]", "", name.lower())
+    ]
+    if meant:
+        hint = f"expected {meant[0]}"
+    elif name in _OF_ENVELOPES:
+        hint = (
+            "this looks like an envelope inside an envelope, or one of a service other than SNS "
+            "and EventBridge"
+        )
+    else:
+        hint = "put your own data under metadata"
     text = f"unknown field '{name[:64]}'; {hint}"
     return f"{inside}: {text}" if inside else text
 
 
-def _forbidden(body: bytes, contract: Contract) -> str:
-    """The first character that the file name must not have, as far as one alone is the reason."""
-    name = msgspec.json.decode(body, type=_OnlyFileName).content.file_name
-    for character in dict.fromkeys(name):
-        content = msgspec.json.encode({"fileName": f"a{character}a", "params": {}})
-        try:
-            msgspec.json.decode(content, type=contract.content)
-        except msgspec.ValidationError:
-            shown = repr(character) if character.isprintable() else f"U+{ord(character):04X}"
-            return f"; got {shown}"
-    return f"; got {len(name)} characters"
+def _value(body: bytes, field: str) -> str:
+    """The text of a field, by its path."""
+    raw = msgspec.Raw(body)
+    for name in field.split("."):
+        raw = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])[name]
+    return msgspec.json.decode(raw, type=str)
+
+
+def _accepted(field: str, contract: Contract) -> Iterator[str]:
+    """The values of a field of `content` that has an enumeration."""
+    for each in msgspec.structs.fields(contract.content):
+        if f"content.{each.encode_name}" == field:
+            for kind in get_args(each.type):
+                yield from get_args(kind)
+
+
+def _rule(field: str, text: str, contract: Contract) -> str:
+    """What the field may be, and the first character that keeps the text from being so."""
+    rules: dict[str, tuple[str, Callable[[str], bool]]] = {
+        "content.fileName": (contract.file_name_rule, partial(_is_file_name, contract)),
+        "designId": (_DESIGN_ID_RULE, is_opaque_id),
+        "jobId": (_JOB_ID_RULE, is_job_id),
+    }
+    rule, is_allowed = rules[field]
+    for character in dict.fromkeys(text):
+        shown = repr(character) if character.isprintable() else f"U+{ord(character):04X}"
+        if not is_allowed(f"a{character}a"):
+            return f"{rule}; got {shown}"
+        if character == text[0] and not is_allowed(f"{character}a"):
+            return f"{rule}; got {shown} at the start"
+    return f"{rule}; got {len(text)} characters"
+
+
+def _is_file_name(contract: Contract, text: str) -> bool:
+    try:
+        msgspec.convert({"fileName": text, "params": msgspec.Raw(b"{}")}, contract.content)
+    except msgspec.ValidationError:
+        return False
+    return True
