@@ -17,6 +17,7 @@ from reportflow.contract.files import Mark
 from reportflow.errors import Permanent
 from reportflow.messages import GenerationRequest, is_job_id, parse_request, unwrapped
 from reportflow.payloads import is_pointer
+from reportflow.salvage import mistakes as all_wrong
 
 LINES: Final = (".jsonl", ".ndjson")
 DOCUMENT: Final = ".json"
@@ -112,7 +113,7 @@ def read(
         try:
             made = document(body, place, contract, naming=named, stem=stem)
         except Permanent as error:
-            texts = all_mistakes(body, contract) or [error.message]
+            texts = all_wrong(body, contract) or [error.message]
             reading.mistakes += [Mistake(place, _with_line(text, body)) for text in texts]
             continue
         former = seen.setdefault(made.job_id, made)
@@ -186,47 +187,6 @@ def _job_id(request: GenerationRequest[Any], stem: str | None, naming: Naming) -
         "jobId: missing, and without it a repetition would make a second PDF; give it one, or "
         "take --generate-job-ids (from the document) or --job-id-from-file-name",
     )
-
-
-def all_mistakes(body: bytes, contract: Contract) -> list[str]:
-    """What is wrong with the fields, each tried in a document that is right otherwise."""
-    right: dict[str, Any] = {"designId": "d", "version": 1}
-    right_content: dict[str, Any] = {"fileName": "a.pdf", "params": {}}
-    try:
-        fields = msgspec.json.decode(
-            unwrapped(body.removeprefix(_BOM)), type=dict[str, msgspec.Raw]
-        )
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return []
-    given = fields.pop("content", None)
-    try:
-        content = {} if given is None else msgspec.json.decode(given, type=dict[str, msgspec.Raw])
-    except msgspec.DecodeError:
-        content = right_content
-    trials = [{**_with(right, fields, name), "content": right_content} for name in fields | right]
-    if given is None or content is right_content:
-        trials.append(right if given is None else {**right, "content": given})
-    else:
-        trials += [
-            {**right, "content": _with(right_content, content, name)}
-            for name in content | right_content
-        ]
-    told = (_mistake(msgspec.json.encode(trial), contract) for trial in trials)
-    return list(dict.fromkeys(filter(None, told)))
-
-
-def _with(right: dict[str, Any], given: dict[str, msgspec.Raw], name: str) -> dict[str, Any]:
-    """What is right, but the one field as given."""
-    others = {each: value for each, value in right.items() if each != name}
-    return others | ({name: given[name]} if name in given else {})
-
-
-def _mistake(body: bytes, contract: Contract) -> str:
-    try:
-        parse_request(body, contract)
-    except Permanent as error:
-        return error.message
-    return ""
 
 
 def _bodies(

@@ -22,6 +22,7 @@ from reportflow.errors import Permanent
 from reportflow.jobs import ArchivedFile, Job, JobStatus, Lease, Step, Verdict
 from reportflow.jobs_table import JobsTable, Rule
 from reportflow.messages import parse_request
+from reportflow.salvage import Salvaged
 from stacks.settings import DeploymentSettings
 from stacks.storage import StorageStack
 from tests.simulation.dynamodb import INDEXES, DynamoDB, Index
@@ -171,7 +172,12 @@ class Both:
             for name, rule in rules.items()
         }
         rejected = partial(
-            jobs.rejected, job_id=job_id, message_id="message-3", error=ERROR, **final
+            jobs.rejected,
+            job_id=job_id,
+            message_id="message-3",
+            salvaged=Salvaged(),
+            error=ERROR,
+            **final,
         )
         return changes | {
             "begin anew": partial(

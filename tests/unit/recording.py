@@ -10,6 +10,7 @@ from reportflow.errors import PipelineError
 from reportflow.jobs import ArchivedFile, Job, Lease, Step
 from reportflow.jobs_table import JobsTable, Rule
 from reportflow.messages import GenerationRequest
+from reportflow.salvage import Salvaged
 from tests.unit.deliveries import OUTCOME_GRACE
 from tests.unit.samples import by_url, by_uuid
 
@@ -81,6 +82,7 @@ def reject(jobs: JobsTable, job_id: str, error: PipelineError, now: datetime) ->
         rules.rejected,
         job_id=job_id,
         message_id="message-1",
+        salvaged=Salvaged(),
         error=error,
         now=now,
         expires_at=jobs.expiry(now),

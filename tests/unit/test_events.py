@@ -23,7 +23,7 @@ from tests.unit.deliveries import MAX_RECEIVES, next_invocation, redelivered
 from tests.unit.peer import Peer, answer
 from tests.unit.queue_pair import QueuePair
 from tests.unit.recording import fail
-from tests.unit.samples import PDF, message_body
+from tests.unit.samples import DESIGN_ID, JOB_ID, PDF, message_body
 
 type Items = Callable[[str], dict[str, str]]
 type Heard = Callable[[], list[dict[str, Any]]]
@@ -86,6 +86,20 @@ def test_a_message_that_never_was_a_job_is_announced_too(
     assert event["detail"]["jobId"] == record.message_id
     assert event["detail"]["errorCode"] == "INVALID_MESSAGE"
     assert event["detail"]["metadata"] == {}
+
+
+def test_a_refused_message_is_published_with_all_that_could_be_read(
+    submission: Submission, queues: QueuePair, heard: Heard, clock: Clock
+) -> None:
+    body = message_body(metadata={"tenant": "acme"}, version=7, unknown=1)
+
+    submission(queues.deliver(body), next_invocation(clock))
+
+    (event,) = heard()
+    detail = event["detail"]
+    assert detail["errorCode"] == "INVALID_MESSAGE"
+    assert (detail["jobId"], detail["designId"], detail["version"]) == (JOB_ID, DESIGN_ID, 7)
+    assert (detail["fileName"], detail["metadata"]) == ("invoice.pdf", {"tenant": "acme"})
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from reportflow.contract import CENTRAL
 from reportflow.contract.files import Accepted, CompletedFile, Mark
 from reportflow.errors import Permanent
 from reportflow.jobs import TRANSITIONS, ArchivedFile, Job, JobStatus, Lease, Step, Verdict
+from reportflow.salvage import Salvaged
 from tests.unit.clock import START
 from tests.unit.samples import DESIGN_ID, content, request
 
@@ -118,7 +119,12 @@ def rules(read: Job) -> dict[str, Rule]:
         "archived": partial(jobs.archived, read=read, file=FILE, **final),
         "failed": partial(jobs.failed, read=read, error=ERROR, step=Step.ARCHIVE, **final),
         "rejected": partial(
-            jobs.rejected, job_id="job-1", message_id="message-1", error=ERROR, **final
+            jobs.rejected,
+            job_id="job-1",
+            message_id="message-1",
+            salvaged=Salvaged(),
+            error=ERROR,
+            **final,
         ),
         "published": partial(jobs.published, read=read),
     }
@@ -440,12 +446,13 @@ def test_a_job_that_went_on_does_not_fail_for_an_old_reason() -> None:
 
 
 def test_a_message_that_was_never_a_job_leaves_others_alone() -> None:
-    job = jobs.rejected(None, "job-1", "message-1", ERROR, NOW, EXPIRY)
+    job = jobs.rejected(None, "job-1", "message-1", Salvaged(), ERROR, NOW, EXPIRY)
     assert isinstance(job, Job)
     assert (job.status, job.message_id, job.created_at) == (JobStatus.FAILED, "message-1", NOW)
 
     for record in (BEGUN, FAILED, ARCHIVED):
-        assert jobs.rejected(record, "job-1", "message-1", ERROR, NOW, EXPIRY) is Verdict.SUPERSEDED
+        rejected = jobs.rejected(record, "job-1", "message-1", Salvaged(), ERROR, NOW, EXPIRY)
+        assert rejected is Verdict.SUPERSEDED
 
 
 def test_a_state_that_was_followed_by_another_is_still_to_be_published() -> None:

@@ -28,6 +28,7 @@ from reportflow.contract.document import normal_design
 from reportflow.contract.files import Accepted, CompletedFile, Mark
 from reportflow.errors import PipelineError
 from reportflow.messages import GenerationRequest
+from reportflow.salvage import Salvaged
 
 MAX_REASON_CHARACTERS: Final = 1000
 
@@ -345,6 +346,7 @@ def rejected(
     job: Job | None,
     job_id: str,
     message_id: str,
+    salvaged: Salvaged,
     error: PipelineError,
     now: datetime,
     expires_at: int,
@@ -352,7 +354,17 @@ def rejected(
     """A message that could never be a job failed. A record that has the id stays as it is."""
     if job is not None:
         return Verdict.SUPERSEDED
-    never_begun = Job(job_id=job_id, status=JobStatus.FAILED, created_at=now, message_id=message_id)
+    never_begun = Job(
+        job_id=job_id,
+        status=JobStatus.FAILED,
+        created_at=now,
+        message_id=message_id,
+        design_id=salvaged.design_id,
+        version=salvaged.version,
+        file_name=salvaged.file_name,
+        metadata=salvaged.metadata,
+        passthrough=salvaged.passthrough,
+    )
     return _failure(never_begun, error, Step.SUBMIT, now, expires_at)
 
 

@@ -56,6 +56,7 @@ from reportflow.messages import GenerationRequest, named_job_id, parse_request, 
 from reportflow.observability import count, expect_webhook, logger
 from reportflow.payloads import Payloads
 from reportflow.queues import Downloads, Record
+from reportflow.salvage import salvage
 
 LEASE_MARGIN: Final = timedelta(seconds=2)
 """Added to the invocation's deadline, for clocks that differ."""
@@ -95,7 +96,7 @@ class Submission:
         """See `reportflow.consumer.Work`."""
         own_id = _job_id_of(record)
         if (end := self.finisher.limits.reached(record, self.clock())) is not None:
-            return self._reject(record, salvage_job_id(self._last_body(record), own_id), end)
+            return self._reject(record, self._last_body(record), end)
         body = b""
         try:
             body = self.bodies.resolve(record.body)
@@ -103,9 +104,9 @@ class Submission:
         except PayloadMissing as error:
             if record.receive_count < PAYLOAD_RECEIVES:
                 raise Held.of(error) from error
-            return self._reject(record, own_id, error)
+            return self._reject(record, body, error)
         except Permanent as error:
-            return self._reject(record, salvage_job_id(body, own_id), error)
+            return self._reject(record, body, error)
         job_id = request.job_id or own_id
         with concerning(job_id):
             return self._begin(record, job_id, request, invocation)
@@ -204,8 +205,9 @@ class Submission:
         expect_webhook()
         return Outcome.SUBMITTED
 
-    def _reject(self, record: Record, job_id: str, error: PipelineError) -> Outcome:
-        """End a message that is not submitted, and the job that it may have begun before."""
+    def _reject(self, record: Record, body: bytes, error: PipelineError) -> Outcome:
+        """Finish a message that is not submitted, and the job that it may have begun before."""
+        job_id = salvage_job_id(body, _job_id_of(record))
         job = self.jobs.get(job_id)
         if job is not None and job.message_id == record.message_id:
             if job.status is not JobStatus.SUBMITTING:
@@ -219,6 +221,7 @@ class Submission:
             rejected,
             job_id=job_id,
             message_id=record.message_id,
+            salvaged=salvage(body, self.contract),
             error=error,
             now=now,
             expires_at=self.jobs.expiry(now),
