@@ -1,4 +1,4 @@
-"""`reportflow`: for operators and for the systems upstream. Nothing here ships."""
+"""The command `reportflow`, for operators and upstream developers. Nothing here ships to AWS."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Final
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 
-# The functions' own package, so that what is checked here is checked as they do.
+# The functions' own package, so that documents are checked as the functions do.
 _SHARED = str(REPOSITORY / "layers" / "reportflow")
 if _SHARED not in sys.path:
     sys.path.append(_SHARED)

@@ -9,7 +9,19 @@ from typing import Annotated
 
 import typer
 
-from cli.commands import dlq, doctor, jobs, keys, schema, submit, top, webhook
+from cli.commands import (
+    dlq,
+    doctor,
+    fetch,
+    keys,
+    list_jobs,
+    schema,
+    status,
+    submit,
+    top,
+    watch,
+    webhook,
+)
 from cli.commands.deployment import DeployedCommand
 from cli.guard import Guarded
 
@@ -38,15 +50,15 @@ def main(
         ),
     ] = False,
 ) -> None:
-    """Have the options that every command shares."""
+    """Declare the options that every command shares."""
 
 
 app.command("submit", cls=DeployedCommand)(submit.submit)
-app.command("status", cls=DeployedCommand)(jobs.status)
-app.command("watch", cls=DeployedCommand)(jobs.watch)
+app.command("status", cls=DeployedCommand)(status.status)
+app.command("watch", cls=DeployedCommand)(watch.watch)
 app.command("top", cls=DeployedCommand)(top.top)
-app.command("list", cls=DeployedCommand)(jobs.list_jobs)
-app.command("fetch", cls=DeployedCommand)(jobs.fetch)
+app.command("list", cls=DeployedCommand)(list_jobs.list_jobs)
+app.command("fetch", cls=DeployedCommand)(fetch.fetch)
 app.add_typer(dlq.app, name="dlq")
 app.command("doctor", cls=DeployedCommand)(doctor.doctor)
 app.command("schema")(schema.show)

@@ -1,4 +1,4 @@
-"""What `doctor` looks at. Each check yields what is wrong; none changes anything."""
+"""What `doctor` checks. Each check yields what is wrong; none changes anything."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
 
-from cli import rotation
+from cli import secret
 from cli.alarms import alarms
 from cli.attempts import RECENT, attempts
-from cli.error_codes import explain as explain_code
+from cli.dead_letters import DeadLetter, dead_letters, depth, hidden_by_others, read
+from cli.error_codes import explain
+from cli.failures import aws_code
 from cli.findings import DEPLOY_AGAIN, Check, Plan, Result, Severity
-from cli.letters import Letter, dead_letters, depth, hidden_by_others
 from cli.metrics import Metrics, of_function, queue_age
 from cli.output import age, duration, several
 from cli.probe import probe
@@ -27,53 +28,63 @@ if TYPE_CHECKING:
     from mypy_boto3_lambda.type_defs import EventSourceMappingConfigurationTypeDef
 
 MAX_JOBS: Final = 1000
-"""Of unfinished jobs that are looked at one by one."""
+"""The most unfinished jobs of a state that are checked."""
 
 MAX_BATCHES: Final = 100
-"""Of dead letters in each queue: ten each, of which SQS may fill fewer."""
+"""The most batches of dead letters that are read from each queue: ten each, or fewer."""
 
 FORGOTTEN: Final = timedelta(days=1)
 """A rotation that takes longer was not finished."""
 
 LONGEST_WAIT: Final = timedelta(hours=1)
-"""Until a message that is tried again comes back."""
+"""The longest time until a message that is put back comes again."""
 
-CHECK_DELAY_SECONDS: Final = 300
-"""From a submission until its PDF is looked for, where no function is there to tell it."""
+CHECK_DELAY_SECONDS: Final = "300"
+"""The setting's default, for the local system and a function that does not have it."""
 
 ALIAS: Final = "live"
-"""What event sources and API call of each function: the version that was deployed last."""
+"""The alias of each function that event sources and API call: the version deployed last."""
 
 WEBHOOKS_AT_A_TIME: Final = 10
-"""The executions that are kept free for webhooks: a second's worth, should AWS be slow."""
+"""The executions that are kept free for webhooks: one second's worth, if AWS is slow."""
 
 WRONG_TOKEN: Final = "0" * 43
 FEW_REFUSALS: Final = 30
-"""Webhooks in an hour that anybody who scans the internet causes, and every ten minutes a
-`doctor`."""
+"""The refused webhooks in an hour that scanners of the internet cause, and a `doctor` every ten
+minutes."""
 
-STRANGER: Final = "UnknownCaller"
+UNKNOWN_CALLER: Final = "UnknownCaller"
 """The reason that the webhook counts for a wrong token."""
+
+_COUNTED: Final = {
+    "Submitted": "submitter",
+    "PossibleDuplicates": "submitter",
+    "WebhooksReceived": "webhook",
+    "WebhooksRefused": "webhook",
+    "WebhooksNotStored": "webhook",
+    "LostWebhooks": "downloader",
+}
+"""The functions' own metrics, and the function that emits each."""
 
 
 def stacks(target: Target, _plan: Plan) -> Result:
-    """CloudFormation left the stacks whole."""
+    """CloudFormation finished its last change."""
     for name in target.stacks.values():
         [stack] = target.cloudformation.describe_stacks(StackName=name)["Stacks"]
         status = stack["StackStatus"]
         if not status.endswith("COMPLETE") or "ROLLBACK" in status:
             what = f"the stack {name} is {status}"
-            yield Severity.WARNING, what, "look at its events in CloudFormation, then deploy again"
+            yield Severity.WARNING, what, "read its events in CloudFormation, then deploy again"
 
 
 def functions(target: Target, _plan: Plan) -> Result:
-    """The functions are ready, and of one deployment."""
+    """The functions are ready, and from one deployment."""
     layers = {}
     for role, name in target.functions.items():
-        told = target.lambda_.get_function_configuration(FunctionName=name, Qualifier=ALIAS)
-        layers[role] = tuple(layer.get("Arn", "") for layer in told.get("Layers", []))
-        if (told.get("State"), told.get("LastUpdateStatus")) != ("Active", "Successful"):
-            why = told.get("StateReason") or told.get("LastUpdateStatusReason") or "still changing"
+        found = target.lambda_.get_function_configuration(FunctionName=name, Qualifier=ALIAS)
+        layers[role] = tuple(layer.get("Arn", "") for layer in found.get("Layers", []))
+        if (found.get("State"), found.get("LastUpdateStatus")) != ("Active", "Successful"):
+            why = found.get("StateReason") or found.get("LastUpdateStatusReason") or "it changes"
             yield Severity.CRITICAL, f"the {role} is not ready: {why}", DEPLOY_AGAIN
     if len(set(layers.values())) > 1:
         what = "the functions are of different versions: they have different layers"
@@ -96,7 +107,7 @@ def event_sources(target: Target, _plan: Plan) -> Result:
 
 
 def _consumed(target: Target) -> Iterator[tuple[str, str]]:
-    """The functions that consume a queue, each with the queue's URL; on AWS only."""
+    """Return the functions that consume a queue, each with the queue's URL; on AWS only."""
     if target.functions:
         yield "submitter", target.request_queue_url
         yield "downloader", target.download_queue_url
@@ -107,7 +118,7 @@ def _event_sources(
 ) -> Sequence["EventSourceMappingConfigurationTypeDef"]:
     """Return the event sources from a queue to a function, whatever alias they call.
 
-    By the function's name, Lambda lists those that call no alias.
+    By the function's name, Lambda lists only those that call no alias.
     """
     attributes = target.sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])
     listed = target.lambda_.list_event_source_mappings(
@@ -127,7 +138,7 @@ def concurrency(target: Target, _plan: Plan) -> Result:
     try:
         settings = target.lambda_.get_account_settings()
     except ClientError as error:
-        # An emulated AWS has no accounts that could be short of something.
+        # An emulated AWS has no limits of an account.
         if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") in (404, 405, 501):
             return
         raise
@@ -152,51 +163,41 @@ def concurrency(target: Target, _plan: Plan) -> Result:
 
 
 def keys(target: Target, _plan: Plan) -> Result:
-    """The secret is filled in, and no rotation forgotten."""
-    stored = rotation.read(target.secretsmanager, target.secret_id)
+    """The secret has the keys, and no rotation is forgotten."""
+    stored = secret.read(target)
     if not stored.has_keys(target.contract):
         names = ", or ".join(" and ".join(names) for names in target.contract.credentials)
-        yield (
-            Severity.CRITICAL,
-            f"the secret has no {names}: every job waits",
-            "reportflow set-keys",
-        )
+        what = f"the secret has no {names}: every job waits"
+        yield Severity.CRITICAL, what, "reportflow set-keys"
     if stored.is_rotating and stored.age > FORGOTTEN:
-        since = duration(stored.age)
-        what = f"the webhook's previous token is still good, {since} after its rotation"
+        what = (
+            "the webhook's previous token is still accepted, "
+            f"{duration(stored.age)} after its rotation"
+        )
         yield Severity.WARNING, what, "reportflow rotate-webhook-secret --finish"
 
 
 def webhook(target: Target, _plan: Plan) -> Result:
-    """The webhook lets the right token in and no other."""
-    stored = rotation.read(target.secretsmanager, target.secret_id)
-    right = rotation.ask(target, stored)
-    silence = (
-        Severity.UNKNOWN,
-        "the webhook gave no answer to this machine",
-        rotation.remedy(stored, None),
-    )
+    """The webhook accepts the right token and no other."""
+    stored = secret.read(target)
+    right = secret.ask(target, stored)
+    silence = "the webhook gave no answer to this machine"
     if right is None:
-        yield silence
+        yield Severity.UNKNOWN, silence, secret.remedy(stored, None)
         return
     if right != HTTPStatus.OK:
-        yield (
-            Severity.CRITICAL,
-            f"the webhook answers {right} to an event with the right token",
-            rotation.remedy(stored, right),
-        )
-    if Metrics(target, RECENT).by_reason("webhook", "WebhooksRefused", [STRANGER]).get(STRANGER):
-        # It refuses wrong tokens, and whoever looks every minute raises no alarm by looking.
+        what = f"the webhook answers {right} to an event with the right token"
+        yield Severity.CRITICAL, what, secret.remedy(stored, right)
+    refused = Metrics(target, RECENT).by_reason("webhook", "WebhooksRefused", [UNKNOWN_CALLER])
+    if UNKNOWN_CALLER in refused:
+        # It refuses wrong tokens. So a `doctor` every minute raises no alarm by its own events.
         return
     wrong = probe(target, WRONG_TOKEN)
     if wrong is None:
-        yield silence
+        yield Severity.UNKNOWN, silence, secret.remedy(stored, None)
     elif wrong != HTTPStatus.NOT_FOUND:
-        yield (
-            Severity.CRITICAL,
-            f"the webhook answers {wrong} to a wrong token, and not 404",
-            "look in the webhook's log; close the route until you know why",
-        )
+        what = f"the webhook answers {wrong} to a wrong token, and not 404"
+        yield Severity.CRITICAL, what, "read the webhook's log; close the route until you know why"
 
 
 def queues(target: Target, plan: Plan) -> Result:
@@ -205,7 +206,6 @@ def queues(target: Target, plan: Plan) -> Result:
         ("request", target.request_queue_url, "submitter"),
         ("download", target.download_queue_url, "downloader"),
     ):
-        # For the age it is the last minutes that count.
         untouched = queue_age(url)
         oldest = timedelta(seconds=Metrics(target, RECENT).read([untouched])[untouched].value)
         if oldest >= plan.unfinished:
@@ -213,8 +213,7 @@ def queues(target: Target, plan: Plan) -> Result:
             what = (
                 f"the {name} queue's oldest message waits {duration(oldest)}, with {waiting} in all"
             )
-            yield Severity.WARNING, what, f"look in the {role}'s log for what keeps it"
-        # A message that is tried again comes back within an hour.
+            yield Severity.WARNING, what, f"find the reason in the {role}'s log"
         metrics = Metrics(target, max(plan.window, LONGEST_WAIT))
         tried = metrics.of_service(role, "UnfinishedSeconds", "Maximum")
         oldest = timedelta(seconds=metrics.read([tried])[tried].value)
@@ -227,93 +226,95 @@ def queues(target: Target, plan: Plan) -> Result:
 
 
 def dead_letter_queues(target: Target, _plan: Plan) -> Result:
-    """Nothing was given up."""
-    for queue in dead_letters(target).values():
-        by_reason: dict[str, list[Letter]] = defaultdict(list)
-        least = ""
-        with queue.look() as batches:
-            for number, batch in enumerate(batches, 1):
-                for letter in batch:
-                    by_reason[letter.reason].append(letter)
-                if number == MAX_BATCHES:
-                    least = "at least "
-                    break
-        for code, letters in by_reason.items():
-            oldest = min(letters, key=lambda letter: letter.sent_at)
+    """There is no dead letter."""
+    for queue in dead_letters(target):
+        by_reason: dict[str, list[DeadLetter]] = defaultdict(list)
+        batches = list(read([queue], MAX_BATCHES))
+        least = "at least " if len(batches) == MAX_BATCHES else ""
+        for batch in batches:
+            for one in batch:
+                by_reason[one.reason].append(one)
+        for code, those in by_reason.items():
+            oldest = min(those, key=lambda one: one.sent_at)
             what = (
-                f"{code} in {least}{several(len(letters), 'dead letter')} of {queue.name}, the "
+                f"{code} in {least}{several(len(those), 'dead letter')} of {queue.name}, the "
                 f"oldest for {age(oldest.sent_at)}, of job {oldest.job_id}"
             )
-            remedy = explain_code(code, in_dead_letters=True).remedy
+            remedy = explain(code, in_dead_letters=True).remedy
             yield Severity.CRITICAL, what, f"{remedy} (reportflow dlq explain {quote(code)})"
         if hidden := hidden_by_others([queue]):
-            what = f"{several(hidden, 'dead letter')} of {queue.name} hidden: another command looks"
+            what = (
+                f"{several(hidden, 'dead letter')} of {queue.name} hidden: another command reads "
+                "the queue"
+            )
             yield Severity.UNKNOWN, what, "run doctor again in a minute"
 
 
 def unfinished_jobs(target: Target, plan: Plan) -> Result:
-    """Every job comes to its end in time."""
-    table = Records(target.dynamodb, target.jobs_table)
+    """Every job finishes in time."""
+    records = Records(target)
     advice = {
-        JobStatus.SUBMITTING: "look in the submitter's log for the job",
-        JobStatus.SUBMITTED: "ask ReportFlow for the file, or see the downloader's log",
+        JobStatus.SUBMITTING: "find the job in the submitter's log",
+        JobStatus.SUBMITTED: "ask ReportFlow for the file, or read the downloader's log",
     }
     now = datetime.now(UTC)
     for status, remedy in advice.items():
-        listed = list(islice(table.in_state(status), MAX_JOBS))
+        listed = list(islice(records.in_state(status), MAX_JOBS))
         least = "at least " if len(listed) == MAX_JOBS else ""
-        # By now some have gone on.
-        jobs = [job for job in table.detailed(iter(listed)) if job["status"] == status]
+        # Some have changed their state meanwhile.
+        jobs = [job for job in records.detailed(iter(listed)) if job["status"] == status]
         late = [job for job in jobs if now - _begun(job) >= plan.unfinished]
         if late:
             oldest = min(late, key=_begun)
-            count = f"{least}{several(len(late), 'job')}"
-            since = age(_begun(oldest), now)
-            what = f"{count} late in {status}, {oldest['jobId']} the longest: {since}"
+            what = (
+                f"{least}{several(len(late), 'job')} late in {status}, {oldest['jobId']} the "
+                f"longest: {age(_begun(oldest), now)}"
+            )
             yield Severity.WARNING, what, f"{remedy} (reportflow status {oldest['jobId']})"
 
 
 def _begun(job: Record) -> datetime:
-    """Since when the job has not ended: a redriven one is begun anew."""
+    """Return when the job began; a redriven one begins again."""
     return moment(job, "begunAt" if "begunAt" in job else "createdAt")
 
 
 def payload_buckets(target: Target, _plan: Plan) -> Result:
-    """The buckets of large messages are there."""
-    configured = target.environment("submitter").get("PAYLOAD_BUCKETS", "")
-    for bucket in filter(None, configured.split(",")):
+    """The buckets of large messages exist."""
+    for bucket in target.payload_buckets:
         try:
             target.s3.head_bucket(Bucket=bucket)
         except ClientError as error:
-            if error.response.get("Error", {}).get("Code") != "404":
+            if aws_code(error) != "404":
                 raise
             what = f"the payload bucket {bucket} does not exist"
-            yield Severity.CRITICAL, what, "make it, or take it out of payload_buckets and deploy"
+            remedy = "create it, or remove it from payload_buckets and deploy"
+            yield Severity.CRITICAL, what, remedy
 
 
 def counters(target: Target, plan: Plan) -> Result:
-    """What the functions counted, and what Lambda counted of them."""
+    """The functions, and Lambda about them, counted nothing unusual."""
     metrics = Metrics(target, plan.window)
-    counted = metrics.own()
+    own = [metrics.of_service(service, name) for name, service in _COUNTED.items()]
+    counted = Counter({one.name: int(each.value) for one, each in metrics.read(own).items()})
     span = f"in the last {duration(plan.window)}"
     if counted["WebhooksRefused"] >= FEW_REFUSALS * max(1, plan.window / timedelta(hours=1)):
         yield (
             Severity.WARNING,
             f"{several(counted['WebhooksRefused'], 'webhook')} refused {span}",
             (
-                "look in the webhook's log for the reason; did the URL leak? "
-                "reportflow rotate-webhook-secret"
+                "find the reason in the webhook's log. If the URL has leaked: reportflow "
+                "rotate-webhook-secret"
             ),
         )
     if counted["WebhooksNotStored"]:
         what = f"{several(counted['WebhooksNotStored'], 'webhook')} could not be queued {span}"
-        yield Severity.WARNING, what, "look in the webhook's log for the error code"
+        yield Severity.WARNING, what, "find the error code in the webhook's log"
     if counted["PossibleDuplicates"]:
         yield (
             Severity.WARNING,
             f"{several(counted['PossibleDuplicates'], 'job')} asked for again, unanswered, {span}",
             (
-                "compare ReportFlow's list of files with the jobs that say possibleDuplicates: "
+                "compare ReportFlow's list of files with the jobs that have possibleDuplicates: "
                 "reportflow list --newer-than 1d --limit 0 --json"
             ),
         )
@@ -322,36 +323,28 @@ def counters(target: Target, plan: Plan) -> Result:
         for role, name in target.functions.items()
         for metric in ("Errors", "Throttles")
     }
-    for asked, told in metrics.read(list(of_lambda)).items():
-        if told.value:
+    for asked, reading in metrics.read(list(of_lambda)).items():
+        if reading.value:
             role, metric = of_lambda[asked]
-            what = f"the {role} had {told.value:.0f} {metric.lower()} {span}"
-            yield Severity.WARNING, what, f"look in the {role}'s log"
-    yield from _missing_webhooks(target, plan, counted)
-
-
-def _missing_webhooks(target: Target, plan: Plan, counted: Counter[str]) -> Result:
-    span = f"in the last {duration(plan.window)}"
+            what = f"the {role} had {reading.value:.0f} {metric.lower()} {span}"
+            yield Severity.WARNING, what, f"read the {role}'s log"
     came, lost, submitted = (
         counted[name] for name in ("WebhooksReceived", "LostWebhooks", "Submitted")
     )
-    if submitted and not came and (lost or _submitted_long_ago(target, plan)):
-        yield (
-            Severity.CRITICAL,
-            f"{several(submitted, 'job')} submitted {span}, and no webhook came",
-            "put the URL of `reportflow webhook-url` into ReportFlow's settings",
-        )
+    if submitted and not came and (lost or _was_submitted_long_ago(target, plan)):
+        what = f"{several(submitted, 'job')} submitted {span}, and no webhook came"
+        remedy = "put the URL of `reportflow webhook-url` into ReportFlow's settings"
+        yield Severity.CRITICAL, what, remedy
     elif lost:
-        what = f"{several(lost, 'PDF')} found by the check and not by a webhook {span}"
+        what = f"{several(lost, 'PDF')} found by the completion check and not by a webhook {span}"
         yield Severity.WARNING, what, "docs/operations.md, WebhooksLost, names the ways to lose one"
 
 
-def _submitted_long_ago(target: Target, plan: Plan) -> bool:
-    """Whether a job was submitted so long ago that its webhook is missed."""
-    told = target.environment("submitter").get("CHECK_DELAY_SECONDS", CHECK_DELAY_SECONDS)
-    metrics = Metrics(target, plan.window, but=timedelta(seconds=int(told)))
-    submitted = metrics.of_service("submitter", "Submitted")
-    return metrics.read([submitted])[submitted].value > 0
+def _was_submitted_long_ago(target: Target, plan: Plan) -> bool:
+    """Return whether a job was submitted so long ago that its webhook is missing."""
+    delay = target.environment("submitter").get("CHECK_DELAY_SECONDS", CHECK_DELAY_SECONDS)
+    metrics = Metrics(target, plan.window, but=timedelta(seconds=int(delay)))
+    return metrics.total("submitter", "Submitted") > 0
 
 
 CHECKS: Final[tuple[Check, ...]] = (
@@ -360,7 +353,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     event_sources,
     concurrency,
     keys,
-    # Before the webhook's own check, of which one event counts as refused.
+    # Before the check of the webhook, which sends an event that is counted as refused.
     counters,
     attempts,
     alarms,

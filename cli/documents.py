@@ -1,4 +1,4 @@
-"""What upstream has to send, read from files and checked by the functions' own code."""
+"""Reads the documents that upstream sends, and checks them by the functions' own code."""
 
 import re
 import sys
@@ -10,14 +10,13 @@ from typing import Any, Final
 
 import msgspec
 
+from cli.dead_letters import QueueName
 from cli.failures import CliError
-from cli.letters import QueueName
 from reportflow.contract import Contract
 from reportflow.contract.files import Mark
 from reportflow.errors import Permanent
 from reportflow.messages import GenerationRequest, is_job_id, parse_request, unwrapped
-from reportflow.payloads import is_pointer
-from reportflow.salvage import mistakes as all_wrong
+from reportflow.salvage import mistakes
 
 LINES: Final = (".jsonl", ".ndjson")
 DOCUMENT: Final = ".json"
@@ -26,12 +25,12 @@ STDIN: Final = "-"
 _BOM: Final = b"\xef\xbb\xbf"
 _metadata_decoder: Final = msgspec.json.Decoder(float_hook=msgspec.Raw)
 _NOT_TAKEN: Final = re.compile("[\ufffe\uffff]")
-"""All that JSON may hold unescaped and SQS refuses."""
+"""The characters that JSON may hold unescaped and SQS refuses."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """One message to send: `body` names its job; `metadata` is written in one way, to compare."""
+    """One message to send: `body` names its job. `metadata` is in one form, to compare it."""
 
     job_id: str
     body: str
@@ -42,7 +41,7 @@ class Document:
 
 @dataclass(frozen=True)
 class Mistake:
-    """What keeps a message from being sent: where it stands, and the field with what is wrong."""
+    """What keeps a message from being sent: its place, and the field with what is wrong."""
 
     place: str
     text: str
@@ -50,7 +49,7 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Naming:
-    """Where a job's id comes from when the document has none. `job_id` is that of a dead letter."""
+    """Where a job's id comes from if the document has none. `job_id` is that of a dead letter."""
 
     by_file_name: bool = False
     by_digest: bool = False
@@ -77,8 +76,8 @@ class _Empty(CliError):
 class Reading:
     """What was read: documents to send, each job once, and all mistakes.
 
-    `repeated` counts documents that are there once more. `skipped` are folders with sub-folders
-    that were not read.
+    `repeated` counts documents that occur again. `skipped` are folders with sub-folders that were
+    not read.
     """
 
     documents: list[Document] = field(default_factory=list)
@@ -93,9 +92,9 @@ def read(
     """Read files, folders and, for `-`, standard input, and check them by the contract.
 
     A folder, and with `recursive` its sub-folders, gives its `.json`, `.jsonl` and `.ndjson` files.
-    The last two and standard input hold one document a line; a `.json` file, or standard input that
-    does not begin with a whole document, holds one. A line of a file
-    that `dlq drop` wrote stands for the message in it.
+    The last two and standard input hold one document a line. A `.json` file, or standard input that
+    does not begin with a whole document, holds one. A line that `dlq drop` wrote stands for the
+    message in it.
 
     Raises:
         CliError: a file cannot be read.
@@ -104,40 +103,34 @@ def read(
     seen: dict[str, Document] = {}
     for place, stem, content in _bodies(sources, reading.skipped, recursive=recursive):
         body, named = content, naming
-        if letter := _dead_letter(body):
-            if letter.queue != QueueName.REQUESTS:
-                text = "a message of the download queue, and only requests can be submitted"
+        if kept := _dead_letter(content):
+            if kept.queue != QueueName.REQUESTS:
+                text = "a message of the download queue; only requests can be submitted"
                 reading.mistakes.append(Mistake(place, text))
                 continue
-            body, named = letter.body.encode(), Naming(job_id=letter.job_id)
+            body, named = kept.body.encode(), Naming(job_id=kept.job_id)
         try:
             made = document(body, place, contract, naming=named, stem=stem)
+            former = seen.setdefault(made.job_id, made)
+            if former is made:
+                reading.documents.append(made)
+            else:
+                _refuse_other(made, former)
+                reading.repeated += 1
         except Permanent as error:
-            texts = all_wrong(body, contract) or [error.message]
+            texts = mistakes(body, contract) or [error.message]
             reading.mistakes += [Mistake(place, _with_line(text, body)) for text in texts]
-            continue
-        former = seen.setdefault(made.job_id, made)
-        if former is made:
-            reading.documents.append(made)
-        elif former.digest != made.digest:
-            text = f"jobId: {former.place} has the same {made.job_id!r} for another document"
-            reading.mistakes.append(Mistake(place, text))
-        elif former.metadata != made.metadata:
-            text = (
-                f"metadata: {former.place} has other metadata for the same job "
-                f"{made.job_id!r}, and a job keeps one: give each a jobId of its own"
-            )
-            reading.mistakes.append(Mistake(place, text))
-        else:
-            reading.repeated += 1
     return reading
 
 
-def _dead_letter(body: bytes) -> _DeadLetter | None:
-    try:
-        return _dead_letter_decoder.decode(body)
-    except (ValueError, RecursionError):
-        return None
+def _refuse_other(made: Document, former: Document) -> None:
+    """Refuse a second document of a job, unless it is the same."""
+    if former.digest != made.digest:
+        text = f"jobId: {former.place} has the same {made.job_id!r} for another document"
+        raise Permanent("JOB_ID_REUSED", text)
+    if former.metadata != made.metadata:
+        text = f"metadata: {former.place} has other metadata for the same job {made.job_id!r}"
+        raise Permanent("JOB_ID_REUSED", f"{text}, and a job keeps one: give each its own jobId")
 
 
 def document(
@@ -148,6 +141,9 @@ def document(
     Raises:
         Permanent: as the functions would refuse it.
     """
+    # Imported here, because `--help` needs no AWS.
+    from reportflow.payloads import is_pointer
+
     if is_pointer(body.decode(errors="replace")):
         raise Permanent(
             "INVALID_MESSAGE",
@@ -170,6 +166,13 @@ def document(
     return Document(job_id, text, request.digest, metadata, place)
 
 
+def _dead_letter(body: bytes) -> _DeadLetter | None:
+    try:
+        return _dead_letter_decoder.decode(body)
+    except (ValueError, RecursionError):
+        return None
+
+
 def _job_id(request: GenerationRequest[Any], stem: str | None, naming: Naming) -> str:
     own = request.job_id or naming.job_id
     if naming.by_file_name and stem is not None:
@@ -184,15 +187,15 @@ def _job_id(request: GenerationRequest[Any], stem: str | None, naming: Naming) -
         return f"doc-{request.digest}"
     raise Permanent(
         "INVALID_MESSAGE",
-        "jobId: missing, and without it a repetition would make a second PDF; give it one, or "
-        "take --generate-job-ids (from the document) or --job-id-from-file-name",
+        "jobId: missing, and without it a repetition would make a second PDF. Add it, or use "
+        "--generate-job-ids (from the document) or --job-id-from-file-name",
     )
 
 
 def _bodies(
     sources: Sequence[str], skipped: list[Path], *, recursive: bool
 ) -> Iterator[tuple[str, str | None, bytes]]:
-    """Each body with its place and, where it is alone in its file, the file's name."""
+    """Return each body with its place and, if it is alone in its file, the file's name."""
     for source in sources:
         if source == STDIN:
             content = sys.stdin.buffer.read().removeprefix(_BOM)
@@ -254,7 +257,7 @@ def _begins_with_a_document(content: bytes) -> bool:
 
 
 def _with_line(message: str, body: bytes) -> str:
-    """The line in place of the byte that the decoder counts, in a body of several."""
+    """Return the message with the line in place of the byte, if the body has several lines."""
     match = re.search(r"\(byte (\d+)\)", message)
     if match is None or b"\n" not in body.strip():
         return message

@@ -1,6 +1,6 @@
 """Writes the tables of error codes in docs/errors.md: `make docs`.
 
-Each table stands between two markers. The rest of the page is written by hand.
+Each table is between two markers. The rest of the page is written by hand.
 """
 
 import re
@@ -8,23 +8,23 @@ from collections.abc import Iterator
 from typing import Final
 
 from cli import REPOSITORY
-from cli.error_codes import ERROR_CODES, DeadLetter, ErrorCode
+from cli.error_codes import ERROR_CODES, ErrorCode
 
 PAGE: Final = REPOSITORY / "docs" / "errors.md"
 
 _TABLES: Final = {
-    "in dead letters": [one for one in ERROR_CODES if one.dead_letter is not DeadLetter.NEVER],
-    "in logs only": [one for one in ERROR_CODES if one.dead_letter is DeadLetter.NEVER],
+    "in dead letters": [one for one in ERROR_CODES if one.dead_letter],
+    "in logs only": [one for one in ERROR_CODES if not one.dead_letter],
 }
 _MARKED: Final = re.compile(
-    r"(<!-- `make docs` writes the codes (?P<which>[^>]+) from cli/error_codes\.py -->\n)"
+    r"(<!-- `make docs` writes the codes (?P<which>[^>]+) from cli/error_codes\.toml -->\n)"
     r".*?(?=<!-- end -->)",
     re.DOTALL,
 )
 
 
 def page() -> str:
-    """The whole page, with its tables as the registry has them."""
+    """Return the page with the tables of the registry."""
     return _MARKED.sub(_table, PAGE.read_text())
 
 

@@ -1,4 +1,4 @@
-"""What a command's end means, and a user's or AWS's failures in words."""
+"""What the end of a command means, and failures of the user or of AWS in words."""
 
 from enum import IntEnum
 from typing import Final
@@ -6,14 +6,12 @@ from typing import Final
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
-    ConnectTimeoutError,
+    ConnectionError,  # noqa: A004  (botocore's own)
     CredentialRetrievalError,
-    EndpointConnectionError,
     HTTPClientError,
     NoCredentialsError,
     NoRegionError,
     PartialCredentialsError,
-    ReadTimeoutError,
     SSOError,
     TokenRetrievalError,
 )
@@ -22,17 +20,16 @@ from reportflow.errors import PipelineError
 
 
 class ExitCode(IntEnum):
-    """What a program may conclude from a command's end."""
+    """What a program may conclude from the end of a command."""
 
     DONE = 0
     FINDINGS = 1
     UNABLE = 2
-    INTERRUPTED = 130
     BROKEN_PIPE = 141
 
 
 class CliError(Exception):
-    """Something that the user can mend; the message says how."""
+    """A problem that the user can fix. The message says how."""
 
     def __init__(self, message: str, exit_code: ExitCode = ExitCode.UNABLE) -> None:
         super().__init__(message)
@@ -45,12 +42,6 @@ _NO_KEYS: Final = (
     CredentialRetrievalError,
     SSOError,
     TokenRetrievalError,
-)
-_NO_ANSWER: Final = (
-    EndpointConnectionError,
-    ConnectTimeoutError,
-    ReadTimeoutError,
-    HTTPClientError,
 )
 _KEYS_REFUSED: Final = frozenset(
     {
@@ -67,7 +58,7 @@ _SIGN_IN: Final = "sign in (`aws sso login`), or name a profile with --profile o
 
 
 def explain(error: Exception) -> str | None:
-    """What to tell the user of a failure; None for a defect of ours."""
+    """Return what to print about a failure; None for a bug of the command line."""
     match error:
         case CliError() | PipelineError():
             return str(error)
@@ -76,8 +67,8 @@ def explain(error: Exception) -> str | None:
         case ClientError():
             return _refusal(error)
         case BotoCoreError() if isinstance(error, _NO_KEYS):
-            return f"No AWS credentials ({error}): {_SIGN_IN}; --local for this machine's system."
-        case BotoCoreError() if isinstance(error, _NO_ANSWER):
+            return f"No AWS credentials ({error}): {_SIGN_IN}. For the local system, use --local."
+        case HTTPClientError() | ConnectionError():
             return f"AWS does not answer: {error}"
         case BotoCoreError():
             return f"AWS: {error}"
@@ -86,10 +77,13 @@ def explain(error: Exception) -> str | None:
     return None
 
 
+def aws_code(error: ClientError) -> str:
+    """Return AWS's own code for its refusal."""
+    return error.response.get("Error", {}).get("Code", "Unknown")
+
+
 def _refusal(error: ClientError) -> str:
-    told = error.response.get("Error", {})
-    code = told.get("Code", "Unknown")
-    text = f"AWS refused {error.operation_name}: {code}: {told.get('Message', '')}"
-    return (
-        f"{text} The credentials are not accepted: {_SIGN_IN}." if code in _KEYS_REFUSED else text
-    )
+    message = error.response.get("Error", {}).get("Message", "")
+    text = f"AWS refused {error.operation_name}: {aws_code(error)}: {message}"
+    refused = aws_code(error) in _KEYS_REFUSED
+    return f"{text} The credentials are not accepted: {_SIGN_IN}." if refused else text

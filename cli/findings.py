@@ -1,4 +1,4 @@
-"""What a check of `doctor` says, and what it is given."""
+"""What a check of `doctor` returns, and what it is given."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ DEPLOY_AGAIN: Final = "deploy again: make deploy ENV=…, with the environment o
 
 
 class Severity(StrEnum):
-    """How bad it is; `UNKNOWN` is what could not be looked at."""
+    """How bad a finding is. `UNKNOWN` could not be checked."""
 
     CRITICAL = "critical"
     WARNING = "warning"
@@ -32,41 +32,36 @@ class Finding:
     remedy: str
 
     def as_json(self) -> dict[str, str]:
-        """For programs."""
-        return {name: str(value) for name, value in asdict(self).items()}
+        """Return it for programs."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How far back metrics are read, and from what age on an unfinished job is told."""
+    """How far back metrics are read, and at what age an unfinished job is reported."""
 
     window: timedelta
     unfinished: timedelta
 
 
 type Result = Iterator[tuple[Severity, str, str]]
-"""Severity, what is wrong, and the remedy of each thing that a check finds."""
+"""Severity, what is wrong, and the remedy of each problem that a check finds."""
 
 type Check = Callable[[Target, Plan], Result]
 
 
 def findings(check: Check, target: Target, plan: Plan) -> list[Finding]:
-    """What a check finds; what stops it from looking is a finding too, and hides no other."""
+    """Run a check. An error that stops it is a finding too, and hides no other."""
     name = check.__name__.replace("_", "-")
     found: list[Finding] = []
     try:
         found.extend(Finding(bad, name, what, how) for bad, what, how in check(target, plan))
     except Exception as error:  # noqa: BLE001  (one broken check never hides the others)
-        told, remedy = explain(error), "allow it, or run doctor as somebody else"
-        if told is None:
-            told = f"{type(error).__name__} in {_place(error)}"
-            remedy = "a defect of the command line: report it with this line"
-        what = f"{name} could not be looked at: {told}"
+        why, remedy = explain(error), "allow it, or run doctor with other credentials"
+        if why is None:
+            frame = extract_tb(error.__traceback__)[-1]
+            why = f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
+            remedy = "a bug of the command line: report it with this line"
+        what = f"{name} could not be checked: {why}"
         found.append(Finding(Severity.UNKNOWN, name, what, remedy))
     return found
-
-
-def _place(error: Exception) -> str:
-    """Where it was raised."""
-    frame = extract_tb(error.__traceback__)[-1]
-    return f"{Path(frame.filename).name}, line {frame.lineno}"

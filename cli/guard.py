@@ -1,18 +1,18 @@
-"""The root of all commands: no stack trace for what a user can cause."""
+"""The root of all commands: a user's mistake ends in a sentence, never in a stack trace."""
 
 import os
 import sys
-from typing import Any, Final, override
+from typing import Any, override
 
 import typer
 
 from cli.commands.deployment import DeployedGroup
-
-BROKEN_PIPE: Final = 141
+from cli.failures import CliError, ExitCode, explain
+from cli.output import note
 
 
 class Guarded(DeployedGroup):
-    """Ends with a sentence and a meaningful status where an error would end with a trace."""
+    """Ends an error with a sentence and a meaningful status."""
 
     @override
     def invoke(self, ctx: Any) -> Any:
@@ -21,20 +21,16 @@ class Guarded(DeployedGroup):
             result = super().invoke(ctx)
             sys.stdout.flush()
         except BrokenPipeError:
-            # Whoever read the output has seen enough. Python would complain once more at its end.
+            # The reader of the output has gone. Python would complain again when it exits.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(BROKEN_PIPE) from None
+            raise typer.Exit(ExitCode.BROKEN_PIPE) from None
         except (typer.Exit, typer.Abort):
             raise
         except Exception as error:
-            # Imported here: it brings botocore along.
-            from cli.failures import CliError, ExitCode, explain
-            from cli.output import tell
-
-            told = explain(error)
-            if told is None:
+            text = explain(error)
+            if text is None:
                 raise
-            tell(told, style="red")
+            note(text, style="red")
             code = error.exit_code if isinstance(error, CliError) else ExitCode.UNABLE
             raise typer.Exit(code) from None
         return result

@@ -7,7 +7,7 @@ from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES
 
 
 def isolated_session() -> botocore.session.Session:
-    """A session that reads neither environment variables nor the files in ~/.aws."""
+    """Return a session that reads neither environment variables nor the files in ~/.aws."""
     blind = {
         name: (setting, None, default, convert)
         for name, (setting, _, default, convert) in BOTOCORE_DEFAUT_SESSION_VARIABLES.items()

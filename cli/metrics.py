@@ -1,11 +1,11 @@
-"""CloudWatch's numbers, as far as `doctor` reads them."""
+"""Reads CloudWatch's metrics of a deployment."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import batched
-from typing import TYPE_CHECKING, Final, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal
 
 from cli.failures import CliError
 from cli.target import Target
@@ -13,57 +13,42 @@ from cli.target import Target
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch.type_defs import MetricDataQueryTypeDef
 
-OWN: Final[Mapping[str, Sequence[str]]] = {
-    "submitter": ("Submitted", "PossibleDuplicates"),
-    "webhook": ("WebhooksReceived", "WebhooksRefused", "WebhooksNotStored"),
-    "downloader": ("LostWebhooks",),
-}
-"""The functions' own metrics by the service that emits them."""
-
-RECENT_MINUTES: Final = 30
-"""Of `top`'s sparklines."""
-
 MAX_QUERIES: Final = 500
-"""Of one call: CloudWatch's own limit."""
+"""The most queries of one call: CloudWatch's limit."""
 
 _PERIODS: Final[Sequence[tuple[timedelta, int]]] = (
     (timedelta(hours=3), 60),
     (timedelta(days=1), 300),
     (timedelta.max, 3600),
 )
-"""Seconds of a period by the longest window that they are for: few points, and yet no window that
-begins much sooner than was asked for. CloudWatch keeps minutes for 15 days, hours for 15 months."""
+"""The seconds of a period, by the longest window for it. There are few points, and no window begins
+much sooner than asked. CloudWatch keeps minutes for 15 days and hours for 15 months."""
+
+type Statistic = Literal["Sum", "Maximum"]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric of exactly these dimensions, and what is made of its values."""
+    """A metric with exactly these dimensions, and how its values are combined."""
 
     namespace: str
     name: str
     dimensions: tuple[tuple[str, str], ...]
-    statistic: Literal["Sum", "Maximum"] = "Sum"
+    statistic: Statistic = "Sum"
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What was told of a metric; `last` is when the last period began in which anything was."""
+    """A metric's combined value, and when the last period with a value began."""
 
     value: float
     last: datetime | None
 
-    @classmethod
-    def of(cls, metric: Metric, points: Mapping[datetime, float]) -> Self:
-        """What the periods' values come to, by when the periods began."""
-        if metric.statistic == "Maximum":
-            return cls(max(points.values(), default=0.0), max(points, default=None))
-        return cls(sum(points.values()), max(points, default=None))
-
 
 class Metrics:
-    """Reads what was told in the last `window`, which is taken to begin with a whole period.
+    """Reads the metrics of the last `window`, which begins with a whole period.
 
-    With `but` it leaves out the last so much of it, and ends with a whole period, too.
+    With `but` it leaves out the last part of it, and ends with a whole period, too.
     """
 
     def __init__(self, target: Target, window: timedelta, *, but: timedelta = timedelta()) -> None:
@@ -71,47 +56,47 @@ class Metrics:
         self._window = window
         self._but = but
 
-    def own(self) -> Counter[str]:
-        """What the functions counted, by the metrics' names."""
-        asked = [self.of_service(service, name) for service, names in OWN.items() for name in names]
-        return Counter({metric.name: int(told.value) for metric, told in self.read(asked).items()})
-
-    def of_service(
-        self, service: str, name: str, statistic: Literal["Sum", "Maximum"] = "Sum"
-    ) -> Metric:
-        """One of the functions' own metrics."""
+    def of_service(self, service: str, name: str, statistic: Statistic = "Sum") -> Metric:
+        """Return one of the functions' own metrics."""
         return Metric(self._target.namespace, name, (("service", service),), statistic)
 
-    def by_reason(self, service: str, name: str, usual: Iterable[str]) -> Mapping[str, Reading]:
-        """What a function counted, by the reasons that there were.
+    def total(self, service: str, name: str) -> int:
+        """Read how often a function counted something."""
+        metric = self.of_service(service, name)
+        return int(self.read([metric])[metric].value)
 
-        CloudWatch lists a new metric up to a quarter of an hour late, so the `usual` reasons are
-        asked for whether it lists them or not.
+    def by_reason(self, service: str, name: str, asked: Iterable[str]) -> Mapping[str, Reading]:
+        """Read what a function counted, by its reasons.
+
+        CloudWatch lists a new metric up to a quarter of an hour late, so the reasons in `asked` are
+        read in any case.
         """
         own = (("service", service),)
-        reasons = sorted({*usual, *self._listed_reasons(service, name)})
-        asked = {
-            Metric(self._target.namespace, name, (*own, ("reason", reason))): reason
-            for reason in reasons
+        metrics = {
+            reason: Metric(self._target.namespace, name, (*own, ("reason", reason)))
+            for reason in sorted({*asked, *self._listed_reasons(service, name)})
         }
-        told = self.read(list(asked))
-        return {reason: told[metric] for metric, reason in asked.items() if told[metric].value}
+        found = self.read(list(metrics.values()))
+        return {reason: found[one] for reason, one in metrics.items() if found[one].value}
 
     def read(self, metrics: Sequence[Metric]) -> Mapping[Metric, Reading]:
-        """What was told of each metric, which may be nothing.
+        """Read each metric; one without values is zero.
 
         Raises:
-            CliError: CloudWatch did not tell all of it.
+            CliError: CloudWatch did not answer completely.
         """
-        return {
-            metric: Reading.of(metric, points) for metric, points in self._points(metrics).items()
-        }
+        found = {}
+        for metric, points in self._points(metrics).items():
+            values = points.values()
+            value = max(values, default=0.0) if metric.statistic == "Maximum" else sum(values)
+            found[metric] = Reading(value, max(points, default=None))
+        return found
 
     def by_minute(self, metrics: Sequence[Metric]) -> Mapping[Metric, list[float]]:
-        """The values of each whole minute of the window, and last of the present minute.
+        """Read the values of each whole minute of the window, and last of the present minute.
 
         Raises:
-            CliError: CloudWatch did not tell all of it.
+            CliError: CloudWatch did not answer completely.
         """
         now = _whole(datetime.now(UTC), 60)
         minutes = [
@@ -124,6 +109,7 @@ class Metrics:
         }
 
     def _points(self, metrics: Sequence[Metric]) -> Mapping[Metric, Mapping[datetime, float]]:
+        """Read the values of each period, by when it began."""
         period = next(seconds for longest, seconds in _PERIODS if self._window <= longest)
         now = datetime.now(UTC)
         # CloudWatch leaves out a period that has begun before the start.
@@ -143,11 +129,11 @@ class Metrics:
                 for result in page["MetricDataResults"]:
                     points[result["Id"]] |= zip(result["Timestamps"], result["Values"], strict=True)
                     statuses[result["Id"]] = result["StatusCode"]
-        # "PartialData" announces more on the next page; on the last one, that there is none.
+        # "PartialData" means that the next page has more; on the last page, that there is none.
         if incomplete := {status for status in statuses.values() if status != "Complete"}:
             raise CliError(
-                f"CloudWatch told only a part of the metrics ({', '.join(sorted(incomplete))}): "
-                "run doctor again, or with a shorter --window."
+                f"CloudWatch returned only a part of the metrics ({', '.join(sorted(incomplete))}):"
+                " run doctor again, or with a shorter --window."
             )
         return {metric: points[f"m{number}"] for number, metric in enumerate(metrics)}
 
@@ -165,18 +151,18 @@ class Metrics:
 
 
 def of_function(function: str, name: str) -> Metric:
-    """What Lambda counts of a function."""
+    """Return one of Lambda's metrics of a function."""
     return Metric("AWS/Lambda", name, (("FunctionName", function),))
 
 
 def queue_age(queue_url: str) -> Metric:
-    """Seconds that a queue's oldest message has waited."""
+    """Return the metric for how many seconds a queue's oldest message has waited."""
     name = queue_url.rpartition("/")[2]
     return Metric("AWS/SQS", "ApproximateAgeOfOldestMessage", (("QueueName", name),), "Maximum")
 
 
 def _whole(moment: datetime, period: int) -> datetime:
-    """When the period began that the moment is in."""
+    """Return when the period of the moment began."""
     return datetime.fromtimestamp(moment.timestamp() // period * period, UTC)
 
 

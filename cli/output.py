@@ -1,7 +1,7 @@
-"""Tables for people, JSON lines for programs; what is said beside them goes to standard error.
+r"""Tables for people and JSON lines for programs. Everything else goes to standard error.
 
-Much of it was written by others: a terminal must not obey a file's name. For people, control
-characters are replaced by what they are; in JSON they are escaped.
+Names and reasons come from others, and a terminal must not obey them. For people, control
+characters are printed as text such as `\x1b`. In JSON they are escaped.
 """
 
 import sys
@@ -20,7 +20,7 @@ GAP: Final = 2
 """Spaces between two columns."""
 
 LOG_WIDTH: Final = 200
-"""Of a table in a pipe or a file, where a row is better long than folded."""
+"""The width of a table in a pipe or a file. There, a long row is better than a folded one."""
 
 COLOURS: Final[Mapping[str, str]] = {
     "ARCHIVED": "green",
@@ -37,58 +37,50 @@ _SHOWN: Final[Mapping[int, str]] = {
     for code in (*range(0x20), *_LATER_CONTROLS)
 }
 _ESCAPED: Final[Mapping[int, str]] = {code: f"\\u{code:04x}" for code in _LATER_CONTROLS}
-"""JSON itself escapes those before the space only."""
+"""JSON itself escapes only the control characters before the space."""
 
 
 def plain(text: str) -> str:
-    """The text in one line, without anything that a terminal would obey."""
+    """Return the text in one line, without control characters."""
     return text.translate(_SHOWN)
 
 
 class _Plain(Console):
-    def __init__(
-        self, *, stderr: bool = False, soft_wrap: bool = False, width: int | None = None
-    ) -> None:
-        super().__init__(
-            stderr=stderr, soft_wrap=soft_wrap, width=width, highlight=False, emoji=False
-        )
-
     @override
     def render_str(self, text: str, **options: Any) -> Text:
-        """Every text that is printed comes by here."""
+        """Every text that is printed passes here."""
         return super().render_str(plain(text), **options)
 
-
-class _Result(_Plain):
     @override
     def on_broken_pipe(self) -> None:
-        """Leave it to the root of all commands; rich would end the program itself."""
+        """Leave it to the root of all commands. Rich would end the program itself."""
         raise BrokenPipeError
 
 
 def out() -> Console:
-    """Where a command's result goes."""
-    width = None if sys.stdout.isatty() else LOG_WIDTH
-    return _Result(soft_wrap=not sys.stdout.isatty(), width=width)
+    """Return the console for a command's result."""
+    is_terminal = sys.stdout.isatty()
+    width = None if is_terminal else LOG_WIDTH
+    return _Plain(soft_wrap=not is_terminal, width=width, highlight=False, emoji=False)
 
 
 def err() -> Console:
-    """Where everything else goes."""
-    return _Plain(stderr=True, soft_wrap=True)
+    """Return the console for everything else."""
+    return _Plain(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 
 
-def tell(text: str, style: str | None = None) -> None:
-    """Say something to a person, beside the result."""
+def note(text: str, style: str | None = None) -> None:
+    """Print a line for a person, beside the result."""
     err().print(text, style=style, markup=False)
 
 
 def say(text: str) -> None:
-    """One line of a result, out at once."""
+    """Print one line of a result at once."""
     out().print(text, markup=False, soft_wrap=True)
 
 
 def json_line(value: Mapping[str, Any]) -> None:
-    """One line of a program's result, out at once."""
+    """Print one line of a program's result at once."""
     sys.stdout.write(msgspec.json.encode(value).decode().translate(_ESCAPED) + "\n")
     sys.stdout.flush()
 
@@ -96,10 +88,10 @@ def json_line(value: Mapping[str, Any]) -> None:
 def table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], width: int | None = None
 ) -> RenderableType:
-    """A table of text; cells that name a state or severity have its colour.
+    """Return a table of text. A cell that names a state or a severity has its colour.
 
-    Only the last column is wrapped. If it would be too narrow for a word, each row becomes a
-    paragraph. In a pipe each row stays one.
+    Only the last column is wrapped. If it is too narrow for a word, each row becomes a paragraph.
+    In a pipe each row stays one line.
     """
     texts = [[plain(str(cell)) for cell in row] for row in rows]
     *fixed, last = ([name, *cells] for name, *cells in zip(columns, *texts, strict=True))
@@ -118,7 +110,7 @@ def table(
 
 
 def fields(facts: Iterable[tuple[str, object]]) -> None:
-    """Facts by name, one a line; on a terminal, long ones are wrapped between words."""
+    """Print facts by name, one a line. A terminal wraps long ones between words."""
     if sys.stdout.isatty():
         out().print(paragraph(facts))
     else:
@@ -127,7 +119,7 @@ def fields(facts: Iterable[tuple[str, object]]) -> None:
 
 
 def paragraph(facts: Iterable[tuple[str, object]]) -> Table:
-    """Facts by name, one below the other."""
+    """Return facts by name, one below the other; empty ones are left out."""
     made = Table.grid(padding=(0, GAP, 0, 0))
     made.add_column(no_wrap=True, style="dim")
     made.add_column(overflow="fold")
@@ -142,7 +134,7 @@ def _cell(text: str) -> Text:
 
 
 def progress() -> Progress:
-    """A progress bar on standard error, on a terminal only."""
+    """Return a progress bar on standard error. Only a terminal shows it."""
     console = err()
     return Progress(
         TextColumn("{task.description}"),
@@ -156,37 +148,29 @@ def progress() -> Progress:
 
 
 def several(count: int, noun: str) -> str:
-    """A count with its noun: `1 job`, `2 jobs`."""
+    """Return a count with its noun: `1 job`, `2 jobs`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def stamp(moment: datetime) -> str:
-    """A time as the jobs table writes it: `2026-01-31T08:05:09.120Z`."""
+    """Return a time in the form of the jobs table: `2026-01-31T08:05:09.120Z`."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def age(since: datetime, now: datetime | None = None) -> str:
-    """How long ago, in the two largest units: `3d 4h`."""
+    """Return how long ago it was, in the two largest units: `3d 4h`."""
     return duration((now or datetime.now(UTC)) - since)
 
 
 def precise(span: timedelta) -> str:
-    """A span, with fractions of a second below a minute: `1.25s`, `3d 4h`."""
+    """Return a span, with fractions of a second below a minute: `1.25s`, `3d 4h`."""
     seconds = span.total_seconds()
     return f"{seconds:.3g}s" if seconds < 60 else duration(span)
 
 
 def duration(span: timedelta) -> str:
-    """A span in its two largest units: `3d 4h`."""
+    """Return a span in its two largest units: `3d 4h`."""
     seconds = max(0, int(span.total_seconds()))
-    parts = [
-        f"{amount}{unit}"
-        for amount, unit in (
-            (seconds // 86_400, "d"),
-            (seconds // 3600 % 24, "h"),
-            (seconds // 60 % 60, "m"),
-            (seconds % 60, "s"),
-        )
-        if amount
-    ]
+    amounts = (seconds // 86_400, seconds // 3600 % 24, seconds // 60 % 60, seconds % 60)
+    parts = [f"{amount}{unit}" for amount, unit in zip(amounts, "dhms", strict=True) if amount]
     return " ".join(parts[:2]) or "0s"

@@ -1,4 +1,4 @@
-"""The webhook from outside: an event that is about no file, which changes nothing."""
+"""Tests the webhook from outside, with an event about no file, which changes nothing."""
 
 import json
 import os
@@ -17,13 +17,13 @@ SECONDS: Final = 10.0
 
 
 def probe(target: Target, token: str, signing_secrets: Sequence[str] = ()) -> int | None:
-    """The status of the webhook's answer; None where there is none.
+    """Return the status of the webhook's answer; None if there is none.
 
-    It is signed where there are signing secrets; a webhook that asks for no signature ignores
-    that. No error is passed on: it would name the URL, and with it the token.
+    With signing secrets the event is signed. A webhook that needs no signature ignores that. No
+    error is passed on: it would name the URL, and with it the token.
 
-    The way there is that of the AWS clients: by the proxies and with the certificates that the
-    environment names; to this machine's system by none.
+    The request takes the way of the AWS clients: the proxies and certificates that the environment
+    names. It reaches the local system directly.
     """
     body = json.dumps({"event": EVENT}).encode()
     with requests.Session() as session:
@@ -33,7 +33,7 @@ def probe(target: Target, token: str, signing_secrets: Sequence[str] = ()) -> in
                 f"{target.webhook_base_url}/{token}",
                 data=body,
                 headers={"Content-Type": "application/json", **_signed(body, signing_secrets)},
-                # Any keeps requests from sending what `.netrc` has for the host.
+                # Any value keeps requests from sending what `.netrc` has for the host.
                 auth=lambda request: request,
                 timeout=SECONDS,
                 allow_redirects=False,
@@ -46,7 +46,7 @@ def probe(target: Target, token: str, signing_secrets: Sequence[str] = ()) -> in
 
 
 def _signed(body: bytes, secrets: Sequence[str]) -> Mapping[str, str]:
-    """With all of them: right after a change a function may know the older one only."""
+    """Sign with all secrets: right after a change a function may know only the older one."""
     keys = signing_keys(secrets)
     if not keys:
         return {}

@@ -1,4 +1,4 @@
-"""JSON Schemas of what goes in and comes out, made from the types that the functions use."""
+"""JSON Schemas of messages and events, made from the types that the functions use."""
 
 import json
 import re
@@ -22,7 +22,7 @@ TYPES: Final[dict[str, type[msgspec.Struct]]] = {
 
 
 def schema(name: str) -> dict[str, Any]:
-    """The schema of a request queue's message, or of a whole event as a rule's target gets it."""
+    """Return the schema of a request message, or of a whole event as a rule's target gets it."""
     described = TYPES[name]
     text = re.sub(r"(GenerationRequest)[\[_]\w+?Content[\]_]", r"\1", _schema_of(described))
     made = _in_camel_case(json.loads(text))
@@ -47,7 +47,7 @@ def _schema_of(described: type[msgspec.Struct]) -> str:
 
 
 def _in_camel_case(value: Any) -> Any:  # noqa: ANN401 - JSON
-    """Names of fields in the descriptions as they stand in the JSON."""
+    """Return the schema with fields' names in its descriptions as they are in the JSON."""
     if isinstance(value, dict):
         return {
             key: _rename(part) if key == "description" else _in_camel_case(part)

@@ -1,4 +1,4 @@
-"""Messages to the request queue: in batches, and large ones by their S3 pointer."""
+"""Sends messages to a queue: in batches, and large ones by their pointer to S3."""
 
 import hashlib
 import json
@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Final, cast
 from botocore.exceptions import ClientError
 
 from cli.documents import Document
-from cli.failures import CliError
+from cli.failures import CliError, aws_code
+from cli.target import Target
 from reportflow.backoff import full_jitter
 from reportflow.messages import OWN_JOB_ID
 from reportflow.queues import MAX_BATCH, MAX_MESSAGE_BYTES
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import (
         MessageAttributeValueTypeDef,
@@ -43,7 +43,7 @@ class Outgoing:
 
     @property
     def size(self) -> int:
-        """What SQS counts, in bytes."""
+        """The bytes that SQS counts."""
         size = len(self.body.encode())
         for name, value in self.attributes.items():
             size += len((name + value["DataType"] + value.get("StringValue", "")).encode())
@@ -53,14 +53,14 @@ class Outgoing:
 
 @dataclass(frozen=True)
 class Sent:
-    """What became of one message; `refused` says why SQS did not take it."""
+    """What became of a message; `refused` says why SQS did not take it."""
 
     key: str
     refused: str | None = None
 
 
 def batches(messages: Iterable[Outgoing]) -> Iterator[list[Outgoing]]:
-    """The messages in their order, in batches that SQS takes: ten, and 1 MiB together."""
+    """Return the messages in their order, in batches that SQS takes: ten, and 1 MiB together."""
     batch: list[Outgoing] = []
     room = MAX_MESSAGE_BYTES
     for message in messages:
@@ -74,7 +74,7 @@ def batches(messages: Iterable[Outgoing]) -> Iterator[list[Outgoing]]:
 
 
 def send(sqs: "SQSClient", queue_url: str, messages: Iterable[Outgoing]) -> Iterator[Sent]:
-    """Send all messages; what SQS could not take for a fault of its own is tried again."""
+    """Send all messages. If SQS fails for a fault of its own, a message is sent again."""
     for batch in batches(messages):
         yield from _send_batch(sqs, queue_url, batch)
 
@@ -86,11 +86,7 @@ def _send_batch(sqs: "SQSClient", queue_url: str, batch: Sequence[Outgoing]) -> 
         if attempt:
             time.sleep(full_jitter(attempt, SystemRandom(), base=0.4))
         entries: list[SendMessageBatchRequestEntryTypeDef] = [
-            {
-                "Id": number,
-                "MessageBody": message.body,
-                "MessageAttributes": message.attributes,
-            }
+            {"Id": number, "MessageBody": message.body, "MessageAttributes": message.attributes}
             for number, message in waiting.items()
         ]
         answer = sqs.send_message_batch(QueueUrl=queue_url, Entries=entries)
@@ -107,34 +103,40 @@ def _send_batch(sqs: "SQSClient", queue_url: str, batch: Sequence[Outgoing]) -> 
 
 
 def is_large(document: Document) -> bool:
-    """Whether the body goes by a pointer."""
+    """Return whether the body is sent as a pointer."""
     return len(document.body.encode()) > MAX_BODY_BYTES
 
 
 class Payloads:
-    """Bodies too large for SQS, put where the functions may read them."""
+    """Stores bodies that are too large for SQS in a bucket that the functions may read."""
 
-    def __init__(self, s3: "S3Client", buckets: Sequence[str], bucket: str | None = None) -> None:
-        """`bucket` is one of the deployment's `payload_buckets`; without it the first one serves.
+    def __init__(self, target: Target, bucket: str | None = None) -> None:
+        """`bucket` is one of the deployment's `payload_buckets`; the default is the first.
 
         Raises:
-            CliError: the functions would not read it.
+            CliError: the functions could not read the bucket.
         """
-        if bucket is not None and bucket not in buckets:
-            there = f"there are {', '.join(buckets)}" if buckets else "there are none"
+        if bucket is not None and bucket not in target.payload_buckets:
+            there = ", ".join(target.payload_buckets) or "none"
             raise CliError(
                 f"The bucket {bucket} is not among this deployment's payload_buckets ({there}), "
-                "and the functions would not read it: add it and deploy, or name another."
+                "so the functions cannot read it: add it and deploy, or name another."
             )
-        self._s3 = s3
-        self._bucket = bucket or next(iter(buckets), None)
+        self._target = target
+        self._named = bucket
+
+    @property
+    def _bucket(self) -> str | None:
+        return self._named or next(iter(self._target.payload_buckets), None)
 
     def store(self, document: Document) -> None:
-        """Store a body under a key made of it, so that storing it twice stores it once.
+        """Store a large body under a key made from it: stored twice, it exists once.
 
         Raises:
-            CliError: there is no bucket, or it does not take it.
+            CliError: there is no bucket, or it does not take the body.
         """
+        if not is_large(document):
+            return
         content = document.body.encode()
         if self._bucket is None:
             raise CliError(
@@ -142,21 +144,21 @@ class Payloads:
                 "names no payload_buckets: add one and deploy."
             )
         try:
-            self._s3.put_object(
+            self._target.s3.put_object(
                 Bucket=self._bucket, Key=_key(content), Body=content, ContentType="application/json"
             )
         except ClientError as error:
-            code = error.response.get("Error", {}).get("Code")
             raise CliError(
-                f"{document.place}: the bucket {self._bucket} does not take its body: {code}."
+                f"{document.place}: the bucket {self._bucket} does not take its body: "
+                f"{aws_code(error)}."
             ) from error
 
     def outgoing(self, document: Document) -> Outgoing:
-        """The document as a message: itself, or the pointer to what was stored."""
+        """Return the document as a message: itself, or the pointer to what was stored."""
         if not is_large(document):
             return Outgoing(document.job_id, document.body, {})
         location = {"s3BucketName": self._bucket, "s3Key": _key(document.body.encode())}
-        # If the body cannot be read, the submitter knows the job by this.
+        # If the body cannot be read, the submitter finds the job by this.
         job_id: MessageAttributeValueTypeDef = {
             "DataType": "String",
             "StringValue": document.job_id,

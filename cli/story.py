@@ -1,20 +1,17 @@
-"""One job in full: its steps with their durations, where its PDF lies, and what comes next."""
+"""One job in full: its steps with their durations, where its PDF is, and what comes next."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from shlex import quote
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from cli.error_codes import explain
 from cli.output import precise, stamp
 from cli.records import Record, moment
-from reportflow.archiving import LONGEST_CHECK_INTERVAL
+from cli.target import Target
 from reportflow.jobs import JobStatus
-
-if TYPE_CHECKING:
-    from cli.target import Target
 
 _STEPS: Final[Mapping[str, str]] = {
     "createdAt": "first taken from the queue",
@@ -26,48 +23,35 @@ _STEPS: Final[Mapping[str, str]] = {
     "archivedAt": "archived",
     "failedAt": "failed",
 }
-"""The record's times in the order of a job's life, and what each says."""
+"""The record's times in the order of a job's life, and what each means."""
 
 _SAME: Final = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a job, and how long after the one before."""
+    """One step of a job, and how long after the step before."""
 
     name: str
     at: datetime
     after: timedelta | None
 
     def __str__(self) -> str:
-        told = f"{stamp(self.at)}  {self.name}"
-        return told if self.after is None else f"{told}, {precise(self.after)} later"
-
-    def as_json(self) -> dict[str, object]:
-        """For programs."""
-        seconds = None if self.after is None else round(self.after.total_seconds(), 3)
-        return {"step": self.name, "at": stamp(self.at), "secondsAfterPrevious": seconds}
+        text = f"{stamp(self.at)}  {self.name}"
+        return text if self.after is None else f"{text}, {precise(self.after)} later"
 
 
 @dataclass(frozen=True)
 class Next:
-    """What happens next, when it is known; and the commands for a person, if one must act."""
+    """What happens next, when it is known; and the commands if a person must act."""
 
     what: str
     at: datetime | None = None
     commands: Sequence[str] = ()
 
-    def as_json(self) -> dict[str, object]:
-        """For programs."""
-        return {
-            "what": self.what,
-            "at": stamp(self.at) if self.at else None,
-            "commands": list(self.commands),
-        }
-
 
 def steps(record: Record) -> list[Step]:
-    """The record's steps by time. A job that begins once has one step for its begin."""
+    """Return the record's steps by time. A job that begins once has one step for its begin."""
     times = [(name, moment(record, name)) for name in _STEPS if name in record]
     if "begunAt" in record and "createdAt" in record:
         first = moment(record, "createdAt")
@@ -78,14 +62,34 @@ def steps(record: Record) -> list[Step]:
 
 
 def location(record: Record) -> str | None:
-    """The archived PDF as an S3 URI."""
+    """Return the archived PDF as an S3 URI."""
     if record["status"] != JobStatus.ARCHIVED or "archiveBucket" not in record:
         return None
     return f"s3://{record['archiveBucket']}/{record['archiveKey']}"
 
 
-def next_of(job_id: str, record: Record | None, target: "Target", now: datetime) -> Next:
-    """What comes next for a job, by its record and the deployment's settings."""
+def facts(record: Record) -> Iterator[tuple[str, object]]:
+    """Return what else a person wants to know of a record, by name."""
+    if "designId" in record:
+        yield "template", f"{record['designId']} version {record.get('version', '')}"
+    if "fileName" in record:
+        yield "file name", record["fileName"]
+    if "fileId" in record:
+        yield "ReportFlow file", record["fileId"]
+    if uri := location(record):
+        yield "PDF", uri
+        yield "size", f"{record.get('size', 0):,} bytes"
+    if "errorCode" in record:
+        yield "error", f"{record['errorCode']}: {record.get('errorMessage', '')}"
+        yield "failed step", record.get("failedStep", "")
+    if record.get("possibleDuplicates"):
+        yield "possible duplicates", record["possibleDuplicates"]
+    if record.get("failedAttempts"):
+        yield "failed attempts", record["failedAttempts"]
+
+
+def next_of(job_id: str, record: Record | None, target: Target, now: datetime) -> Next:
+    """Return what comes next for a job, by its record and the deployment's settings."""
     if record is None:
         return Next(
             "No record yet. The message waits in the request queue, or the id is wrong. A job gets "
@@ -97,33 +101,32 @@ def next_of(job_id: str, record: Record | None, target: "Target", now: datetime)
         case JobStatus.SUBMITTED:
             return _while_submitted(record, target, now)
         case JobStatus.ARCHIVED:
-            return Next(
-                f"Nothing: the job is done.{_expiry(record)}",
-                commands=[f"reportflow fetch {quote(job_id)}"],
-            )
-    told = explain(record.get("errorCode", ""), in_dead_letters=True, job_id=job_id)
-    return Next(told.remedy, commands=told.commands)
+            what = "Nothing: the job is done."
+            if record.get("expiresAt"):
+                expiry = datetime.fromtimestamp(record["expiresAt"], UTC)
+                what += f" Its record is deleted after {stamp(expiry)}."
+            return Next(what, commands=[f"reportflow fetch {quote(job_id)}"])
+    text = explain(record.get("errorCode", ""), in_dead_letters=True, job_id=job_id)
+    return Next(text.remedy, commands=text.commands)
 
 
-def _while_submitting(record: Record, target: "Target", now: datetime) -> Next:
+def _while_submitting(record: Record, target: Target, now: datetime) -> Next:
     if "leaseExpiresAt" in record and (expiry := moment(record, "leaseExpiresAt")) > now:
         return Next("The submitter is sending the request to ReportFlow. Its lease ends", expiry)
     if "outcomeUnknownAt" in record:
         grace = _seconds(target, "submitter", "OUTCOME_GRACE_SECONDS")
-        until = moment(record, "outcomeUnknownAt") + grace if grace else None
         return Next(
             "ReportFlow's answer was lost. A webhook may still bring it. After the grace time the "
             "job is submitted again",
-            until,
+            moment(record, "outcomeUnknownAt") + grace if grace else None,
         )
-    attempts = record.get("failedAttempts", 0)
     return Next(
-        f"The message is back in the request queue and is retried; failed attempts so far: "
-        f"{attempts}."
+        "The message is back in the request queue and is retried; failed attempts so far: "
+        f"{record.get('failedAttempts', 0)}."
     )
 
 
-def _while_submitted(record: Record, target: "Target", now: datetime) -> Next:
+def _while_submitted(record: Record, target: Target, now: datetime) -> Next:
     what = "ReportFlow makes the PDF, and its webhook starts the download. "
     begin = moment(record, "submittedAt" if "submittedAt" in record else "updatedAt")
     first = _seconds(target, "downloader", "CHECK_DELAY_SECONDS")
@@ -132,49 +135,25 @@ def _while_submitted(record: Record, target: "Target", now: datetime) -> Next:
         return Next(f"{what}Without a webhook, the completion check finds the PDF.")
     if now >= begin + deadline:
         return Next(f"{what}The completion deadline is over: the next check is the last")
-    check = next((at for at in _checks(begin, first) if at > now), None)
+    due = next((at for at in _checks(begin, first) if at > now), begin + deadline)
     return Next(
         f"{what}Without a PDF the job fails as NO_COMPLETION at {stamp(begin + deadline)}. "
         "The next completion check is due",
-        min(check or begin + deadline, begin + deadline),
+        min(due, begin + deadline),
     )
 
 
 def _checks(begin: datetime, first: timedelta) -> Iterator[datetime]:
-    """When a job's completion checks are due: each waits as long again as the job has waited."""
+    """Return when a job's completion checks are due: each waits as long as the job has waited."""
+    # Imported here, because `--help` needs no AWS.
+    from reportflow.archiving import LONGEST_CHECK_INTERVAL
+
     age = first
     while True:
         yield begin + age
         age += max(first, min(age, LONGEST_CHECK_INTERVAL))
 
 
-def _seconds(target: "Target", function: str, name: str) -> timedelta | None:
+def _seconds(target: Target, function: str, name: str) -> timedelta | None:
     text = target.environment(function).get(name, "")
     return timedelta(seconds=int(text)) if text.isdecimal() else None
-
-
-def _expiry(record: Record) -> str:
-    if not record.get("expiresAt"):
-        return ""
-    at = datetime.fromtimestamp(record["expiresAt"], UTC)
-    return f" Its record is deleted after {stamp(at)}."
-
-
-def facts(record: Record) -> Iterator[tuple[str, object]]:
-    """What else a person asks of a record, by name."""
-    if "designId" in record:
-        yield "template", f"{record['designId']} version {record.get('version', '')}"
-    if "fileName" in record:
-        yield "file name", record["fileName"]
-    if "fileId" in record:
-        yield "ReportFlow file", record["fileId"]
-    if where := location(record):
-        yield "PDF", where
-        yield "size", f"{record.get('size', 0):,} bytes"
-    if "errorCode" in record:
-        yield "error", f"{record['errorCode']}: {record.get('errorMessage', '')}"
-        yield "failed step", record.get("failedStep", "")
-    if record.get("possibleDuplicates"):
-        yield "possible duplicates", record["possibleDuplicates"]
-    if record.get("failedAttempts"):
-        yield "failed attempts", record["failedAttempts"]

@@ -1,4 +1,4 @@
-"""The deployment that a command is about: one on AWS, or the system on this machine."""
+"""The deployment that a command is about: one on AWS, or the local system."""
 
 import json
 import socket
@@ -8,15 +8,12 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from cli.failures import CliError
-from cli.isolation import isolated_session
+from cli.failures import CliError, aws_code
 from reportflow.contract import CONTRACTS, WORKSPACE, Contract
 from reportflow.jobs import JobStatus
 
@@ -34,29 +31,37 @@ STATE_FILE: Final = Path("state.json")
 
 STACKS: Final = ("Storage", "Pipeline")
 
-_CONFIG: Final = Config(
-    connect_timeout=5,
-    read_timeout=30,
-    retries={"mode": "standard", "total_max_attempts": 5},
-    max_pool_connections=16,
-)
-
 
 class Clients(Protocol):
     """Makes boto3's clients."""
 
     def client(self, service: str, /) -> Any:  # noqa: ANN401  (boto3 knows which)
-        """The client of a service."""
+        """Return the client of a service."""
+
+
+def _client(service: str) -> "cached_property[Any]":
+    return cached_property(lambda target: target.clients.client(service))
+
+
+class _Aws:
+    """The clients of a deployment, each made when it is first used."""
+
+    sqs: "cached_property[SQSClient]" = _client("sqs")
+    dynamodb: "cached_property[DynamoDBClient]" = _client("dynamodb")
+    s3: "cached_property[S3Client]" = _client("s3")
+    secretsmanager: "cached_property[SecretsManagerClient]" = _client("secretsmanager")
+    cloudwatch: "cached_property[CloudWatchClient]" = _client("cloudwatch")
+    cloudformation: "cached_property[CloudFormationClient]" = _client("cloudformation")
+    lambda_: "cached_property[LambdaClient]" = _client("lambda")
 
 
 @dataclass(frozen=True)
-class Target:
-    """A deployment's resources, and the way to them.
+class Target(_Aws):
+    """A deployment's resources.
 
-    `functions` by their role in the pipeline (`submitter`, …) are empty on this machine, where
-    Lambda is played by `local`. `namespace` is that of the functions'
-    metrics. `stacks` are the CloudFormation stacks by their part. `local_settings` are the
-    environment variables of the local system's functions.
+    `functions` are named by their role (`submitter`, …), and `stacks` by their part. Both are empty
+    for the local system, which has no Lambda and no CloudFormation. `namespace` is that of the
+    functions' metrics. `local_settings` are the environment variables of the local functions.
     """
 
     name: str
@@ -75,43 +80,8 @@ class Target:
     stacks: Mapping[str, str] = field(default_factory=dict)
     local_settings: Mapping[str, str] = field(default_factory=dict)
 
-    @cached_property
-    def sqs(self) -> "SQSClient":
-        """The queues."""
-        return cast("SQSClient", self.clients.client("sqs"))
-
-    @cached_property
-    def dynamodb(self) -> "DynamoDBClient":
-        """The jobs table."""
-        return cast("DynamoDBClient", self.clients.client("dynamodb"))
-
-    @cached_property
-    def s3(self) -> "S3Client":
-        """The archive, and the payloads of large messages."""
-        return cast("S3Client", self.clients.client("s3"))
-
-    @cached_property
-    def secretsmanager(self) -> "SecretsManagerClient":
-        """The secret."""
-        return cast("SecretsManagerClient", self.clients.client("secretsmanager"))
-
-    @cached_property
-    def cloudwatch(self) -> "CloudWatchClient":
-        """The metrics."""
-        return cast("CloudWatchClient", self.clients.client("cloudwatch"))
-
-    @cached_property
-    def cloudformation(self) -> "CloudFormationClient":
-        """The stacks; on AWS only."""
-        return cast("CloudFormationClient", self.clients.client("cloudformation"))
-
-    @cached_property
-    def lambda_(self) -> "LambdaClient":
-        """The functions; on AWS only."""
-        return cast("LambdaClient", self.clients.client("lambda"))
-
     def environment(self, function: str) -> Mapping[str, str]:
-        """The environment variables that a function was deployed with."""
+        """Return the environment variables of a deployed function."""
         if function not in self.functions:
             return self.local_settings
         answer = self.lambda_.get_function_configuration(FunctionName=self.functions[function])
@@ -124,17 +94,16 @@ class Target:
 
     @cached_property
     def payload_buckets(self) -> tuple[str, ...]:
-        """Where the submitter reads bodies that are too large for SQS."""
+        """The buckets from which the submitter reads bodies that are too large for SQS."""
         configured = self.environment("submitter").get("PAYLOAD_BUCKETS", "")
         return tuple(bucket for bucket in configured.split(",") if bucket)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Which deployment the user means.
+    """The deployment that the user names.
 
-    With neither `aws` nor `local` said, the system on this machine is meant when its state file is
-    there.
+    Without `aws` and `local` it is the local system if the state file exists, else AWS.
     """
 
     prefix: str = "ReportFlow"
@@ -145,56 +114,47 @@ class Choice:
     state: Path = STATE_FILE
 
     def find(self) -> Target:
-        """Look the deployment's resources up.
+        """Find the deployment's resources.
 
         Raises:
-            CliError: it is not there.
+            CliError: the deployment does not exist.
         """
         if self.local or (not self.aws and self.state.exists()):
-            return _on_this_machine(self.state)
+            return _local(self.state)
         return _on_aws(self)
 
 
 class _Session:
-    """AWS by the usual credentials, region and profile."""
+    """Makes clients of a session, all with the same options."""
 
-    def __init__(self, session: boto3.Session) -> None:
+    def __init__(self, session: Any, **options: Any) -> None:  # noqa: ANN401  (boto3's own)
         self._session = session
+        self._options = options
 
-    def client(self, service: str, /) -> Any:  # noqa: ANN401
-        return self._session.client(cast("Any", service), config=_CONFIG)
-
-
-class _Emulated:
-    """The emulated AWS of the local system. It cannot reach a real account."""
-
-    def __init__(self, endpoint_url: str, region: str) -> None:
-        self._session = boto3.Session(
-            botocore_session=isolated_session(),
-            region_name=region,
-            aws_access_key_id="local",
-            aws_secret_access_key="local",  # noqa: S106  (opens nothing but the emulator)
-        )
-        self._endpoint_url = endpoint_url
-
-    def client(self, service: str, /) -> Any:  # noqa: ANN401
-        return self._session.client(
-            cast("Any", service),
-            endpoint_url=self._endpoint_url,
-            config=Config(proxies={}, max_pool_connections=16),
-        )
+    def client(self, service: str, /) -> Any:  # noqa: ANN401  (boto3 knows which)
+        return self._session.client(service, **self._options)
 
 
 def clock_of(answer: Mapping[str, Any]) -> datetime:
-    """AWS's own time, to the second, when it gave this answer: its stamps are by that clock."""
+    """Return AWS's own time of an answer, in whole seconds. AWS's stamps are by that clock."""
     date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
     return parsedate_to_datetime(date) if date else datetime.now(UTC)
 
 
 def _on_aws(choice: Choice) -> Target:
+    # Imported here, because `--help` and the shell's completion need neither.
+    import boto3
+    from botocore.config import Config
+
+    config = Config(
+        connect_timeout=5,
+        read_timeout=30,
+        retries={"mode": "standard", "total_max_attempts": 5},
+        max_pool_connections=16,
+    )
     session = boto3.Session(profile_name=choice.profile, region_name=choice.region)
-    clients = _Session(session)
-    cloudformation = cast("CloudFormationClient", clients.client("cloudformation"))
+    clients = _Session(session, config=config)
+    cloudformation: CloudFormationClient = clients.client("cloudformation")
     stacks = {part: f"{choice.prefix}-{part}" for part in STACKS}
     outputs: dict[str, str] = {}
     for stack in stacks.values():
@@ -229,27 +189,23 @@ def _on_aws(choice: Choice) -> Target:
 
 def _outputs(cloudformation: "CloudFormationClient", stack: str) -> dict[str, str]:
     try:
-        found = cloudformation.describe_stacks(StackName=stack)["Stacks"]
+        [found] = cloudformation.describe_stacks(StackName=stack)["Stacks"]
     except ClientError as error:
-        if error.response.get("Error", {}).get("Code") != "ValidationError":
+        if aws_code(error) != "ValidationError":
             raise
         region = cloudformation.meta.region_name
         raise CliError(
             f"There is no stack {stack} in {region}: name the deployment with --prefix and its "
-            "region with --region, or the system on this machine with --local."
+            "region with --region, or the local system with --local."
         ) from error
-    return {
-        output["OutputKey"]: output["OutputValue"]
-        for each in found
-        for output in each.get("Outputs", [])
-        if "OutputKey" in output and "OutputValue" in output
-    }
+    outputs = found.get("Outputs", [])
+    return {each.get("OutputKey", ""): each.get("OutputValue", "") for each in outputs}
 
 
-def _on_this_machine(path: Path) -> Target:
+def _local(path: Path) -> Target:
     if str(path).upper() in JobStatus.__members__:
         raise CliError(f"--state names a state file. To select jobs, use --status {path}.")
-    again = f"start it with `python -m local up --state {path}`, or mean AWS with --aws"
+    again = f"start it with `python -m local up --state {path}`, or use --aws"
     try:
         state = json.loads(path.read_text())
         endpoint = urlsplit(state["aws_endpoint_url"])
@@ -265,21 +221,38 @@ def _on_this_machine(path: Path) -> Target:
             archive_bucket=state["archive_bucket"],
             secret_id=state["secret_arn"],
             webhook_base_url=state["webhook_url"].rpartition("/")[0],
-            clients=_Emulated(state["aws_endpoint_url"], state["region"]),
+            clients=_emulated(state["aws_endpoint_url"], state["region"]),
             local_settings=state["settings"],
         )
     except FileNotFoundError as error:
-        raise CliError(f"There is no {path}, the local system does not run: {again}.") from error
+        raise CliError(f"There is no {path}: the local system does not run: {again}.") from error
     except OSError as error:
         raise CliError(f"{path} cannot be read ({error.strerror}): {again}.") from error
     except KeyError as error:
         raise CliError(
-            f"{path} is no state file of this version's local system, it lacks {error}: {again}."
+            f"{path} is not a state file of this version's local system: it lacks {error}: {again}."
         ) from error
     except (ValueError, TypeError, AttributeError) as error:
-        raise CliError(f"{path} is no state file of the local system: {again}.") from error
+        raise CliError(f"{path} is not a state file of the local system: {again}.") from error
     try:
         socket.create_connection(address, 2).close()
     except OSError as error:
-        raise CliError(f"The local system of {path} runs no longer: {again}.") from error
+        raise CliError(f"The local system of {path} no longer runs: {again}.") from error
     return target
+
+
+def _emulated(endpoint_url: str, region: str) -> Clients:
+    """Return clients of the emulated AWS. They cannot reach a real account."""
+    import boto3
+    from botocore.config import Config
+
+    from cli.isolation import isolated_session
+
+    session = boto3.Session(
+        botocore_session=isolated_session(),
+        region_name=region,
+        aws_access_key_id="local",
+        aws_secret_access_key="local",  # noqa: S106  (opens nothing but the emulator)
+    )
+    config = Config(proxies={}, max_pool_connections=16)
+    return _Session(session, endpoint_url=endpoint_url, config=config)

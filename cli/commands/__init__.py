@@ -1,4 +1,4 @@
-"""The commands: each reads its options, calls, and shows.
+"""The commands, one module each.
 
-They import what they call when they are called, so that `--help` does not wait for boto3.
+They import what brings boto3 along when they run, so that `--help` does not wait for it.
 """

@@ -2,22 +2,21 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, override
+from typing import Annotated, Any, Final, override
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-if TYPE_CHECKING:
-    from cli.target import Target
+from cli.output import note
+from cli.target import STATE_FILE, Choice, Target
 
 _CHOSEN: Final = "cli.deployment"
-_PANEL: Final = "Deployment"
 _AWS_OPTIONS: Final = ("aws", "prefix", "profile", "region")
 _LOCAL_OPTIONS: Final = ("local", "state")
 
 
 def _keep(context: typer.Context, param: typer.CallbackParam, value: object) -> None:
-    """Keep an option of the command line for `target_of`; the last one counts."""
+    """Keep an option of the command line for `target_of`. The last one counts."""
     source = context.get_parameter_source(param.name or "")
     if source is None or source.name != "COMMANDLINE":
         return
@@ -27,58 +26,32 @@ def _keep(context: typer.Context, param: typer.CallbackParam, value: object) -> 
     context.meta.setdefault(_CHOSEN, {})[param.name] = value
 
 
+def _option(name: str, text: str, **more: Any) -> Any:  # noqa: ANN401  (typer's own)
+    kept: dict[str, Any] = {"callback": _keep, "expose_value": False}
+    return typer.Option(name, help=text, rich_help_panel="Deployment", **kept, **more)
+
+
 def _declared(
     prefix: Annotated[
         str | None,
-        typer.Option(
-            help="The deployment's stack_prefix. Environment: REPORTFLOW_PREFIX. "
-            "Default: ReportFlow",
-            callback=_keep,
-            expose_value=False,
-            rich_help_panel=_PANEL,
+        _option(
+            "--prefix",
+            "The deployment's stack_prefix. Environment: REPORTFLOW_PREFIX. Default: ReportFlow",
         ),
     ] = None,
-    profile: Annotated[
-        str | None,
-        typer.Option(
-            help="AWS profile.", callback=_keep, expose_value=False, rich_help_panel=_PANEL
-        ),
-    ] = None,
-    region: Annotated[
-        str | None,
-        typer.Option(
-            help="AWS region.", callback=_keep, expose_value=False, rich_help_panel=_PANEL
-        ),
-    ] = None,
+    profile: Annotated[str | None, _option("--profile", "AWS profile.")] = None,
+    region: Annotated[str | None, _option("--region", "AWS region.")] = None,
     aws: Annotated[
-        bool,
-        typer.Option(
-            "--aws",
-            help="Use the deployment on AWS, even if a local system runs.",
-            callback=_keep,
-            expose_value=False,
-            rich_help_panel=_PANEL,
-        ),
+        bool, _option("--aws", "Use the deployment on AWS, even if a local system runs.")
     ] = False,
-    local: Annotated[
-        bool,
-        typer.Option(
-            "--local",
-            help="Use the local system.",
-            callback=_keep,
-            expose_value=False,
-            rich_help_panel=_PANEL,
-        ),
-    ] = False,
+    local: Annotated[bool, _option("--local", "Use the local system.")] = False,
     state: Annotated[
         Path | None,
-        typer.Option(
+        _option(
+            "--state",
+            "The local system's state file. Environment: REPORTFLOW_STATE. Default: state.json, "
+            "if it exists",
             metavar="FILE",
-            help="The local system's state file. Environment: REPORTFLOW_STATE. "
-            "Default: state.json, if it exists",
-            callback=_keep,
-            expose_value=False,
-            rich_help_panel=_PANEL,
         ),
     ] = None,
 ) -> None:
@@ -99,7 +72,7 @@ class DeployedCommand(TyperCommand):
 
     @override
     def get_params(self, ctx: Any) -> list[Any]:
-        """The command's own options, and those that choose the deployment."""
+        """Return the command's own options, and those that choose the deployment."""
         return [*super().get_params(ctx), *_PARAMETERS]
 
 
@@ -112,16 +85,23 @@ class DeployedGroup(TyperGroup):
         return [*super().get_params(ctx), *_PARAMETERS]
 
 
-def target_of(context: typer.Context, *, changes: bool = False) -> "Target":
-    """The deployment that the user means. Prints which one, unless an option named it.
+def target_of(context: typer.Context, *, changes: bool = False) -> Target:
+    """Find the deployment. Print its name, unless an option named it.
 
-    With --json a program reads the result, and the name is printed only before a change.
-
-    A command that `changes` something on AWS always prints it, because no option names the account.
+    With `--json` the name is printed only before a change. A command that `changes` something on
+    AWS always prints it, because no option names the account.
     """
-    from cli.output import tell
-    from cli.target import STATE_FILE, Choice
+    target = chosen_by(context).find()
+    chosen = context.meta.get(_CHOSEN, {})
+    is_named = any(name in chosen for name in (*_LOCAL_OPTIONS, "prefix"))
+    is_known = is_named or context.params.get("as_json")
+    if not is_known or (changes and not target.is_local):
+        note(f"On {target.name}.", style="dim")
+    return target
 
+
+def chosen_by(context: typer.Context) -> Choice:
+    """Read the options and the environment."""
     chosen: dict[str, Any] = context.meta.get(_CHOSEN, {})
     means_aws, means_local = (
         any(name in chosen for name in names) for names in (_AWS_OPTIONS, _LOCAL_OPTIONS)
@@ -138,15 +118,11 @@ def target_of(context: typer.Context, *, changes: bool = False) -> "Target":
             "REPORTFLOW_PREFIX means AWS, and REPORTFLOW_STATE means the local system. Unset one "
             "of them, or use --aws or --local."
         )
-    target = Choice(
+    return Choice(
         prefix=chosen.get("prefix") or prefix or "ReportFlow",
         profile=chosen.get("profile"),
         region=chosen.get("region"),
         aws=means_aws or bool(by_environment and prefix),
         local=means_local or bool(by_environment and state),
         state=chosen.get("state") or Path(state or STATE_FILE),
-    ).find()
-    is_known = means_local or "prefix" in chosen or context.params.get("as_json")
-    if not is_known or (changes and not target.is_local):
-        tell(f"On {target.name}.", style="dim")
-    return target
+    )

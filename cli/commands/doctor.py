@@ -5,8 +5,11 @@ from typing import Annotated
 
 import typer
 
+from cli import output
 from cli.commands.deployment import target_of
 from cli.commands.options import Json, duration
+from cli.failures import ExitCode
+from cli.findings import Plan, Severity, findings
 
 
 def doctor(
@@ -33,24 +36,20 @@ def doctor(
 
     Example: `reportflow doctor --window 6h`
     """
-    from cli import output
+    # Imported here, because `--help` needs no AWS.
     from cli.checks import CHECKS
-    from cli.failures import ExitCode
-    from cli.findings import Finding, Plan, Severity, findings
 
     target = target_of(context)
     plan = Plan(window=window, unfinished=unfinished)
-    found: list[Finding] = []
     with output.progress() as progress:
-        for check in progress.track(CHECKS, description="look"):
-            found += findings(check, target, plan)
+        checks = progress.track(CHECKS, description="check")
+        found = [one for check in checks for one in findings(check, target, plan)]
     found.sort(key=lambda finding: list(Severity).index(finding.severity))
-    if as_json:
-        for finding in found:
+    console = output.out()
+    for finding in found:
+        if as_json:
             output.json_line(finding.as_json())
-    elif found:
-        console = output.out()
-        for finding in found:
+        else:
             console.print(finding.severity, style=output.COLOURS.get(finding.severity), end=" ")
             console.print(finding.what, markup=False)
             console.print(f"  → {finding.remedy}", markup=False)
@@ -59,4 +58,4 @@ def doctor(
         raise typer.Exit(ExitCode.FINDINGS)
     if Severity.UNKNOWN in severities:
         raise typer.Exit(ExitCode.UNABLE)
-    output.tell(f"{target.name}: healthy.", style="green")
+    output.note(f"{target.name}: healthy.", style="green")

@@ -1,12 +1,14 @@
-"""`set-keys` and `set-signing-secret`: secrets of others, never an argument of a command."""
+"""`set-keys` and `set-signing-secret`: the secrets of others, never an argument of a command."""
 
 import sys
 from typing import Annotated
 
 import typer
 
+from cli import output
 from cli.commands.deployment import target_of
-from cli.commands.options import confirm
+from cli.commands.options import Yes, confirm
+from cli.failures import ExitCode
 
 
 def set_keys(
@@ -25,7 +27,7 @@ def set_keys(
 
     Example: `reportflow set-keys --prefix ReportFlow-prod`
     """
-    from cli import output, rotation
+    from cli import secret
     from reportflow.contract.credentials import is_usable
 
     target = target_of(context, changes=True)
@@ -38,8 +40,8 @@ def set_keys(
         raise typer.BadParameter(f"expected {' and '.join(names)} in printable ASCII, one a line")
     if mistake := target.contract.key_mistake(*keys):
         raise typer.BadParameter(mistake)
-    rotation.fill_in(target, dict(zip(names, keys, strict=True)))
-    output.tell("Done: the functions know the keys within five minutes.")
+    secret.set_keys(target, dict(zip(names, keys, strict=True)))
+    output.note("Done: the functions use the keys within five minutes.")
 
 
 def set_signing_secret(
@@ -48,7 +50,7 @@ def set_signing_secret(
         bool,
         typer.Option("--finish", help="The second step: end the previous one."),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Put the secret that a relay signs webhooks with into the deployment's secret.
 
@@ -60,8 +62,7 @@ def set_signing_secret(
 
     Example: `reportflow set-signing-secret && reportflow set-signing-secret --finish`
     """
-    from cli import output, rotation
-    from cli.failures import ExitCode
+    from cli import secret
     from reportflow.signature import MIN_KEY_BYTES, signing_keys
 
     target = target_of(context, changes=True)
@@ -71,25 +72,25 @@ def set_signing_secret(
             "refused.",
             yes=yes,
         )
-        if not rotation.drop_previous_signing_secret(target):
-            output.tell("There is no previous signing secret.")
+        if not secret.finish_signing_secret(target):
+            output.note("There is no previous signing secret.")
             raise typer.Exit(ExitCode.FINDINGS)
-        output.tell("Done: within five minutes nothing signed with the previous one is believed.")
+        output.note("Done: within five minutes what is signed with the previous one is refused.")
         return
     given = _asked_for("signing secret")
     if len(given) != 1 or not given[0].startswith("whsec_") or not signing_keys(given):
         raise typer.BadParameter(
             f"expected one secret: whsec_ and the base64 of at least {MIN_KEY_BYTES} random bytes"
         )
-    rotation.set_signing_secret(target, given[0])
-    output.tell(
-        f"Done: in {rotation.SETTLED_SECONDS:.0f} seconds every function knows it. Then let the "
-        "relay sign with it; was there another before, end with: set-signing-secret --finish"
+    secret.set_signing_secret(target, given[0])
+    output.note(
+        f"Done: in {secret.SETTLED_SECONDS:.0f} seconds every function knows it. Then let the "
+        "relay sign with it. If there was another one before, end with: set-signing-secret --finish"
     )
 
 
 def _asked_for(*names: str) -> list[str]:
-    """What the user types unseen, or what standard input holds."""
+    """Return what the user types unseen, or what standard input holds."""
     if sys.stdin.isatty():
         return [typer.prompt(name, hide_input=True, err=True).strip() for name in names]
     return sys.stdin.read().split()

@@ -1,4 +1,4 @@
-"""`schema`: what goes in and comes out, as JSON Schema."""
+"""`schema`: the format of messages and events, as JSON Schema."""
 
 import json
 from enum import StrEnum
@@ -7,7 +7,7 @@ import typer
 
 
 class Name(StrEnum):
-    """What there is a schema of."""
+    """The schemas."""
 
     REQUEST = "request"
     REQUEST_CENTRAL = "request-central"
@@ -20,6 +20,7 @@ def show(name: Name) -> None:
 
     Example: `reportflow schema request > request.json`
     """
+    # Imported here, because `--help` does not need it.
     from cli.schemas import schema
 
     typer.echo(json.dumps(schema(name), indent=2, ensure_ascii=False))

@@ -1,17 +1,17 @@
 """`submit`: documents become messages, once each."""
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
+from cli import output
 from cli.commands.deployment import target_of
 from cli.commands.options import Json
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from cli.documents import Document
-    from cli.target import Target
+from cli.documents import Document, Naming, read
+from cli.failures import ExitCode
+from cli.target import Target
+from reportflow.contract import CONTRACTS
 
 Sources = Annotated[
     list[str],
@@ -41,8 +41,8 @@ def submit(
         bool,
         typer.Option(
             "--generate-job-ids",
-            help="Make a missing jobId of the document's digest: the same document is always the "
-            "same job.",
+            help="Make a missing jobId from the document's digest: the same document is always "
+            "the same job.",
         ),
     ] = False,
     payload_bucket: Annotated[
@@ -72,26 +72,22 @@ def submit(
 
     Example: `reportflow submit invoices/ | reportflow watch -`
     """
-    from cli import documents, output
-    from cli.failures import ExitCode
-    from reportflow.contract import CONTRACTS
-
-    naming = documents.Naming(by_file_name=job_id_from_file_name, by_digest=generate_job_ids)
+    naming = Naming(by_file_name=job_id_from_file_name, by_digest=generate_job_ids)
     rules = CONTRACTS.get(contract) if contract else target_of(context).contract
     if rules is None:
         raise typer.BadParameter(f"expected one of {', '.join(CONTRACTS)}", param_hint="--contract")
-    reading = documents.read(sources, naming, rules, recursive=recursive)
+    reading = read(sources, naming, rules, recursive=recursive)
     for mistake in reading.mistakes:
-        output.tell(f"{mistake.place}: {mistake.text}", style="red")
+        output.note(f"{mistake.place}: {mistake.text}", style="red")
     if reading.repeated:
-        output.tell(f"{output.several(reading.repeated, 'repetition')} left out.")
+        output.note(f"{output.several(reading.repeated, 'repetition')} left out.")
     for folder in reading.skipped:
-        output.tell(f"The sub-folders of {folder} were not read: --recursive reads them.")
+        output.note(f"The sub-folders of {folder} were not read: --recursive reads them.")
     failed = len({mistake.place for mistake in reading.mistakes})
     good = reading.documents
     if dry_run or not good or (failed and not keep_going):
         checked = output.several(len(good) + failed, "document")
-        output.tell(f"{checked} checked, {failed} with mistakes. Nothing was sent.")
+        output.note(f"{checked} checked, {failed} with mistakes. Nothing was sent.")
     else:
         failed += _send(target_of(context), good, payload_bucket, as_json=as_json)
     if failed or not good:
@@ -99,18 +95,17 @@ def submit(
 
 
 def _send(
-    target: "Target", documents: "Sequence[Document]", bucket: str | None, *, as_json: bool
+    target: Target, documents: Sequence[Document], bucket: str | None, *, as_json: bool
 ) -> int:
-    """Send them all and print each. A summary ends it, also when interrupted.
+    """Send all documents and print each. A summary ends it, also if it is interrupted.
 
-    Returns how many SQS did not take.
+    Returns how many SQS refused.
     """
-    from cli import output, sending
+    # Imported here, because `--help` needs no AWS.
+    from cli import sending
 
-    large = [document for document in documents if sending.is_large(document)]
-    buckets = target.payload_buckets if large or bucket else ()
-    payloads = sending.Payloads(target.s3, buckets, bucket)
-    for document in large:
+    payloads = sending.Payloads(target, bucket)
+    for document in documents:
         payloads.store(document)
     places = {document.job_id: document.place for document in documents}
     taken = failed = 0
@@ -122,7 +117,7 @@ def _send(
                 progress.advance(bar)
                 if sent.refused is not None:
                     failed += 1
-                    output.tell(f"{places[sent.key]}: not sent: {sent.refused}", style="red")
+                    output.note(f"{places[sent.key]}: not sent: {sent.refused}", style="red")
                     continue
                 taken += 1
                 if as_json:
@@ -132,5 +127,5 @@ def _send(
     finally:
         left = len(documents) - taken - failed
         if left or failed or not as_json:
-            output.tell(f"{taken} sent, {failed} refused by SQS, {left} left.")
+            output.note(f"{taken} sent, {failed} refused by SQS, {left} left.")
     return failed

@@ -1,20 +1,41 @@
 """`top`: a deployment at a glance."""
 
-from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Final
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from time import sleep
+from typing import Annotated, Final
 
+import msgspec
 import typer
+from rich.console import Group, RenderableType
+from rich.text import Text
 
+from cli import output
+from cli.alarms import red_alarms
 from cli.commands.deployment import target_of
 from cli.commands.options import Json, duration
+from cli.dead_letters import DeadLetters, dead_letters, depth, read
+from cli.metrics import Metrics, queue_age
+from cli.records import FINAL_STATES, Records
+from cli.target import Target
+from reportflow.jobs import JobStatus
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+MAX_JOBS: Final = 10_000
+"""The most jobs of a state that are counted."""
 
-    from rich.console import RenderableType
+MAX_BATCHES: Final = 10
+"""The most batches of dead letters of a queue whose reasons are counted."""
 
-    from cli.overview import Overview
+RECENT_MINUTES: Final = 30
+"""The minutes of a sparkline."""
 
+_RATE_MINUTES: Final = 5
+"""The present rate is the mean of so many whole minutes."""
+
+_HOUR: Final = timedelta(hours=1)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _BARS: Final = "▁▂▃▄▅▆▇█"
 
 
@@ -22,7 +43,7 @@ def top(
     context: typer.Context,
     interval: Annotated[
         timedelta,
-        typer.Option(parser=duration, metavar="TIME", help="Time between two looks."),
+        typer.Option(parser=duration, metavar="TIME", help="Time between two snapshots."),
     ] = "10s",  # type: ignore[assignment]  # typer parses the default
     once: Annotated[bool, typer.Option("--once", help="Print one snapshot and end.")] = False,
     as_json: Json = False,
@@ -36,92 +57,214 @@ def top(
 
     Example: `reportflow top --prefix ReportFlow-prod`
     """
-    from time import sleep
-
+    # Imported here, because `--help` does not need it.
     from rich.live import Live
-
-    from cli import output
-    from cli.overview import Observer
 
     observer = Observer(target_of(context))
     console = output.out()
     if as_json:
-        output.json_line(observer.look().as_json())
+        output.json_line(msgspec.to_builtins(observer.overview()))
         return
     if once or not console.is_terminal:
-        console.print(_rendered(observer.look()))
+        console.print(_rendered(observer.overview()))
         return
     with Live(console=console, auto_refresh=False, screen=True) as live:
         while True:
-            live.update(_rendered(observer.look()), refresh=True)
+            live.update(_rendered(observer.overview()), refresh=True)
             sleep(max(1.0, interval.total_seconds()))
 
 
-def _rendered(overview: "Overview") -> "RenderableType":
-    from rich.console import Group
-    from rich.text import Text
+class Queue(msgspec.Struct, frozen=True, rename="camel"):
+    """A queue. `oldest_seconds` is None if CloudWatch does not know it.
 
-    from cli import output
+    `drain_seconds` is how long it takes to empty the queue at the present rate; None at rate zero.
+    """
 
-    queues = output.table(
-        ("queue", "waiting", "in flight", "delayed", "oldest", "a minute", "empty in"),
-        [
-            (
-                queue.name,
-                queue.waiting,
-                queue.in_flight,
-                queue.delayed,
-                _span(queue.oldest_seconds),
-                f"{queue.per_minute:.3g}",
-                _drain(queue.drain),
-            )
-            for queue in overview.queues
-        ],
-    )
-    allowed = f" of {overview.calls_allowed}" if overview.calls_allowed else ""
-    slot = output.precise(overview.next_slot)
-    reasons = ", ".join(f"{code}: {n}" for code, n in overview.dead_letters.items())
-    dead = f"{overview.dead_letters_in_all}" + (f" ({reasons})" if reasons else "")
+    queue: str
+    waiting: int
+    in_flight: int
+    delayed: int
+    oldest_seconds: float | None
+    per_minute: float
+    drain_seconds: float | None
+
+
+class Rate(msgspec.Struct, frozen=True, rename="camel"):
+    """The rate limit, and how long a new call to ReportFlow waits for it."""
+
+    calls_last_minute: int
+    allowed: int | None
+    next_slot_seconds: float
+
+
+class Dead(msgspec.Struct, frozen=True, rename="camel"):
+    """The dead letters of both queues, and the reasons of those that were read."""
+
+    total: int
+    reasons: Mapping[str, int]
+
+
+class Overview(msgspec.Struct, frozen=True, rename="camel"):
+    """A deployment at one moment. ARCHIVED and FAILED jobs are those of the last hour."""
+
+    at: str
+    deployment: str
+    queues: Sequence[Queue]
+    jobs: Mapping[str, int]
+    rate_limit: Rate
+    per_minute: Mapping[str, Sequence[int]]
+    dead_letters: Dead
+    alarms: Sequence[str]
+
+
+class Observer:
+    """Reads a deployment again and again."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._environment = target.environment("submitter")
+        self._dead = dead_letters(target)
+        self._reasons: dict[str, tuple[int, Counter[str]]] = {}
+
+    def overview(self) -> Overview:
+        """Read what there is now."""
+        target, now = self._target, datetime.now(UTC)
+        metrics = Metrics(target, timedelta(minutes=RECENT_MINUTES))
+        submitted = metrics.of_service("submitter", "Submitted")
+        archived = metrics.of_service("downloader", "Archived")
+        failed = [metrics.of_service(role, "Failed") for role in ("submitter", "downloader")]
+        minutes = metrics.by_minute([submitted, archived, *failed])
+        rates = [
+            sum(minutes[metric][-_RATE_MINUTES - 1 : -1]) / _RATE_MINUTES
+            for metric in (submitted, archived)
+        ]
+        failures = map(sum, zip(*(minutes[one] for one in failed), strict=True))
+        totals = {queue.name: queue.depth().total for queue in self._dead}
+        reasons = sum((self._count(each, totals[each.name]) for each in self._dead), Counter[str]())
+        return Overview(
+            at=output.stamp(now),
+            deployment=target.name,
+            queues=[
+                self._queue("requests", target.request_queue_url, rates[0]),
+                self._queue("downloads", target.download_queue_url, rates[1]),
+            ],
+            jobs=self._jobs(now),
+            rate_limit=Rate(
+                int(minutes[submitted][-2] + minutes[archived][-2]),
+                self._setting("REPORTFLOW_REQUESTS_PER_MINUTE"),
+                self._next_slot(now).total_seconds(),
+            ),
+            per_minute={
+                "archived": [int(value) for value in minutes[archived]],
+                "failed": [int(value) for value in failures],
+            },
+            dead_letters=Dead(sum(totals.values()), reasons),
+            alarms=red_alarms(target),
+        )
+
+    def _queue(self, name: str, url: str, per_minute: float) -> Queue:
+        there = depth(self._target.sqs, url)
+        asked = queue_age(url)
+        found = Metrics(self._target, timedelta(minutes=_RATE_MINUTES)).read([asked])[asked]
+        oldest = None if found.last is None else found.value
+        drain = drain_seconds(there.visible + there.hidden, per_minute)
+        return Queue(name, there.visible, there.hidden, there.delayed, oldest, per_minute, drain)
+
+    def _jobs(self, now: datetime) -> dict[str, int]:
+        def count(status: JobStatus) -> int:
+            since = now - _HOUR if status in FINAL_STATES else None
+            jobs = Records(self._target).in_state(status, changed_after=since)
+            return sum(1 for _ in islice(jobs, MAX_JOBS))
+
+        return {status: count(status) for status in JobStatus}
+
+    def _count(self, queue: DeadLetters, total: int) -> Counter[str]:
+        """Count the reasons, if the number of dead letters has changed since the last time."""
+        before = self._reasons.get(queue.name)
+        if before is None or before[0] != total:
+            batches = read([queue], MAX_BATCHES) if total else ()
+            counted = Counter(one.reason for batch in batches for one in batch)
+            before = self._reasons[queue.name] = (total, counted)
+        return before[1]
+
+    def _next_slot(self, now: datetime) -> timedelta:
+        # Imported here, because `--help` needs no AWS.
+        from reportflow.rate_limiter import ITEM, RateLimit
+
+        item = self._target.dynamodb.get_item(
+            TableName=self._target.jobs_table, Key={"jobId": {"S": ITEM}}
+        ).get("Item", {})
+        allowed = self._setting("REPORTFLOW_REQUESTS_PER_MINUTE")
+        burst = self._setting("REPORTFLOW_BURST")
+        tolerance = RateLimit(allowed, burst).tolerance if allowed and burst else timedelta()
+        tat = _EPOCH + timedelta(microseconds=int(item["tat"]["N"])) if "tat" in item else now
+        return max(timedelta(), tat - tolerance - now)
+
+    def _setting(self, name: str) -> int | None:
+        text = self._environment.get(name, "")
+        return int(text) if text.isdecimal() else None
+
+
+def drain_seconds(queued: int, per_minute: float) -> float | None:
+    """Return how long it takes to empty a queue at this rate; None at rate zero."""
+    if not queued:
+        return 0.0
+    return queued / per_minute * 60 if per_minute else None
+
+
+def _rendered(overview: Overview) -> RenderableType:
+    columns = ("queue", "waiting", "in flight", "delayed", "oldest", "a minute", "empty in")
+    rows = [
+        (
+            each.queue,
+            each.waiting,
+            each.in_flight,
+            each.delayed,
+            _span(each.oldest_seconds, "unknown"),
+            f"{each.per_minute:.3g}",
+            _drain(each.drain_seconds),
+        )
+        for each in overview.queues
+    ]
+    rate, dead = overview.rate_limit, overview.dead_letters
+    allowed = f" of {rate.allowed}" if rate.allowed else ""
+    slot = output.precise(timedelta(seconds=rate.next_slot_seconds))
+    reasons = ", ".join(f"{code}: {number}" for code, number in dead.reasons.items())
     facts = [
-        ("in flight", _counts(overview, "SUBMITTING", "SUBMITTED")),
-        ("last hour", _counts(overview, "ARCHIVED", "FAILED")),
-        ("archived", f"{_sparkline(overview.archived)} a minute, {max(overview.archived)} at most"),
-        ("failed", f"{_sparkline(overview.failed)} a minute, {max(overview.failed)} at most"),
+        ("in flight", _counts(overview, JobStatus.SUBMITTING, JobStatus.SUBMITTED)),
+        ("last hour", _counts(overview, JobStatus.ARCHIVED, JobStatus.FAILED)),
+        *((name, _minutes(counts)) for name, counts in overview.per_minute.items()),
         (
             "rate limit",
-            f"{overview.calls_last_minute}{allowed} calls in the last minute; next in {slot}",
+            f"{rate.calls_last_minute}{allowed} calls in the last minute; next in {slot}",
         ),
-        ("dead letters", dead),
+        ("dead letters", f"{dead.total} ({reasons})" if reasons else dead.total),
         ("alarms", ", ".join(overview.alarms) or "none is red"),
     ]
-    heading = Text(f"{overview.deployment}  {output.stamp(overview.at)}", "bold")
-    return Group(heading, "", queues, "", output.paragraph(facts))
+    heading = Text(f"{overview.deployment}  {overview.at}", "bold")
+    return Group(heading, "", output.table(columns, rows), "", output.paragraph(facts))
 
 
-def _counts(overview: "Overview", *statuses: str) -> str:
-    from cli.overview import MAX_JOBS
-
+def _counts(overview: Overview, *statuses: JobStatus) -> str:
     return ", ".join(
-        f"{overview.jobs[status]:,}{'+' if overview.jobs[status] == MAX_JOBS else ''} {status}"
-        for status in statuses
+        f"{overview.jobs[one]:,}{'+' if overview.jobs[one] == MAX_JOBS else ''} {one}"
+        for one in statuses
     )
 
 
-def _drain(left: timedelta | None) -> str:
-    from cli.output import duration as in_words
-
-    if left is None:
-        return "never, at this rate"
-    return in_words(left) if left else "is empty"
+def _span(seconds: float | None, if_unknown: str) -> str:
+    return if_unknown if seconds is None else output.duration(timedelta(seconds=seconds))
 
 
-def _span(seconds: float | None) -> str:
-    from cli.output import duration as in_words
-
-    return "unknown" if seconds is None else in_words(timedelta(seconds=seconds))
+def _drain(seconds: float | None) -> str:
+    return "is empty" if seconds == 0 else _span(seconds, "never, at this rate")
 
 
-def _sparkline(values: "Sequence[int]") -> str:
-    """A bar for each minute, as high as its share of the highest."""
+def _minutes(counts: Sequence[int]) -> str:
+    return f"{sparkline(counts)} a minute, {max(counts)} at most"
+
+
+def sparkline(values: Sequence[int]) -> str:
+    """Return a bar for each value, as high as its share of the highest."""
     highest = max(values, default=0) or 1
     return "".join(_BARS[round(value / highest * (len(_BARS) - 1))] for value in values)

@@ -1,15 +1,17 @@
-"""`webhook-url` and `rotate-webhook-secret`: both handle the one secret that may be shown."""
+"""`webhook-url` and `rotate-webhook-secret`: the one secret that may be printed."""
 
 import sys
 from typing import Annotated
 
 import typer
 
+from cli import output
 from cli.commands.deployment import target_of
-from cli.commands.options import confirm
+from cli.commands.options import Json, Yes, confirm
+from cli.failures import ExitCode
 
 
-def webhook_url(context: typer.Context) -> None:
+def webhook_url(context: typer.Context, as_json: Json = False) -> None:
     """Print the webhook's complete URL for ReportFlow's settings.
 
     The URL is a secret: anyone who has it can send webhooks. Right after a rotation the command
@@ -17,9 +19,13 @@ def webhook_url(context: typer.Context) -> None:
 
     Example: `reportflow webhook-url`
     """
-    from cli.rotation import settled_url
+    from cli.secret import settled_url
 
-    typer.echo(settled_url(target_of(context)))
+    url = settled_url(target_of(context))
+    if as_json:
+        output.json_line({"webhookUrl": url})
+    else:
+        typer.echo(url)
 
 
 def rotate_webhook_secret(
@@ -32,7 +38,7 @@ def rotate_webhook_secret(
         bool,
         typer.Option("--force", help="Rotate during a rotation: its old token ends at once."),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Rotate the webhook's secret without refusing an event.
 
@@ -48,25 +54,28 @@ def rotate_webhook_secret(
 
     Example: `reportflow rotate-webhook-secret && reportflow rotate-webhook-secret --finish`
     """
-    from cli import output, rotation
-    from cli.failures import ExitCode
+    from cli import secret
 
     target = target_of(context, changes=True)
     if finish:
         confirm(
-            "Has ReportFlow the new URL? Events that come by the old one will be refused.", yes=yes
+            "Does ReportFlow have the new URL? Events that come by the old one will be refused.",
+            yes=yes,
         )
-        if not rotation.finish(target):
-            output.tell("There is no rotation to finish.")
+        if not secret.finish(target):
+            output.note("There is no rotation to finish.")
             raise typer.Exit(ExitCode.FINDINGS)
-        output.tell("Done: within five minutes the previous token opens nothing.")
+        output.note("Done: within five minutes the previous token is refused.")
         return
-    rotation.rotate(target, force=force)
-    output.tell("There is a new token, and the old one is still good. Waiting until all know it…")
-    url = rotation.settled_url(target)
+    secret.rotate(target, force=force)
+    output.note(
+        "There is a new token, and the old one stays valid. Waiting until every function accepts "
+        "the new one…"
+    )
+    url = secret.settled_url(target)
     if sys.stdout.isatty():
-        output.tell("The new URL, a secret:")
+        output.note("The new URL, a secret:")
         typer.echo(url)
     else:
-        output.tell("The new URL is a secret and this no terminal: `webhook-url` prints it.")
-    output.tell("Put it into ReportFlow's settings, then: rotate-webhook-secret --finish")
+        output.note("The new URL is a secret, and this is no terminal: `webhook-url` prints it.")
+    output.note("Put it into ReportFlow's settings, then run: rotate-webhook-secret --finish")

@@ -13,9 +13,9 @@ import pytest
 from botocore.client import BaseClient
 from typer.testing import CliRunner, Result
 
-from cli import letters
+from cli import dead_letters
 from cli.__main__ import app
-from cli.letters import DeadLetters, QueueName
+from cli.dead_letters import DeadLetters, QueueName
 from cli.target import Choice, Target
 from local.backend import Backend
 from local.system import Options, System, run
@@ -51,8 +51,8 @@ class Cli:
 @pytest.fixture(autouse=True)
 def _believing(monkeypatch: pytest.MonkeyPatch) -> None:
     """moto's counts are right at once, and its empty answer means an empty queue."""
-    monkeypatch.setattr(letters, "BELIEVED_SECONDS", 0.2)
-    monkeypatch.setattr(letters, "WAIT_SECONDS", 0)
+    monkeypatch.setattr(dead_letters, "BELIEVED_SECONDS", 0.2)
+    monkeypatch.setattr(dead_letters, "WAIT_SECONDS", 0)
 
 
 @pytest.fixture(scope="session")
@@ -117,9 +117,7 @@ def still_cli(still: Target, state_file: Path, tmp_path: Path) -> Cli:
 
 @pytest.fixture
 def requests(still: Target) -> DeadLetters:
-    return DeadLetters(
-        still.sqs, QueueName.REQUESTS, still.request_dlq_url, still.request_queue_url
-    )
+    return DeadLetters(still, QueueName.REQUESTS)
 
 
 @pytest.fixture(scope="session")
@@ -135,14 +133,12 @@ def backend(running: System) -> Backend:
 
 @pytest.fixture
 def downloads(still: Target) -> DeadLetters:
-    return DeadLetters(
-        still.sqs, QueueName.DOWNLOADS, still.download_dlq_url, still.download_queue_url
-    )
+    return DeadLetters(still, QueueName.DOWNLOADS)
 
 
 @pytest.fixture
 def send(still: Target) -> Send:
-    """Puts a letter into the dead-letter queue of the requests; its message id."""
+    """Puts a dead letter into the dead-letter queue of the requests; its message id."""
 
     def put(job_id: str | None, code: str | None = "HTTP_500", text: str | None = None) -> str:
         said = {"jobId": job_id, "errorCode": code, "tenant": "acme"}

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cli import error_codes, letters
-from cli.letters import DeadLetters, depth
+from cli import dead_letters, error_codes
+from cli.dead_letters import DeadLetters, depth
 from cli.target import Target
 from tests.cli.conftest import Alter, Answer, Cli, Send, failed
 from tests.pipeline.driver import body, new_id
@@ -17,7 +17,7 @@ def test_looking_shows_each_letter_once_and_leaves_all(
 ) -> None:
     sent = {send(f"job-{n}") for n in range(25)}
 
-    with requests.look() as batches:
+    with requests.batches() as batches:
         seen = [letter.message_id for batch in batches for letter in batch]
 
     assert sorted(seen) == sorted(sent)
@@ -47,9 +47,9 @@ def test_what_another_command_hides_is_told(
     send: Send,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(letters, "BELIEVED_SECONDS", 0)
+    monkeypatch.setattr(dead_letters, "BELIEVED_SECONDS", 0)
     send("a")
-    with requests.look() as batches:
+    with requests.batches() as batches:
         assert next(batches)
         for arguments in (["list"], ["redrive", "--all"]):
             result = still_cli("dlq", *arguments)
@@ -64,7 +64,7 @@ def test_what_sqs_counts_as_hidden_for_a_while_is_not_believed(
     still_cli: Cli, send: Send, alter: Alter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its number lags behind what the command itself deleted."""
-    monkeypatch.setattr(letters, "BELIEVED_SECONDS", 10)
+    monkeypatch.setattr(dead_letters, "BELIEVED_SECONDS", 10)
     send("a")
     late = 0
 
@@ -149,7 +149,7 @@ def test_letters_of_archived_jobs_are_shown_as_such(
     assert listed == {job_id: "ARCHIVED", "never-seen": None}
     assert "ARCHIVED" in row
     assert explained == {"HTTP_500": 1, "NOT_A_PDF": 0}
-    assert "Archived since: the jobs of 1." in still_cli("dlq", "explain").stdout
+    assert "1 job archived since." in still_cli("dlq", "explain").stdout
 
 
 def test_drop_keeps_a_copy_for_its_owner_only(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cli import REPOSITORY
-from cli.letters import DeadLetters, depth
+from cli.dead_letters import DeadLetters, depth
 from cli.target import Target
 from tests.cli.conftest import Cli, Send, failed
 from tests.cli.test_redrive import received

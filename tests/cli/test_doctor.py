@@ -173,7 +173,7 @@ def test_a_broken_check_hides_neither_what_it_found_nor_the_others(target: Targe
 
     assert first.what == "it burns"
     assert then.severity is Severity.UNKNOWN
-    assert then.what.startswith("broken could not be looked at: KeyError in test_doctor.py, line ")
+    assert then.what.startswith("broken could not be checked: KeyError in test_doctor.py, line ")
     assert "report it" in then.remedy
 
 
@@ -183,16 +183,16 @@ def test_what_could_not_be_looked_at_is_shown_to_people_too(
     result = Cli(["--state", str(changed(state_file, tmp_path, jobs_table="absent"))], {})("doctor")
 
     assert result.exit_code in {1, 2}
-    assert "unknown unfinished-jobs could not be looked at" in result.stdout
+    assert "unknown unfinished-jobs could not be checked" in result.stdout
 
 
 def test_the_functions_own_numbers_are_read(cli: Cli, target: Target) -> None:
     job_id = new_id("counted")
-    before = Metrics(target, PLAN.window).own()["Submitted"]
+    before = Metrics(target, PLAN.window).total("submitter", "Submitted")
     assert cli("submit", "-", stdin=json.dumps(body(job_id))).exit_code == 0
 
     def submitted() -> bool | None:
-        return Metrics(target, PLAN.window).own()["Submitted"] > before or None
+        return Metrics(target, PLAN.window).total("submitter", "Submitted") > before or None
 
     until(submitted, 180, "the submitter's count reaches CloudWatch")
 

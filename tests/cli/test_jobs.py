@@ -145,7 +145,7 @@ def test_watch_tells_once_of_a_job_without_a_record(target: Target, job_id: str)
         nonlocal now
         now += seconds
 
-    table = Records(target.dynamodb, target.jobs_table, clock=lambda: now, sleep=sleep)
+    table = Records(target, clock=lambda: now, sleep=sleep)
     rounds = table.follow(
         [there, job_id],
         interval=2,
@@ -164,7 +164,7 @@ def test_what_is_told_of_such_a_job_says_where_to_look(
 
     result = cli("watch", job_id, "--timeout", "1s")
 
-    assert f"{job_id}: no record yet; is the id right? Look in `dlq list`." in result.stderr
+    assert f"{job_id}: no record yet; is the id right? See `dlq list`." in result.stderr
 
 
 def looks(target: Target, job_id: str, changes: dict[float, dict[str, str]]) -> list[str]:
@@ -177,7 +177,7 @@ def looks(target: Target, job_id: str, changes: dict[float, dict[str, str]]) -> 
         if now in changes:
             put(target, job_id, age=timedelta(), **changes[now])
 
-    table = Records(target.dynamodb, target.jobs_table, clock=lambda: now, sleep=sleep)
+    table = Records(target, clock=lambda: now, sleep=sleep)
     end = timedelta(minutes=2)
     rounds = table.follow([job_id], interval=1, timeout=end, miss=lambda _: None)
     return [known[job_id]["status"] for known in rounds]
@@ -214,7 +214,7 @@ def test_what_is_told_of_a_job_that_failed_before_says_what_is_waited_for(
     result = cli("watch", job_id, "--timeout", "1s")
 
     assert result.exit_code == 1
-    assert f"{job_id}: FAILED before. Sent again," in result.stderr
+    assert f"{job_id}: FAILED before. A job that was sent again" in result.stderr
     assert "0 archived, 1 failed." in result.stderr
 
 
@@ -228,7 +228,7 @@ def test_list_shows_a_job_once_that_moves_while_it_is_listed(
     put(target, other, "SUBMITTED", timedelta())
     twice: list[records.Record] = [{"jobId": one} for one in (job_id, job_id, other, job_id)]
 
-    table = Records(target.dynamodb, target.jobs_table)
+    table = Records(target)
 
     assert [record["jobId"] for record in table.detailed(iter(twice))] == [job_id, other]
     assert table.get([job_id, job_id]).keys() == {job_id}
@@ -253,7 +253,7 @@ def test_what_dynamodb_leaves_out_is_asked_for_again_and_not_at_once(
     event = "after-call.dynamodb.BatchGetItem"
     events.register(event, leave_out)
     try:
-        found = Records(target.dynamodb, name, sleep=pauses.append).get([job_id])
+        found = Records(target, sleep=pauses.append).get([job_id])
     finally:
         events.unregister(event, leave_out)
 
@@ -350,4 +350,4 @@ def test_a_folder_that_cannot_be_made_is_told(cli: Cli, job_id: str, tmp_path: P
     result = cli("fetch", job_id, "-o", str(file / "below"))
 
     assert result.exit_code == 2
-    assert "cannot be made" in result.stderr
+    assert "cannot be created" in result.stderr

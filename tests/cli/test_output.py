@@ -13,12 +13,12 @@ HOSTILE = "a\x1b[2J\x1b]0;title\x07b\nFAILED c\r\td\x9b31m\x7f :x: [bold]e[/] [/
 SHOWN = r"a\x1b[2J\x1b]0;title\x07b FAILED c  d\x9b31m\x7f :x: [bold]e[/] [/x] " + "\\"
 
 
-@pytest.mark.parametrize("way", ["tell", "say", "cell"])
+@pytest.mark.parametrize("way", ["note", "say", "cell"])
 def test_control_characters_are_shown_and_not_obeyed(
     way: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if way == "tell":
-        output.tell(HOSTILE, style="red")
+    if way == "note":
+        output.note(HOSTILE, style="red")
     elif way == "say":
         output.say(HOSTILE)
     else:

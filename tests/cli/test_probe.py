@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cli import checks, rotation
+from cli import checks, secret
 from cli.failures import CliError
 from cli.findings import Severity
 from cli.probe import probe
@@ -91,9 +91,9 @@ def test_no_answer_says_nothing_of_the_webhook_but_how_to_reach_it(
 
     assert finding.severity is Severity.UNKNOWN
     assert "HTTPS_PROXY" in finding.remedy
-    monkeypatch.setattr(rotation, "PROBE_SECONDS", 0)
+    monkeypatch.setattr(secret, "PROBE_SECONDS", 0)
     with pytest.raises(CliError, match="HTTPS_PROXY"):
-        rotation.settled_url(away)
+        secret.settled_url(away)
 
 
 def well(client: ssl.SSLSocket) -> None:

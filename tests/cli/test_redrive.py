@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cli.letters import DeadLetters, Selection, depth
-from cli.records import Records
-from cli.redrive import Fate, Handled, Pace, Redrive
+from cli.commands.dlq.redrive import Fate, Handled, Pace, Redrive
+from cli.dead_letters import DeadLetters, Selection, depth
 from cli.target import Target
 from reportflow.messages import OWN_JOB_ID
 from tests.cli.conftest import Alter, Answer, Cli, Send, failed
@@ -41,9 +40,8 @@ def received(target: Target, url: str) -> list[Any]:
 def redrive(
     target: Target, queue: DeadLetters, selection: Selection | None = None, **options: Any
 ) -> list[Handled]:
-    records = Records(target.dynamodb, target.jobs_table)
     options = {"pace": quick(), **options}
-    return list(Redrive(target.sqs, queue, records, selection or Selection(), **options)())
+    return list(Redrive(target, queue, selection or Selection(), **options)())
 
 
 def test_a_letter_goes_back_with_its_body_and_all_attributes(
@@ -70,7 +68,7 @@ def test_only_what_is_meant_goes(still: Target, requests: DeadLetters, send: Sen
 
     gone = redrive(still, requests, Selection(reasons=frozenset({"HTTP_500"})))
 
-    assert {handled.letter.job_id for handled in gone} == {f"good-{n}" for n in range(12)}
+    assert {handled.dead_letter.job_id for handled in gone} == {f"good-{n}" for n in range(12)}
     assert len(received(still, still.request_queue_url)) == 12
     left = depth(still.sqs, requests.url)
     assert (left.visible, left.hidden) == (12, 0)
@@ -96,7 +94,7 @@ def test_a_senders_own_attribute_names_no_job(still: Target, requests: DeadLette
         MessageAttributes={"jobId": own},
     )["MessageId"]
 
-    assert [handled.letter.job_id for handled in redrive(still, requests)] == [message_id]
+    assert [handled.dead_letter.job_id for handled in redrive(still, requests)] == [message_id]
     [message] = received(still, still.request_queue_url)
     assert message["MessageAttributes"][OWN_JOB_ID]["StringValue"] == message_id
     assert message["MessageAttributes"]["jobId"]["StringValue"] == "nightly"
@@ -120,11 +118,11 @@ def test_a_request_whose_pdf_is_made_stays(
     send(made)
     send(failed_before)
 
-    fates = {handled.letter.job_id: handled.fate for handled in redrive(still, requests)}
+    fates = {handled.dead_letter.job_id: handled.fate for handled in redrive(still, requests)}
 
     assert fates == {made: Fate.HELD, failed_before: Fate.REDRIVEN}
     again = redrive(still, requests, again=True)
-    assert [handled.letter.job_id for handled in again] == [made]
+    assert [handled.dead_letter.job_id for handled in again] == [made]
 
 
 def test_a_download_of_such_a_job_goes(still: Target, downloads: DeadLetters) -> None:
@@ -235,7 +233,7 @@ def test_what_was_there_goes_in_later_batches_too_and_what_came_back_does_not(
     finally:
         still.sqs.meta.events.unregister(event, give_up)
 
-    fates = [(handled.letter.reason, handled.fate) for handled in told]
+    fates = [(handled.dead_letter.reason, handled.fate) for handled in told]
     redriven = ("HTTP_500", Fate.REDRIVEN)
     assert sorted(fates) == [redriven, redriven, ("HTTP_503", Fate.FAILED_AGAIN)]
     assert depth(still.sqs, requests.url).total == 1

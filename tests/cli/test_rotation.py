@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 import urllib3
 
-from cli import rotation
+from cli import secret
 from cli.failures import CliError
 from cli.target import Clients, Target
 from local.backend import Backend
@@ -110,7 +110,7 @@ def test_without_the_wait_the_new_token_can_be_refused(target: Target) -> None:
     before = stored(target)
     guess = f"{target.webhook_base_url}/guess"
     assert urllib3.request("POST", guess, body=b"{}").status == 404
-    rotation.rotate(target)
+    secret.rotate(target)
     try:
         url = f"{target.webhook_base_url}/{stored(target)['webhookToken']}"
         assert urllib3.request("POST", url, body=b'{"event":"x"}').status == 404
@@ -123,11 +123,11 @@ def test_without_the_wait_the_new_token_can_be_refused(target: Target) -> None:
 def test_the_new_url_is_not_shown_while_any_function_may_refuse_it(own_secret: Target) -> None:
     """One function that accepts it says nothing of the others: each has looked in its own time."""
     slept: list[float] = []
-    rotation.rotate(own_secret)
+    secret.rotate(own_secret)
     begun = time.monotonic()
     with listening(lambda _: answer(200)) as accepting:
         there = replace(own_secret, webhook_base_url=accepting.url)
-        url = rotation.settled_url(there, sleep=slept.append)
+        url = secret.settled_url(there, sleep=slept.append)
 
     assert sum(slept) + time.monotonic() - begun > REREAD_SECONDS
     assert url == f"{accepting.url}/{stored(own_secret)['webhookToken']}"
@@ -136,7 +136,7 @@ def test_the_new_url_is_not_shown_while_any_function_may_refuse_it(own_secret: T
 def test_everything_else_in_the_secret_is_kept(own_secret: Target) -> None:
     before = stored(own_secret)
 
-    rotation.rotate(own_secret)
+    secret.rotate(own_secret)
 
     after = stored(own_secret)
     assert after.pop("previousWebhookToken") == before.pop("webhookToken")
@@ -145,14 +145,14 @@ def test_everything_else_in_the_secret_is_kept(own_secret: Target) -> None:
 
 
 def test_a_second_rotation_waits_for_the_end_of_the_first(own_secret: Target) -> None:
-    rotation.rotate(own_secret)
+    secret.rotate(own_secret)
     once = stored(own_secret)
 
     with pytest.raises(CliError, match="under way"):
-        rotation.rotate(own_secret)
+        secret.rotate(own_secret)
     assert stored(own_secret) == once
 
-    rotation.rotate(own_secret, force=True)
+    secret.rotate(own_secret, force=True)
     assert stored(own_secret)["previousWebhookToken"] == once["webhookToken"]
 
 
@@ -162,7 +162,7 @@ def test_what_somebody_else_writes_meanwhile_is_not_lost(own_secret: Target) -> 
     done = threading.Event()
 
     def write(**_: object) -> None:
-        """Between the read and the write of the rotation."""
+        """Between the read and the write of the secret."""
         if not done.is_set():
             done.set()
             client.put_secret_value(SecretId=own_secret.secret_id, SecretString=json.dumps(theirs))
@@ -171,13 +171,13 @@ def test_what_somebody_else_writes_meanwhile_is_not_lost(own_secret: Target) -> 
     client.meta.events.register(event, write)
     try:
         with pytest.raises(CliError, match="Somebody else"):
-            rotation.rotate(own_secret)
+            secret.rotate(own_secret)
     finally:
         client.meta.events.unregister(event, write)
 
     assert done.is_set()
     assert stored(own_secret) == theirs
-    rotation.rotate(own_secret)
+    secret.rotate(own_secret)
     assert stored(own_secret)["appKey"] == theirs["appKey"]
 
 
@@ -198,7 +198,7 @@ def test_a_change_whose_answer_was_lost_is_no_failure(own_secret: Target, backen
         closing(Backend(backend.kind, proxy.url)) as clients,
     ):
         proxy.mischief = lose
-        rotation.rotate(replace(own_secret, clients=cast("Clients", clients)))
+        secret.rotate(replace(own_secret, clients=cast("Clients", clients)))
 
     assert len(asked) == 3, "once in vain, once more, and AWSPENDING"
     assert stored(own_secret)["previousWebhookToken"] == before["webhookToken"]
@@ -220,7 +220,7 @@ def test_a_label_that_another_change_took_is_no_failure(own_secret: Target) -> N
     event = "after-call.secrets-manager.UpdateSecretVersionStage"
     client.meta.events.register(event, begin)
     try:
-        rotation.rotate(own_secret)
+        secret.rotate(own_secret)
     finally:
         client.meta.events.unregister(event, begin)
 
@@ -235,5 +235,5 @@ def test_a_malformed_secret_is_told_and_not_quoted(own_secret: Target, text: str
     )
 
     with pytest.raises(CliError, match="malformed") as malformed:
-        rotation.rotate(own_secret)
+        secret.rotate(own_secret)
     assert "k-1-2-3" not in str(malformed.value)

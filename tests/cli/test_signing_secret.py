@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from cli import rotation
+from cli import secret
 from cli.failures import CliError
 from cli.target import Target
 from reportflow.errors import CredentialsRefused
@@ -114,7 +114,7 @@ def test_what_somebody_else_writes_meanwhile_is_not_lost(own_secret: Target) -> 
     event = "before-call.secrets-manager.UpdateSecretVersionStage"
     client.meta.events.register(event, write)
     with pytest.raises(CliError, match="Somebody else"):
-        rotation.set_signing_secret(own_secret, FIRST)
+        secret.set_signing_secret(own_secret, FIRST)
 
     assert stored(own_secret) == theirs
 
@@ -138,10 +138,10 @@ def test_a_webhook_without_a_signing_secret_is_told_as_such(
     own_secret: Target, signing: Peer, signing_cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = replace(own_secret, webhook_base_url=signing.url)
-    monkeypatch.setattr(rotation, "PROBE_SECONDS", 0.0)
+    monkeypatch.setattr(secret, "PROBE_SECONDS", 0.0)
 
     with pytest.raises(CliError, match="needs a signing secret and there is none") as told:
-        rotation.settled_url(there)
+        secret.settled_url(there)
 
     assert "reportflow set-signing-secret" in str(told.value)
     [finding] = [line for line in signing_cli.json("doctor") if line["check"] == "webhook"]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ def test_without_a_payload_bucket_a_large_body_is_refused(still: Target, tmp_pat
     [document] = read([str(large(tmp_path / "large.json", "large"))], Naming(), WORKSPACE).documents
 
     with pytest.raises(CliError, match="names no payload_buckets"):
-        sending.Payloads(still.s3, ()).store(document)
+        sending.Payloads(replace(still, local_settings={})).store(document)
 
 
 def test_a_large_message_whose_body_cannot_be_read_is_found_by_its_job(
@@ -135,7 +136,8 @@ def test_a_large_message_whose_body_cannot_be_read_is_found_by_its_job(
 ) -> None:
     job_id = new_id("unread")
     [document] = read([str(large(tmp_path / "large.json", job_id))], Naming(), WORKSPACE).documents
-    outgoing = sending.Payloads(target.s3, ("elsewhere",)).outgoing(document)
+    elsewhere = replace(target, local_settings={"PAYLOAD_BUCKETS": "elsewhere"})
+    outgoing = sending.Payloads(elsewhere).outgoing(document)
 
     [sent] = send(target.sqs, target.request_queue_url, [outgoing])
 

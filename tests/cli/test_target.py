@@ -140,7 +140,7 @@ def test_doctor_looks_at_lambda_and_s3_too(on_aws: Cli) -> None:
     assert result.exit_code == 1
     assert "the payload bucket acme-payloads does not exist" in found
     assert {"the submitter has no event source", "the downloader has no event source"} <= found
-    assert not {what for what in found if what.startswith("functions could not be looked at")}
+    assert not {what for what in found if what.startswith("functions could not be checked")}
 
 
 def test_a_deployment_that_is_not_there_is_named(aws_environment: dict[str, str | None]) -> None:

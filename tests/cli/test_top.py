@@ -6,14 +6,12 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from cli import REPOSITORY
-from cli.commands.top import _drain, _sparkline
-from cli.overview import Observer, Queue
+from cli.commands.top import Observer, drain_seconds, sparkline
 from cli.target import Target
 from reportflow.rate_limiter import ITEM
 from tests.cli.conftest import Cli, Send
@@ -64,12 +62,12 @@ def test_it_shows_queues_and_dead_letters_and_hides_none(
 def test_reasons_are_read_again_only_if_the_number_changed(still: Target, send: Send) -> None:
     send("a")
     observer = Observer(still)
-    first = observer.look()
-    again = observer.look()
+    first = observer.overview()
+    again = observer.overview()
     send("b", "NOT_A_PDF")
 
-    assert first.dead_letters == again.dead_letters == {"HTTP_500": 1}
-    assert observer.look().dead_letters == {"HTTP_500": 1, "NOT_A_PDF": 1}
+    assert first.dead_letters.reasons == again.dead_letters.reasons == {"HTTP_500": 1}
+    assert observer.overview().dead_letters.reasons == {"HTTP_500": 1, "NOT_A_PDF": 1}
 
 
 def test_the_next_slot_is_the_rate_limiters(still: Target) -> None:
@@ -85,28 +83,24 @@ def test_the_next_slot_is_the_rate_limiters(still: Target) -> None:
         Item={"jobId": {"S": ITEM}, "tat": {"N": in_microseconds(ahead)}},
     )
     try:
-        slot = Observer(still).look().next_slot
+        slot = Observer(still).overview().rate_limit.next_slot_seconds
     finally:
         still.dynamodb.delete_item(TableName=still.jobs_table, Key={"jobId": {"S": ITEM}})
         if item:
             still.dynamodb.put_item(TableName=still.jobs_table, Item=item)
 
-    assert timedelta(seconds=20) < slot <= timedelta(seconds=30)
+    assert 20 < slot <= 30
 
 
-def test_the_time_to_drain_is_of_waiting_and_taken_messages() -> None:
-    queue = Queue(
-        "requests", waiting=90, in_flight=10, delayed=500, oldest_seconds=1, per_minute=50
-    )
-
-    assert queue.drain == timedelta(minutes=2)
-    assert _drain(replace(queue, per_minute=0).drain) == "never, at this rate"
-    assert _drain(replace(queue, waiting=0, in_flight=0).drain) == "is empty"
+def test_the_time_to_drain_is_known_unless_nothing_moves() -> None:
+    assert drain_seconds(100, 50) == 120
+    assert drain_seconds(100, 0) is None
+    assert drain_seconds(0, 0) == 0
 
 
 def test_a_sparkline_is_relative_to_its_highest_minute() -> None:
-    assert _sparkline([0, 50, 100]) == "▁▅█"
-    assert _sparkline([0, 0]) == "▁▁"
+    assert sparkline([0, 50, 100]) == "▁▅█"
+    assert sparkline([0, 0]) == "▁▁"
 
 
 def test_a_terminal_shows_it_until_it_is_interrupted(state_file: Path) -> None:

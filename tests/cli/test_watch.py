@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from cli import REPOSITORY
-from cli.progressing import Totals, unfinished_first
+from cli.commands.watch import Totals, unfinished_first
 from cli.target import Target
 from tests.cli.conftest import Cli
 from tests.cli.test_jobs import put

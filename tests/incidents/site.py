@@ -19,8 +19,8 @@ from threading import Event, Lock, Thread
 from botocore.exceptions import ClientError
 
 from cli.checks import CHECKS
+from cli.dead_letters import dead_letters, read
 from cli.findings import Plan, findings
-from cli.letters import dead_letters
 from cli.target import Choice, Target
 from local.backend import BackendKind
 from local.emulator.fault_plan import Fault
@@ -165,11 +165,7 @@ class Site:
         """The job of each dead letter."""
         if not self.scale.hurries:
             return [one["jobId"] for one in self._json("dlq", "list")]
-        jobs: list[str] = []
-        for queue in dead_letters(self.target).values():
-            with queue.look() as batches:
-                jobs += [letter.job_id for batch in batches for letter in batch]
-        return jobs
+        return [one.job_id for batch in read(dead_letters(self.target)) for one in batch]
 
     def _json(self, *arguments: str) -> list[dict[str, str]]:
         done = self.run(*arguments, "--json")

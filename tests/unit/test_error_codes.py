@@ -11,8 +11,8 @@ import pytest
 
 from cli import REPOSITORY
 from cli.__main__ import app
-from cli.error_codes import ERROR_CODES, UNKNOWN, DeadLetter, ErrorCode, find
-from cli.letters import NO_REASON
+from cli.dead_letters import NO_REASON
+from cli.error_codes import ERROR_CODES, UNKNOWN, ErrorCode, find
 from reportflow import errors
 from reportflow.errors import Permanent, PipelineError, Retryable
 from stacks.settings import DeploymentSettings
@@ -126,9 +126,9 @@ def test_a_code_is_registered_once() -> None:
 def test_what_kind_a_code_has_decides_whether_a_dead_letter_can_have_it(entry: ErrorCode) -> None:
     """A failure that costs no retry is never a message's last one, AWS's apart."""
     if any(issubclass(kind, Permanent) for kind in entry.kinds):
-        assert entry.dead_letter is not DeadLetter.NEVER
+        assert entry.dead_letter
     elif entry.kinds and not any(costs_retry(kind) for kind in entry.kinds):
-        assert entry.dead_letter is DeadLetter.NEVER
+        assert not entry.dead_letter
 
 
 def costs_retry(kind: type[PipelineError]) -> bool:
@@ -141,7 +141,7 @@ def test_a_remedy_says_what_its_commands_do(entry: ErrorCode) -> None:
     named = {word for word in ("redrive", "drop") if re.search(rf"\b{word}\b", entry.remedy)}
     if entry.code == "OUTCOME_UNKNOWN":
         assert named == {"redrive", "drop"}
-    assert named == set(entry.dead_letter.value)
+    assert named == set(entry.dead_letter)
 
 
 @each_code

@@ -3,7 +3,7 @@ from queue import Queue
 
 import pytest
 
-from cli import rotation as of_the_cli
+from cli import secret as of_the_cli
 from local import rotation
 from local.backend import Backend
 from local.rotation import SETTLED_SECONDS, Follower, following

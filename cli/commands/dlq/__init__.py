@@ -1,22 +1,22 @@
-"""`dlq`: look at dead letters, understand them, send them back or drop them."""
+"""`dlq`: dead letters, listed, explained, corrected, redriven or dropped."""
 
 import typer
 
 from cli.commands.deployment import DeployedCommand, DeployedGroup
-from cli.commands.dlq import acting, editing, looking
+from cli.commands.dlq import drop, edit, explain, list_dead_letters, redrive, show
 
 app = typer.Typer(
     cls=DeployedGroup,
     no_args_is_help=True,
     short_help="Show, correct, redrive or drop dead letters.",
     help="Show, correct, redrive or drop dead letters: messages that failed, each with its "
-    "reason. SQS shows a message only by handing it out. While one command looks through a queue, "
+    "reason. SQS shows a message only by handing it out. While one command reads a queue, "
     "another sees a part of it, and a killed command leaves dead letters hidden for a minute.",
 )
 
-app.command("list", cls=DeployedCommand)(looking.list_letters)
-app.command("show", cls=DeployedCommand)(editing.show)
-app.command("explain", cls=DeployedCommand)(looking.explain)
-app.command("redrive", cls=DeployedCommand)(acting.redrive)
-app.command("edit", cls=DeployedCommand)(editing.edit)
-app.command("drop", cls=DeployedCommand)(acting.drop)
+app.command("list", cls=DeployedCommand)(list_dead_letters.list_dead_letters)
+app.command("show", cls=DeployedCommand)(show.show)
+app.command("explain", cls=DeployedCommand)(explain.explain)
+app.command("redrive", cls=DeployedCommand)(redrive.redrive)
+app.command("edit", cls=DeployedCommand)(edit.edit)
+app.command("drop", cls=DeployedCommand)(drop.drop)

@@ -63,7 +63,7 @@ def test_a_red_alarm_is_told_with_what_it_means_and_where_to_look(
 def test_a_deployment_without_alarms_is_told(either: Target) -> None:
     [finding] = found(alarms, either)
 
-    assert "nobody is told" in finding.what
+    assert "nobody hears of trouble" in finding.what
 
 
 def test_alarms_without_a_subscriber_are_told_with_the_command_that_adds_one(

@@ -13,14 +13,20 @@ from tests.cli.numbers.deployment import found, tell
 @pytest.mark.parametrize(
     ("code", "severity", "remedy"),
     [
-        ("HTTP_503", Severity.WARNING, "nothing: they come again"),
-        ("SERVICE_UNREACHABLE", Severity.WARNING, "nothing: they come again"),
-        ("HTTP_429", Severity.WARNING, "ask ReportFlow for more"),
-        ("AWS_ProvisionedThroughputExceededException", Severity.WARNING, "raise that limit"),
-        ("AWS_AccessDenied", Severity.CRITICAL, "mend the policy"),
-        ("AWS_403", Severity.CRITICAL, "mend the policy"),
-        ("AWS_InternalServerError", Severity.WARNING, "look for the operation in the downloader"),
-        ("QUEUE_INCOMPLETE", Severity.WARNING, "look for the code in the downloader's log"),
+        ("HTTP_503", Severity.WARNING, "retries left recover on their own"),
+        ("SERVICE_UNREACHABLE", Severity.WARNING, "Check reportflow_url"),
+        ("HTTP_429", Severity.WARNING, "ask ReportFlow for a higher limit"),
+        (
+            "AWS_ProvisionedThroughputExceededException",
+            Severity.WARNING,
+            "raise the limit of the operation",
+        ),
+        ("AWS_AccessDenied", Severity.CRITICAL, "which is a policy"),
+        ("HTTP_302", Severity.CRITICAL, "Correct reportflow_url"),
+        ("URL_ELSEWHERE", Severity.CRITICAL, "Correct reportflow_files_url"),
+        ("AWS_403", Severity.CRITICAL, "which is a policy"),
+        ("AWS_InternalServerError", Severity.WARNING, "see the operation in the function's log"),
+        ("QUEUE_INCOMPLETE", Severity.WARNING, "check AWS's health page"),
     ],
 )
 def test_what_is_tried_in_vain_is_told_with_its_reason_and_remedy(

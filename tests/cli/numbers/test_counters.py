@@ -36,7 +36,10 @@ def tell_all(target: Target, counts: Mapping[str, int]) -> None:
         ({"Submitted": 3}, "no webhook came"),
         ({"WebhooksRefused": 50}, "50 webhooks refused in the last 1h"),
         ({"WebhooksNotStored": 1}, "could not be queued"),
-        ({"Submitted": 9, "WebhooksReceived": 7, "LostWebhooks": 2}, "2 PDFs found by the check"),
+        (
+            {"Submitted": 9, "WebhooksReceived": 7, "LostWebhooks": 2},
+            "2 PDFs found by the completion check",
+        ),
         ({"PossibleDuplicates": 1}, "1 job asked for again"),
     ],
 )
@@ -145,6 +148,6 @@ def test_who_looks_again_and_again_does_not_raise_the_alarm_on_strangers(doors: 
     assert not found(checks.webhook, doors)
     assert Doors.tried == ["right", checks.WRONG_TOKEN]
 
-    tell(doors, "WebhooksRefused", 1, service="webhook", reason=checks.STRANGER)
+    tell(doors, "WebhooksRefused", 1, service="webhook", reason=checks.UNKNOWN_CALLER)
     assert not found(checks.webhook, doors)
     assert Doors.tried[2:] == ["right"]

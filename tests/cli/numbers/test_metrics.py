@@ -88,6 +88,6 @@ def test_numbers_that_are_not_whole_are_not_told(target: Target, status: str) ->
     events.register("after-call.cloudwatch.GetMetricData", break_off)
     try:
         with pytest.raises(CliError, match=status):
-            metrics.own()
+            metrics.total("submitter", "Submitted")
     finally:
         events.unregister("after-call.cloudwatch.GetMetricData", break_off)

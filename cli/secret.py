@@ -1,11 +1,11 @@
-"""The secrets that the webhook believes: shown where they may be, changed with no event refused.
+"""The deployment's secret: the webhook's token, the account's keys and a relay's signing secrets.
 
-Secrets Manager has no conditional write, but moving a label is one: `AWSCURRENT` moves from the
+Secrets Manager has no compare-and-set, but moving a label is one: `AWSCURRENT` moves from the
 version that was read, or not at all.
 
 A function looks for an unknown token in the secret at most every `REREAD_SECONDS`. Right after a
-change there may be one that has just looked, and would refuse the new token. So the new URL is not
-shown before every function has to look again.
+change, a function that has just looked would refuse the new token. So the new URL is shown only
+when every function has to look again.
 """
 
 import json
@@ -15,12 +15,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from uuid import uuid4
 
 from botocore.exceptions import ClientError
 
-from cli.failures import CliError, ExitCode
+from cli.failures import CliError, ExitCode, aws_code
 from cli.probe import probe
 from cli.target import Target, clock_of
 from reportflow.contract import Contract
@@ -28,13 +28,10 @@ from reportflow.contract.credentials import find_keys
 from reportflow.secret import REREAD_SECONDS
 from reportflow.signature import signing_keys
 
-if TYPE_CHECKING:
-    from mypy_boto3_secretsmanager import SecretsManagerClient
-
 TOKEN_BYTES: Final = 32
 SETTLED_SECONDS: Final = REREAD_SECONDS + 5
-"""From a change until no function can still refuse the new token; the rest is for a read that was
-under way, and for clocks."""
+"""After a change, the time until no function can refuse the new token. The five seconds are for a
+read that was under way, and for clocks."""
 
 PROBE_SECONDS: Final = 20.0
 
@@ -47,16 +44,11 @@ _SIGNING: Final = "webhookSigningSecrets"
 
 @dataclass(frozen=True)
 class StoredSecret:
-    """The secret's value, the version that it is, and how long it is. Never shown."""
+    """The secret's value, its version, and how old that is. Never printed."""
 
     value: dict[str, Any] = field(repr=False)
     version_id: str
     age: timedelta
-
-    @property
-    def token(self) -> str:
-        """The token in the webhook's URL."""
-        return str(self.value[_TOKEN])
 
     @property
     def is_rotating(self) -> bool:
@@ -65,29 +57,26 @@ class StoredSecret:
 
     @property
     def signing_secrets(self) -> tuple[str, ...]:
-        """Those of a relay that signs, the newest first; none where the list is malformed."""
+        """The secrets of a relay that signs, the newest first; none if the list is malformed."""
         listed = self.value.get(_SIGNING, [])
-        whole = isinstance(listed, list) and all(isinstance(one, str) for one in listed)
-        return tuple(listed) if whole else ()
-
-    @property
-    def can_verify(self) -> bool:
-        """Whether a signature could be checked."""
-        return bool(signing_keys(self.signing_secrets))
+        is_whole = isinstance(listed, list) and all(isinstance(one, str) for one in listed)
+        return tuple(listed) if is_whole else ()
 
     def has_keys(self, contract: Contract) -> bool:
-        """Whether somebody has filled in the account's keys."""
+        """Return whether it has the account's keys."""
         keys = {name: str(value).strip() for name, value in self.value.items()}
         return find_keys(contract, keys) is not None
 
 
-def read(client: "SecretsManagerClient", secret_id: str) -> StoredSecret:
-    """The secret as it stands.
+def read(target: Target) -> StoredSecret:
+    """Read the secret.
 
     Raises:
-        CliError: its value is not what the functions can read; nothing of it is quoted.
+        CliError: the functions could not read its value. Nothing of it is quoted.
     """
-    answer = client.get_secret_value(SecretId=secret_id, VersionStage=_CURRENT)
+    answer = target.secretsmanager.get_secret_value(
+        SecretId=target.secret_id, VersionStage=_CURRENT
+    )
     try:
         value = json.loads(answer.get("SecretString", ""))
     except ValueError:
@@ -95,84 +84,38 @@ def read(client: "SecretsManagerClient", secret_id: str) -> StoredSecret:
     if not isinstance(value, dict) or not isinstance(value.get(_TOKEN), str):
         raise CliError(
             "The secret is malformed: it must be a JSON object with ReportFlow's keys, "
-            "webhookToken and previousWebhookToken, all of them text.",
+            "webhookToken and previousWebhookToken, all of them strings. Correct it in Secrets "
+            "Manager.",
             ExitCode.FINDINGS,
         )
     return StoredSecret(value, answer["VersionId"], clock_of(answer) - answer["CreatedDate"])
 
 
 def rotate(target: Target, *, force: bool = False) -> None:
-    """Make a new token; the present one stays good as the previous one.
+    """Make a new token. The present one stays valid as the previous one.
 
     Raises:
         CliError: a rotation is under way, or somebody else changed the secret meanwhile.
     """
-    stored = read(target.secretsmanager, target.secret_id)
+    stored = read(target)
     if stored.is_rotating and not force:
         raise CliError(
-            "A rotation is under way: put the URL that `webhook-url` shows into ReportFlow's "
-            "settings, then `rotate-webhook-secret --finish`. A second one now would cut off who "
-            "still uses the first token; --force does it all the same.",
+            "A rotation is under way. Put the URL that `webhook-url` prints into ReportFlow's "
+            "settings, then run `rotate-webhook-secret --finish`. A second rotation now would "
+            "refuse the webhooks that still use the first token; --force does it anyway.",
             ExitCode.FINDINGS,
         )
-    new = {_TOKEN: secrets.token_urlsafe(TOKEN_BYTES), _PREVIOUS: stored.token}
-    _replace(target, stored, new)
-
-
-def fill_in(target: Target, keys: Mapping[str, str]) -> None:
-    """Put the account's keys into the secret, and leave its tokens as they are.
-
-    The other keys of the deployment's contract are emptied, so that these are the ones in use.
-    Those of another contract stay.
-
-    Raises:
-        CliError: somebody else changed the secret meanwhile.
-    """
-    stored = read(target.secretsmanager, target.secret_id)
-    others = {name for names in target.contract.credentials for name in names} & stored.value.keys()
-    _replace(target, stored, {**dict.fromkeys(others, ""), **keys})
-
-
-def set_signing_secret(target: Target, secret: str) -> None:
-    """Let the webhook believe what a relay signs with this secret; the present one stays good.
-
-    Raises:
-        CliError: a change is under way, or somebody else changed the secret meanwhile.
-    """
-    stored = read(target.secretsmanager, target.secret_id)
-    present = stored.signing_secrets
-    if secret in present[:1]:
-        return
-    if len(present) > 1:
-        raise CliError(
-            "A change of the signing secret is under way: let the relay sign with the newest one, "
-            "then `set-signing-secret --finish`. A third one now would cut off who still signs "
-            "with the first.",
-            ExitCode.FINDINGS,
-        )
-    _replace(target, stored, {_SIGNING: [secret, *present]})
-
-
-def drop_previous_signing_secret(target: Target) -> bool:
-    """Believe the newest signing secret only. False: there was no other.
-
-    Raises:
-        CliError: somebody else changed the secret meanwhile.
-    """
-    stored = read(target.secretsmanager, target.secret_id)
-    if len(stored.signing_secrets) < 2:
-        return False
-    _replace(target, stored, {_SIGNING: [stored.signing_secrets[0]]})
-    return True
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    _replace(target, stored, {_TOKEN: token, _PREVIOUS: stored.value[_TOKEN]})
 
 
 def finish(target: Target) -> bool:
-    """Accept the previous token no longer. False: there was none.
+    """End the previous token. Returns False if there was none.
 
     Raises:
         CliError: the new token is not accepted, or somebody else changed the secret meanwhile.
     """
-    stored = read(target.secretsmanager, target.secret_id)
+    stored = read(target)
     if not stored.is_rotating:
         return False
     settled_url(target)
@@ -180,13 +123,60 @@ def finish(target: Target) -> bool:
     return True
 
 
+def set_keys(target: Target, keys: Mapping[str, str]) -> None:
+    """Put the account's keys into the secret.
+
+    The contract's other keys are emptied, so that these are the ones in use. Those of the other
+    contract stay.
+
+    Raises:
+        CliError: somebody else changed the secret meanwhile.
+    """
+    stored = read(target)
+    others = {name for names in target.contract.credentials for name in names} & stored.value.keys()
+    _replace(target, stored, {**dict.fromkeys(others, ""), **keys})
+
+
+def set_signing_secret(target: Target, secret: str) -> None:
+    """Let the webhook accept what a relay signs with this secret. The present one stays valid.
+
+    Raises:
+        CliError: a change is under way, or somebody else changed the secret meanwhile.
+    """
+    stored = read(target)
+    present = stored.signing_secrets
+    if secret in present[:1]:
+        return
+    if len(present) > 1:
+        raise CliError(
+            "A change of the signing secret is under way. Let the relay sign with the newest "
+            "secret, then run `set-signing-secret --finish`. A third secret now would refuse what "
+            "is still signed with the first.",
+            ExitCode.FINDINGS,
+        )
+    _replace(target, stored, {_SIGNING: [secret, *present]})
+
+
+def finish_signing_secret(target: Target) -> bool:
+    """Accept only the newest signing secret. Returns False if there was no other.
+
+    Raises:
+        CliError: somebody else changed the secret meanwhile.
+    """
+    stored = read(target)
+    if len(stored.signing_secrets) < 2:
+        return False
+    _replace(target, stored, {_SIGNING: [stored.signing_secrets[0]]})
+    return True
+
+
 def settled_url(target: Target, sleep: Callable[[float], None] = time.sleep) -> str:
-    """The webhook's URL, once every function accepts it.
+    """Return the webhook's URL, once every function accepts it.
 
     Raises:
         CliError: the webhook does not accept it.
     """
-    stored = read(target.secretsmanager, target.secret_id)
+    stored = read(target)
     unsettled = SETTLED_SECONDS - stored.age.total_seconds()
     if stored.is_rotating and unsettled > 0:
         sleep(unsettled)
@@ -196,35 +186,35 @@ def settled_url(target: Target, sleep: Callable[[float], None] = time.sleep) -> 
             raise CliError(
                 f"The webhook answers {status or 'nothing'} to its own URL: "
                 f"{remedy(stored, status)}. Change nothing in ReportFlow's settings: the token "
-                "that it has is still good.",
+                "there is still valid.",
                 ExitCode.FINDINGS,
             )
         sleep(1)
-    return f"{target.webhook_base_url}/{stored.token}"
+    return f"{target.webhook_base_url}/{stored.value[_TOKEN]}"
 
 
 def ask(target: Target, stored: StoredSecret) -> int | None:
-    """What the webhook answers to an event as a sender with this secret would send it."""
-    return probe(target, stored.token, stored.signing_secrets)
+    """Return the webhook's answer to an event that a sender with this secret would send."""
+    return probe(target, stored.value[_TOKEN], stored.signing_secrets)
 
 
 def remedy(stored: StoredSecret, status: int | None) -> str:
-    """What to do when the webhook gave this answer to its own URL."""
-    if status == HTTPStatus.SERVICE_UNAVAILABLE and not stored.can_verify:
+    """Return what to do if the webhook gave this answer to its own URL."""
+    if status == HTTPStatus.SERVICE_UNAVAILABLE and not signing_keys(stored.signing_secrets):
         return (
             "with webhook_signature=required it needs a signing secret and there is none: "
             "reportflow set-signing-secret"
         )
     if status is None:
         return (
-            "is there a proxy on the way? Name it in HTTPS_PROXY, and its certificates in "
-            "AWS_CA_BUNDLE; else look in the API's access log, and deploy again"
+            "if there is a proxy on the way, name it in HTTPS_PROXY and its certificates in "
+            "AWS_CA_BUNDLE. If not, read the API's access log, and deploy again"
         )
-    return "look in the webhook's log and the API's access log; deploy again"
+    return "read the webhook's log and the API's access log; deploy again"
 
 
 def _replace(target: Target, stored: StoredSecret, changes: Mapping[str, object]) -> None:
-    """Make the changed value the current version if the one that was read still is."""
+    """Make the changed value the current version, if the version that was read still is current."""
     client = target.secretsmanager
     version_id = str(uuid4())
     client.put_secret_value(
@@ -241,29 +231,29 @@ def _replace(target: Target, stored: StoredSecret, changes: Mapping[str, object]
             RemoveFromVersionId=stored.version_id,
         )
     except ClientError as error:
-        if not _label_was_elsewhere(error):
+        if not _was_moved_before(error):
             raise
-        # botocore asks again where an answer was lost. Then the label has moved already.
-        if read(client, target.secret_id).version_id != version_id:
+        # botocore repeats a call whose answer was lost. Then the label has moved already.
+        if read(target).version_id != version_id:
             raise CliError(
-                "Somebody else changed the secret at the same time, and nothing was done here: run "
+                "Somebody else changed the secret at the same time. Nothing was changed here: run "
                 "it again.",
                 ExitCode.FINDINGS,
             ) from None
     finally:
-        _put_pending_away(target, version_id)
+        _remove_pending(target, version_id)
 
 
-def _put_pending_away(target: Target, version_id: str) -> None:
-    """Take the label away, unless another change has done so by taking it."""
+def _remove_pending(target: Target, version_id: str) -> None:
+    """Remove the label, unless another change has taken it."""
     try:
         target.secretsmanager.update_secret_version_stage(
             SecretId=target.secret_id, VersionStage=_PENDING, RemoveFromVersionId=version_id
         )
     except ClientError as error:
-        if not _label_was_elsewhere(error):
+        if not _was_moved_before(error):
             raise
 
 
-def _label_was_elsewhere(error: ClientError) -> bool:
-    return error.response.get("Error", {}).get("Code") == "InvalidParameterException"
+def _was_moved_before(error: ClientError) -> bool:
+    return aws_code(error) == "InvalidParameterException"
