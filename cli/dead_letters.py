@@ -21,6 +21,7 @@ from reportflow.messages import named_job_id, salvage_job_id
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.literals import QueueAttributeNameType
     from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef, MessageTypeDef
 
 MAX_BATCH: Final = 10
@@ -39,6 +40,13 @@ command gave back or deleted, by a minute at worst."""
 
 NO_REASON: Final = "(none)"
 """The reason of a dead letter that SQS itself moved."""
+
+
+_COUNTS: "Final[Sequence[QueueAttributeNameType]]" = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+)
 
 
 class QueueName(StrEnum):
@@ -272,16 +280,5 @@ def hidden_by_others(queues: Collection[DeadLetters]) -> int:
 
 def depth(sqs: "SQSClient", queue_url: str) -> Depth:
     """Ask SQS about how many messages a queue holds."""
-    answer = sqs.get_queue_attributes(
-        QueueUrl=queue_url,
-        AttributeNames=[
-            "ApproximateNumberOfMessages",
-            "ApproximateNumberOfMessagesNotVisible",
-            "ApproximateNumberOfMessagesDelayed",
-        ],
-    )["Attributes"]
-    return Depth(
-        int(answer["ApproximateNumberOfMessages"]),
-        int(answer["ApproximateNumberOfMessagesNotVisible"]),
-        int(answer["ApproximateNumberOfMessagesDelayed"]),
-    )
+    answer = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=_COUNTS)
+    return Depth(*(int(answer["Attributes"][name]) for name in _COUNTS))

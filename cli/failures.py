@@ -1,5 +1,6 @@
 """What the end of a command means, and failures of the user or of AWS in words."""
 
+import re
 from enum import IntEnum
 from typing import Final
 
@@ -43,16 +44,9 @@ _NO_KEYS: Final = (
     SSOError,
     TokenRetrievalError,
 )
-_KEYS_REFUSED: Final = frozenset(
-    {
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "InvalidAccessKeyId",
-        "InvalidClientTokenId",
-        "InvalidSignatureException",
-        "SignatureDoesNotMatch",
-        "UnrecognizedClientException",
-    }
+_KEYS_REFUSED: Final = re.compile(
+    "ExpiredToken(Exception)?|Invalid(AccessKeyId|ClientTokenId|SignatureException)"
+    "|SignatureDoesNotMatch|UnrecognizedClientException"
 )
 _SIGN_IN: Final = "sign in (`aws sso login`), or name a profile with --profile or AWS_PROFILE"
 
@@ -85,5 +79,5 @@ def aws_code(error: ClientError) -> str:
 def _refusal(error: ClientError) -> str:
     message = error.response.get("Error", {}).get("Message", "")
     text = f"AWS refused {error.operation_name}: {aws_code(error)}: {message}"
-    refused = aws_code(error) in _KEYS_REFUSED
+    refused = _KEYS_REFUSED.fullmatch(aws_code(error))
     return f"{text} The credentials are not accepted: {_SIGN_IN}." if refused else text

@@ -118,6 +118,14 @@ def fields(facts: Iterable[tuple[str, object]]) -> None:
             say(f"  {name}: {value}")
 
 
+def hanging(mark: str, text: str) -> None:
+    """Print a text after a mark. A terminal wraps it between words and indents it."""
+    if sys.stdout.isatty():
+        out().print(paragraph([(mark, text)]))
+    else:
+        say(f"  {mark} {text}")
+
+
 def paragraph(facts: Iterable[tuple[str, object]]) -> Table:
     """Return facts by name, one below the other; empty ones are left out."""
     made = Table.grid(padding=(0, GAP, 0, 0))
@@ -133,8 +141,11 @@ def _cell(text: str) -> Text:
     return Text(plain(text), COLOURS.get(text, ""))
 
 
-def progress() -> Progress:
-    """Return a progress bar on standard error. Only a terminal shows it."""
+def progress(*, prints: bool = False) -> Progress:
+    """Return a progress bar on standard error. Only a terminal shows it.
+
+    A command that `prints` its result meanwhile shows none if both go to a terminal.
+    """
     console = err()
     return Progress(
         TextColumn("{task.description}"),
@@ -143,7 +154,9 @@ def progress() -> Progress:
         TimeElapsedColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        # Rich would print lines for a file on standard error.
+        redirect_stdout=False,
+        disable=not console.is_terminal or (prints and sys.stdout.isatty()),
     )
 
 

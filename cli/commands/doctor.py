@@ -52,7 +52,7 @@ def doctor(
         else:
             console.print(finding.severity, style=output.COLOURS.get(finding.severity), end=" ")
             console.print(finding.what, markup=False)
-            console.print(f"  → {finding.remedy}", markup=False)
+            output.hanging("→", finding.remedy)
     severities = {finding.severity for finding in found}
     if severities & {Severity.CRITICAL, Severity.WARNING}:
         raise typer.Exit(ExitCode.FINDINGS)

@@ -61,7 +61,7 @@ def fetch(
     if not url:
         _make_folder(output_folder)
     failed = 0
-    with output.progress() as progress:
+    with output.progress(prints=True) as progress:
         for job_id in progress.track(job_ids, description="fetch"):
             try:
                 record = _archived(found.get(job_id))

@@ -110,7 +110,7 @@ def _send(
     places = {document.job_id: document.place for document in documents}
     taken = failed = 0
     try:
-        with output.progress() as progress:
+        with output.progress(prints=True) as progress:
             bar = progress.add_task("send", total=len(documents))
             prepared = map(payloads.outgoing, documents)
             for sent in sending.send(target.sqs, target.request_queue_url, prepared):

@@ -1,13 +1,12 @@
 """`top`: a deployment at a glance."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from time import sleep
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-import msgspec
 import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -63,7 +62,7 @@ def top(
     observer = Observer(target_of(context))
     console = output.out()
     if as_json:
-        output.json_line(msgspec.to_builtins(observer.overview()))
+        output.json_line(observer.overview())
         return
     if once or not console.is_terminal:
         console.print(_rendered(observer.overview()))
@@ -74,47 +73,8 @@ def top(
             sleep(max(1.0, interval.total_seconds()))
 
 
-class Queue(msgspec.Struct, frozen=True, rename="camel"):
-    """A queue. `oldest_seconds` is None if CloudWatch does not know it.
-
-    `drain_seconds` is how long it takes to empty the queue at the present rate; None at rate zero.
-    """
-
-    queue: str
-    waiting: int
-    in_flight: int
-    delayed: int
-    oldest_seconds: float | None
-    per_minute: float
-    drain_seconds: float | None
-
-
-class Rate(msgspec.Struct, frozen=True, rename="camel"):
-    """The rate limit, and how long a new call to ReportFlow waits for it."""
-
-    calls_last_minute: int
-    allowed: int | None
-    next_slot_seconds: float
-
-
-class Dead(msgspec.Struct, frozen=True, rename="camel"):
-    """The dead letters of both queues, and the reasons of those that were read."""
-
-    total: int
-    reasons: Mapping[str, int]
-
-
-class Overview(msgspec.Struct, frozen=True, rename="camel"):
-    """A deployment at one moment. ARCHIVED and FAILED jobs are those of the last hour."""
-
-    at: str
-    deployment: str
-    queues: Sequence[Queue]
-    jobs: Mapping[str, int]
-    rate_limit: Rate
-    per_minute: Mapping[str, Sequence[int]]
-    dead_letters: Dead
-    alarms: Sequence[str]
+type Overview = dict[str, Any]
+"""A deployment at one moment, as `--json` prints it. ARCHIVED and FAILED are of the last hour."""
 
 
 class Observer:
@@ -141,34 +101,41 @@ class Observer:
         failures = map(sum, zip(*(minutes[one] for one in failed), strict=True))
         totals = {queue.name: queue.depth().total for queue in self._dead}
         reasons = sum((self._count(each, totals[each.name]) for each in self._dead), Counter[str]())
-        return Overview(
-            at=output.stamp(now),
-            deployment=target.name,
-            queues=[
+        return {
+            "at": output.stamp(now),
+            "deployment": target.name,
+            "queues": [
                 self._queue("requests", target.request_queue_url, rates[0]),
                 self._queue("downloads", target.download_queue_url, rates[1]),
             ],
-            jobs=self._jobs(now),
-            rate_limit=Rate(
-                int(minutes[submitted][-2] + minutes[archived][-2]),
-                self._setting("REPORTFLOW_REQUESTS_PER_MINUTE"),
-                self._next_slot(now).total_seconds(),
-            ),
-            per_minute={
+            "jobs": self._jobs(now),
+            "rateLimit": {
+                "callsLastMinute": int(minutes[submitted][-2] + minutes[archived][-2]),
+                "allowed": self._setting("REPORTFLOW_REQUESTS_PER_MINUTE"),
+                "nextSlotSeconds": self._next_slot(now).total_seconds(),
+            },
+            "perMinute": {
                 "archived": [int(value) for value in minutes[archived]],
                 "failed": [int(value) for value in failures],
             },
-            dead_letters=Dead(sum(totals.values()), reasons),
-            alarms=red_alarms(target),
-        )
+            "deadLetters": {"total": sum(totals.values()), "reasons": reasons},
+            "alarms": red_alarms(target),
+        }
 
-    def _queue(self, name: str, url: str, per_minute: float) -> Queue:
+    def _queue(self, name: str, url: str, per_minute: float) -> dict[str, Any]:
         there = depth(self._target.sqs, url)
         asked = queue_age(url)
         found = Metrics(self._target, timedelta(minutes=_RATE_MINUTES)).read([asked])[asked]
-        oldest = None if found.last is None else found.value
-        drain = drain_seconds(there.visible + there.hidden, per_minute)
-        return Queue(name, there.visible, there.hidden, there.delayed, oldest, per_minute, drain)
+        return {
+            "queue": name,
+            "waiting": there.visible,
+            "inFlight": there.hidden,
+            "delayed": there.delayed,
+            # CloudWatch may not know it.
+            "oldestSeconds": None if found.last is None else found.value,
+            "perMinute": per_minute,
+            "drainSeconds": drain_seconds(there.visible + there.hidden, per_minute),
+        }
 
     def _jobs(self, now: datetime) -> dict[str, int]:
         def count(status: JobStatus) -> int:
@@ -216,52 +183,45 @@ def _rendered(overview: Overview) -> RenderableType:
     columns = ("queue", "waiting", "in flight", "delayed", "oldest", "a minute", "empty in")
     rows = [
         (
-            each.queue,
-            each.waiting,
-            each.in_flight,
-            each.delayed,
-            _span(each.oldest_seconds, "unknown"),
-            f"{each.per_minute:.3g}",
-            _drain(each.drain_seconds),
+            each["queue"],
+            each["waiting"],
+            each["inFlight"],
+            each["delayed"],
+            _span(each["oldestSeconds"], "unknown"),
+            f"{each['perMinute']:.3g}",
+            _span(each["drainSeconds"], "never, at this rate"),
         )
-        for each in overview.queues
+        for each in overview["queues"]
     ]
-    rate, dead = overview.rate_limit, overview.dead_letters
-    allowed = f" of {rate.allowed}" if rate.allowed else ""
-    slot = output.precise(timedelta(seconds=rate.next_slot_seconds))
-    reasons = ", ".join(f"{code}: {number}" for code, number in dead.reasons.items())
+    rate, dead = overview["rateLimit"], overview["deadLetters"]
+    allowed = f" of {rate['allowed']}" if rate["allowed"] else ""
+    slot = output.precise(timedelta(seconds=rate["nextSlotSeconds"]))
+    reasons = ", ".join(f"{code}: {number}" for code, number in dead["reasons"].items())
+    calls = f"{rate['callsLastMinute']}{allowed} calls in the last minute; next in {slot}"
     facts = [
         ("in flight", _counts(overview, JobStatus.SUBMITTING, JobStatus.SUBMITTED)),
         ("last hour", _counts(overview, JobStatus.ARCHIVED, JobStatus.FAILED)),
-        *((name, _minutes(counts)) for name, counts in overview.per_minute.items()),
-        (
-            "rate limit",
-            f"{rate.calls_last_minute}{allowed} calls in the last minute; next in {slot}",
+        *(
+            (name, f"{sparkline(counts)} a minute, {max(counts)} at most")
+            for name, counts in overview["perMinute"].items()
         ),
-        ("dead letters", f"{dead.total} ({reasons})" if reasons else dead.total),
-        ("alarms", ", ".join(overview.alarms) or "none is red"),
+        ("rate limit", calls),
+        ("dead letters", f"{dead['total']} ({reasons})" if reasons else dead["total"]),
+        ("alarms", ", ".join(overview["alarms"]) or "none is red"),
     ]
-    heading = Text(f"{overview.deployment}  {overview.at}", "bold")
+    heading = Text(f"{overview['deployment']}  {overview['at']}", "bold")
     return Group(heading, "", output.table(columns, rows), "", output.paragraph(facts))
 
 
 def _counts(overview: Overview, *statuses: JobStatus) -> str:
+    counts = {one: overview["jobs"][one] for one in statuses}
     return ", ".join(
-        f"{overview.jobs[one]:,}{'+' if overview.jobs[one] == MAX_JOBS else ''} {one}"
-        for one in statuses
+        f"{count:,}{'+' if count == MAX_JOBS else ''} {one}" for one, count in counts.items()
     )
 
 
 def _span(seconds: float | None, if_unknown: str) -> str:
     return if_unknown if seconds is None else output.duration(timedelta(seconds=seconds))
-
-
-def _drain(seconds: float | None) -> str:
-    return "is empty" if seconds == 0 else _span(seconds, "never, at this rate")
-
-
-def _minutes(counts: Sequence[int]) -> str:
-    return f"{sparkline(counts)} a minute, {max(counts)} at most"
 
 
 def sparkline(values: Sequence[int]) -> str:

@@ -1,7 +1,7 @@
 """`watch`."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
 from time import monotonic
@@ -51,42 +51,35 @@ def watch(
     is_live = output.out().is_terminal and not as_json
     for latest in _live(job_ids, every) if is_live else _changes(every, as_json=as_json):
         known = latest
-    totals = Totals.of(job_ids, known)
-    if totals.archived < len(job_ids):
+    totals = totals_of(job_ids, known)
+    if totals["ARCHIVED"] < len(job_ids):
         late = [job_id for job_id in job_ids if not finished(known.get(job_id))]
         text = f" {len(late)} not finished in time: {_some(late)}." if late else ""
-        output.note(f"{totals.archived} archived, {totals.failed} failed.{text}")
+        output.note(f"{_ends(totals)}.{text}")
         raise typer.Exit(ExitCode.FINDINGS)
     if not as_json:
         took = output.duration(timedelta(seconds=monotonic() - begin))
-        output.note(f"{totals.archived} archived in {took}.")
+        output.note(f"{len(job_ids)} archived in {took}.")
 
 
-@dataclass(frozen=True)
-class Totals:
-    """How many of the jobs have finished, and how."""
+def totals_of(job_ids: Sequence[str], known: Mapping[str, Record]) -> Counter[str]:
+    """Count the jobs by status."""
+    return Counter(known[job_id]["status"] for job_id in job_ids if job_id in known)
 
-    jobs: int
-    archived: int
-    failed: int
 
-    @classmethod
-    def of(cls, job_ids: Sequence[str], known: Mapping[str, Record]) -> "Totals":
-        """Count these jobs by their records."""
-        statuses = [known[job_id]["status"] for job_id in job_ids if job_id in known]
-        return cls(len(job_ids), statuses.count("ARCHIVED"), statuses.count("FAILED"))
+def progress_line(jobs: int, before: Counter[str], now: Counter[str], elapsed: timedelta) -> str:
+    """Return the totals, and rate and remaining time by what has finished since `before`."""
+    done, done_before = (each["ARCHIVED"] + each["FAILED"] for each in (now, before))
+    text = f"{done} of {output.several(jobs, 'job')} finished: {_ends(now)}."
+    if jobs > done > done_before and elapsed:
+        a_minute = (done - done_before) / (elapsed / timedelta(minutes=1))
+        left = output.duration(timedelta(minutes=(jobs - done) / a_minute))
+        text += f" {a_minute:.3g} a minute, about {left} left."
+    return text
 
-    def line(self, before: "Totals", elapsed: timedelta) -> str:
-        """Return the totals, and rate and remaining time by what has finished since `before`."""
-        done = self.archived + self.failed
-        text = f"{done} of {output.several(self.jobs, 'job')} finished: "
-        text += f"{self.archived} archived, {self.failed} failed."
-        news = done - before.archived - before.failed
-        if self.jobs > done and news > 0 and elapsed:
-            a_minute = news / (elapsed / timedelta(minutes=1))
-            left = output.duration(elapsed / news * (self.jobs - done))
-            text += f" {a_minute:.3g} a minute, about {left} left."
-        return text
+
+def _ends(totals: Counter[str]) -> str:
+    return f"{totals['ARCHIVED']} archived, {totals['FAILED']} failed"
 
 
 def unfinished_first(job_ids: Sequence[str], known: Mapping[str, Record]) -> list[str]:
@@ -121,12 +114,13 @@ def _live(
 
     console = output.out()
     begin = monotonic()
-    before: Totals | None = None
+    before: Counter[str] | None = None
     with Live(console=console, auto_refresh=False) as live:
         for known in rounds:
-            totals = Totals.of(job_ids, known)
-            before = before or totals
-            line = totals.line(before, timedelta(seconds=monotonic() - begin))
+            totals = totals_of(job_ids, known)
+            before = totals if before is None else before
+            elapsed = timedelta(seconds=monotonic() - begin)
+            line = progress_line(len(job_ids), before, totals, elapsed)
             room = max(1, console.height - 4)
             shown = table(unfinished_first(job_ids, known)[:room], known)
             more = len(job_ids) - room

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from cli import REPOSITORY
 from cli.__main__ import app
 from cli.target import Target
 from tests.cli.conftest import Cli
+from tests.cli.test_jobs import put
+from tests.pipeline.driver import new_id
 
 BIN = Path(sys.executable).parent
 VERSION = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
@@ -93,17 +96,35 @@ def test_a_status_given_as_the_state_file_is_explained(target: Target) -> None:
     assert "--status FAILED" in " ".join(result.stderr.split())
 
 
-def test_the_shell_completes_sub_commands() -> None:
-    typed = {"COMP_WORDS": "reportflow dlq re", "COMP_CWORD": "2"}
-    completed = subprocess.run(
+def completed(words: str) -> list[str]:
+    """What the shell offers for the last word."""
+    typed = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
+    program = subprocess.run(
         [BIN / "reportflow"],
         env={**os.environ, "_REPORTFLOW_COMPLETE": "complete_bash", **typed},
         capture_output=True,
         text=True,
         check=True,
     )
+    assert program.stderr == ""
+    return program.stdout.split()
 
-    assert completed.stdout.split() == ["redrive"]
+
+def test_the_shell_completes_sub_commands() -> None:
+    assert completed("reportflow dlq re") == ["redrive"]
+
+
+@pytest.mark.parametrize("command", ["status", "dlq show", "dlq edit", "list --after"])
+def test_the_shell_completes_job_ids(target: Target, state_file: Path, command: str) -> None:
+    job_id = new_id("tab")
+    put(target, job_id, "SUBMITTED", timedelta())
+
+    assert completed(f"reportflow --state {state_file} {command} {job_id[:-1]}") == [job_id]
+
+
+@pytest.mark.parametrize("options", ["--state absent.json", "--local --aws", "--prefix Nowhere"])
+def test_the_shell_completes_silently_nothing_if_it_cannot(options: str) -> None:
+    assert completed(f"reportflow {options} status a") == []
 
 
 def commands() -> list[list[str]]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -76,6 +77,29 @@ def test_a_result_is_alone_on_standard_output(state_file: Path, tmp_path: Path) 
     assert json.loads(stdout)["jobId"] == job_id
     assert "1 repetition" in stderr
     assert "\x1b" not in stdout + stderr
+
+
+def test_a_file_gets_the_result_while_a_terminal_shows_the_progress(
+    state_file: Path, tmp_path: Path
+) -> None:
+    job_id = new_id("filed")
+    path = tmp_path / "d.json"
+    path.write_text(json.dumps(body(job_id)))
+    ours, theirs = pty.openpty()
+
+    program = subprocess.run(
+        [sys.executable, "-m", "cli", "--state", str(state_file), "submit", str(path), "--json"],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm"},
+        check=True,
+        timeout=60,
+    )
+    os.close(theirs)
+    os.close(ours)
+
+    assert json.loads(program.stdout)["jobId"] == job_id
 
 
 def test_an_unknown_option_is_a_mistake_of_the_user(state_file: Path) -> None:

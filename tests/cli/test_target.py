@@ -107,7 +107,9 @@ def test_a_deployment_is_found_by_its_prefix(on_aws: Cli, driver: Driver, tmp_pa
     assert on_aws("submit", str(tmp_path / "a.json")).exit_code == 0
     assert on_aws("watch", job_id, "--timeout", "30s").exit_code == 0
     assert on_aws("dlq", "explain", "HTTP_404").exit_code == 0
-    assert on_aws("webhook-url").stdout.strip().startswith("http://127.0.0.1:")
+    url = on_aws("webhook-url").stdout.strip()
+    assert url.startswith("http://127.0.0.1:")
+    assert on_aws.json("webhook-url") == [{"webhookUrl": url}]
 
 
 def test_the_payload_bucket_is_the_deployments_own(on_aws: Cli, tmp_path: Path) -> None:

@@ -66,8 +66,8 @@ def test_reasons_are_read_again_only_if_the_number_changed(still: Target, send: 
     again = observer.overview()
     send("b", "NOT_A_PDF")
 
-    assert first.dead_letters.reasons == again.dead_letters.reasons == {"HTTP_500": 1}
-    assert observer.overview().dead_letters.reasons == {"HTTP_500": 1, "NOT_A_PDF": 1}
+    assert first["deadLetters"] == again["deadLetters"] == {"total": 1, "reasons": {"HTTP_500": 1}}
+    assert observer.overview()["deadLetters"]["reasons"] == {"HTTP_500": 1, "NOT_A_PDF": 1}
 
 
 def test_the_next_slot_is_the_rate_limiters(still: Target) -> None:
@@ -83,7 +83,7 @@ def test_the_next_slot_is_the_rate_limiters(still: Target) -> None:
         Item={"jobId": {"S": ITEM}, "tat": {"N": in_microseconds(ahead)}},
     )
     try:
-        slot = Observer(still).overview().rate_limit.next_slot_seconds
+        slot = Observer(still).overview()["rateLimit"]["nextSlotSeconds"]
     finally:
         still.dynamodb.delete_item(TableName=still.jobs_table, Key={"jobId": {"S": ITEM}})
         if item:

@@ -4,12 +4,13 @@ import os
 import pty
 import subprocess
 import sys
+from collections import Counter
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 from cli import REPOSITORY
-from cli.commands.watch import Totals, unfinished_first
+from cli.commands.watch import progress_line, unfinished_first
 from cli.target import Target
 from tests.cli.conftest import Cli
 from tests.cli.test_jobs import put
@@ -17,18 +18,19 @@ from tests.pipeline.driver import new_id
 
 
 def test_the_rate_and_the_remaining_time_are_of_this_run() -> None:
-    before, now = Totals(100, 40, 0), Totals(100, 58, 2)
+    before, now = Counter(ARCHIVED=40), Counter(ARCHIVED=58, FAILED=2, SUBMITTED=7)
 
-    told = now.line(before, timedelta(minutes=2))
+    line = progress_line(100, before, now, timedelta(minutes=2))
 
-    assert told == "60 of 100 jobs finished: 58 archived, 2 failed. 10 a minute, about 4m left."
+    assert line == "60 of 100 jobs finished: 58 archived, 2 failed. 10 a minute, about 4m left."
 
 
 def test_nothing_is_guessed_before_a_job_has_finished() -> None:
-    start = Totals(1, 0, 0)
+    start = Counter[str]()
+    later = timedelta(seconds=9)
 
-    assert start.line(start, timedelta(seconds=9)) == "0 of 1 job finished: 0 archived, 0 failed."
-    assert "left" not in Totals(1, 1, 0).line(start, timedelta(seconds=9))
+    assert progress_line(1, start, start, later) == "0 of 1 job finished: 0 archived, 0 failed."
+    assert "left" not in progress_line(1, start, Counter(ARCHIVED=1), later)
 
 
 def test_unfinished_jobs_are_first_and_archived_ones_last() -> None:

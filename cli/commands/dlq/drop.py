@@ -67,7 +67,7 @@ def drop(
     queues = dead_letters(target_of(context, changes=True), queue)
     if dry_run or not yes:
         reasons: Counter[str] = Counter()
-        for batch in read_selected(queues, selection):
+        for batch in read_selected(queues, selection, prints=dry_run):
             reasons.update(one.reason for one in batch)
             if dry_run:
                 _show(batch, as_json=as_json)

@@ -59,11 +59,12 @@ def _explain(code: str, those: Sequence[DeadLetter], archived: int, *, as_json: 
     number = f" ({len(those)})" if those else ""
     output.out().print(code, style="bold", end="", markup=False)
     output.say(f"{number}: {text.meaning}")
-    output.say(f"  What to do: {text.remedy}")
+    facts = [("what to do", text.remedy)]
     if oldest:
         when = output.age(oldest.sent_at)
-        output.say(f"  The oldest, sent {when} ago: job {oldest.job_id}: {oldest.message}")
+        facts.append(("the oldest", f"job {oldest.job_id}, sent {when} ago: {oldest.message}"))
     if archived:
-        output.say(f"  {output.several(archived, 'job')} archived since.")
+        facts.append(("archived since", output.several(archived, "job")))
+    output.fields(facts)
     for command in text.commands:
-        output.say(f"  {command}")
+        output.say(f"    {command}")

@@ -33,7 +33,7 @@ def list_dead_letters(
     records = Records(target)
     count = 0
     rows = []
-    for batch in read_selected(dead_letters(target, queue), selection):
+    for batch in read_selected(dead_letters(target, queue), selection, prints=as_json):
         known = records.get([one.job_id for one in batch])
         for one in batch:
             count += 1

@@ -123,7 +123,7 @@ def redrive(
     queues = dead_letters(target, queue)
     pace = Pace(per_minute)
     fates: Counter[Fate] = Counter()
-    with output.progress() as progress:
+    with output.progress(prints=True) as progress:
         expected = sum(each.depth().total for each in queues)
         bar = progress.add_task("redrive", total=expected)
         try:

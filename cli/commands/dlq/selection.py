@@ -69,10 +69,13 @@ def selection_of(
 
 
 def read_selected(
-    queues: Collection[DeadLetters], selection: Selection
+    queues: Collection[DeadLetters], selection: Selection, *, prints: bool = False
 ) -> Iterator[list[DeadLetter]]:
-    """Read the selected dead letters of each batch, and at last report what others hide."""
-    with output.progress() as progress:
+    """Read the selected dead letters of each batch, and at last report what others hide.
+
+    See `output.progress` for `prints`.
+    """
+    with output.progress(prints=prints) as progress:
         bar = progress.add_task("read", total=sum(each.depth().total for each in queues))
         for batch in read(queues):
             progress.advance(bar, len(batch))

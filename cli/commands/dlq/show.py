@@ -32,7 +32,7 @@ def show(context: typer.Context, jobs: JobIds, queue: Queue = None, as_json: Jso
     known = Records(target).get(job_ids)
     missing = set(job_ids)
     selection = Selection(job_ids=frozenset(job_ids))
-    for batch in read_selected(dead_letters(target, queue), selection):
+    for batch in read_selected(dead_letters(target, queue), selection, prints=True):
         for one in batch:
             missing.discard(one.job_id)
             if as_json:
