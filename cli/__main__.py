@@ -4,8 +4,10 @@ Exit status: 0 done; 1 found a problem, or did not do everything; 2 could not ru
 wrongly; 130 interrupted; 141 the reader of the output has gone. Every command can be run again.
 """
 
+import os
+import sys
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any, override
 
 import typer
 
@@ -22,8 +24,35 @@ from cli.commands import (
     watch,
     webhook,
 )
-from cli.commands.deployment import DeployedCommand
-from cli.guard import Guarded
+from cli.commands.deployment import DeployedCommand, DeployedGroup
+from cli.failures import CliError, ExitCode, explain
+from cli.output import note
+
+
+class Guarded(DeployedGroup):
+    """Ends an error with a sentence and a meaningful status."""
+
+    @override
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command. Typer itself turns Ctrl-C into status 130."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # The reader of the output has gone. Python would complain again when it exits.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(ExitCode.BROKEN_PIPE) from None
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as error:
+            text = explain(error)
+            if text is None:
+                raise
+            note(text, style="red")
+            code = error.exit_code if isinstance(error, CliError) else ExitCode.UNABLE
+            raise typer.Exit(code) from None
+        return result
+
 
 app = typer.Typer(
     cls=Guarded,

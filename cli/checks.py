@@ -1,7 +1,7 @@
 """What `doctor` checks. Each check yields what is wrong; none changes anything."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from itertools import islice
@@ -93,8 +93,7 @@ def functions(target: Target, _plan: Plan) -> Result:
 
 def event_sources(target: Target, _plan: Plan) -> Result:
     """The queues feed their functions."""
-    for role, url in _consumed(target):
-        mappings = _event_sources(target, target.functions[role], url)
+    for role, mappings in _event_sources(target):
         for mapping in mappings:
             if mapping["State"] != "Enabled":
                 yield (
@@ -106,29 +105,28 @@ def event_sources(target: Target, _plan: Plan) -> Result:
             yield Severity.CRITICAL, f"the {role} has no event source", DEPLOY_AGAIN
 
 
-def _consumed(target: Target) -> Iterator[tuple[str, str]]:
-    """Return the functions that consume a queue, each with the queue's URL; on AWS only."""
-    if target.functions:
-        yield "submitter", target.request_queue_url
-        yield "downloader", target.download_queue_url
-
-
 def _event_sources(
-    target: Target, function: str, queue_url: str
-) -> Sequence["EventSourceMappingConfigurationTypeDef"]:
-    """Return the event sources from a queue to a function, whatever alias they call.
+    target: Target,
+) -> Iterator[tuple[str, list["EventSourceMappingConfigurationTypeDef"]]]:
+    """Return the event sources of each function that consumes a queue; on AWS only.
 
-    By the function's name, Lambda lists only those that call no alias.
+    By the function's name, Lambda lists only event sources that call no alias.
     """
-    attributes = target.sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])
-    listed = target.lambda_.list_event_source_mappings(
-        EventSourceArn=attributes["Attributes"]["QueueArn"]
-    )
-    return [
-        mapping
-        for mapping in listed["EventSourceMappings"]
-        if mapping["FunctionArn"].partition(":function:")[2].partition(":")[0] == function
-    ]
+    consumed = {"submitter": target.request_queue_url, "downloader": target.download_queue_url}
+    for role, url in consumed.items() if target.functions else ():
+        attributes = target.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        listed = target.lambda_.list_event_source_mappings(
+            EventSourceArn=attributes["Attributes"]["QueueArn"]
+        )
+        yield (
+            role,
+            [
+                mapping
+                for mapping in listed["EventSourceMappings"]
+                if mapping["FunctionArn"].partition(":function:")[2].partition(":")[0]
+                == target.functions[role]
+            ],
+        )
 
 
 def concurrency(target: Target, _plan: Plan) -> Result:
@@ -145,8 +143,8 @@ def concurrency(target: Target, _plan: Plan) -> Result:
     limit = settings["AccountLimit"]["ConcurrentExecutions"]
     feeding = sum(
         mapping.get("ScalingConfig", {}).get("MaximumConcurrency", 0)
-        for role, url in _consumed(target)
-        for mapping in _event_sources(target, target.functions[role], url)
+        for _, mappings in _event_sources(target)
+        for mapping in mappings
     )
     if limit < feeding + WEBHOOKS_AT_A_TIME:
         yield (

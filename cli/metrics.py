@@ -48,7 +48,8 @@ class Reading:
 class Metrics:
     """Reads the metrics of the last `window`, which begins with a whole period.
 
-    With `but` it leaves out the last part of it, and ends with a whole period, too.
+    With `but` it leaves out the last part of it, and ends with a whole period, too. It raises
+    `CliError` if CloudWatch did not answer completely.
     """
 
     def __init__(self, target: Target, window: timedelta, *, but: timedelta = timedelta()) -> None:
@@ -80,11 +81,7 @@ class Metrics:
         return {reason: found[one] for reason, one in metrics.items() if found[one].value}
 
     def read(self, metrics: Sequence[Metric]) -> Mapping[Metric, Reading]:
-        """Read each metric; one without values is zero.
-
-        Raises:
-            CliError: CloudWatch did not answer completely.
-        """
+        """Read each metric; one without values is zero."""
         found = {}
         for metric, points in self._points(metrics).items():
             values = points.values()
@@ -93,11 +90,7 @@ class Metrics:
         return found
 
     def by_minute(self, metrics: Sequence[Metric]) -> Mapping[Metric, list[float]]:
-        """Read the values of each whole minute of the window, and last of the present minute.
-
-        Raises:
-            CliError: CloudWatch did not answer completely.
-        """
+        """Read the values of each whole minute of the window, and last of the present minute."""
         now = _whole(datetime.now(UTC), 60)
         minutes = [
             now - timedelta(minutes=ago)

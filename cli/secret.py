@@ -6,6 +6,9 @@ version that was read, or not at all.
 A function looks for an unknown token in the secret at most every `REREAD_SECONDS`. Right after a
 change, a function that has just looked would refuse the new token. So the new URL is shown only
 when every function has to look again.
+
+All functions here raise `CliError`: the secret is malformed, another change is under way or was
+made meanwhile, or the webhook does not accept its URL. No message quotes the secret.
 """
 
 import json
@@ -69,11 +72,7 @@ class StoredSecret:
 
 
 def read(target: Target) -> StoredSecret:
-    """Read the secret.
-
-    Raises:
-        CliError: the functions could not read its value. Nothing of it is quoted.
-    """
+    """Read the secret."""
     answer = target.secretsmanager.get_secret_value(
         SecretId=target.secret_id, VersionStage=_CURRENT
     )
@@ -92,11 +91,7 @@ def read(target: Target) -> StoredSecret:
 
 
 def rotate(target: Target, *, force: bool = False) -> None:
-    """Make a new token. The present one stays valid as the previous one.
-
-    Raises:
-        CliError: a rotation is under way, or somebody else changed the secret meanwhile.
-    """
+    """Make a new token. The present one stays valid as the previous one."""
     stored = read(target)
     if stored.is_rotating and not force:
         raise CliError(
@@ -110,11 +105,7 @@ def rotate(target: Target, *, force: bool = False) -> None:
 
 
 def finish(target: Target) -> bool:
-    """End the previous token. Returns False if there was none.
-
-    Raises:
-        CliError: the new token is not accepted, or somebody else changed the secret meanwhile.
-    """
+    """End the previous token. Returns False if there was none."""
     stored = read(target)
     if not stored.is_rotating:
         return False
@@ -128,9 +119,6 @@ def set_keys(target: Target, keys: Mapping[str, str]) -> None:
 
     The contract's other keys are emptied, so that these are the ones in use. Those of the other
     contract stay.
-
-    Raises:
-        CliError: somebody else changed the secret meanwhile.
     """
     stored = read(target)
     others = {name for names in target.contract.credentials for name in names} & stored.value.keys()
@@ -138,11 +126,7 @@ def set_keys(target: Target, keys: Mapping[str, str]) -> None:
 
 
 def set_signing_secret(target: Target, secret: str) -> None:
-    """Let the webhook accept what a relay signs with this secret. The present one stays valid.
-
-    Raises:
-        CliError: a change is under way, or somebody else changed the secret meanwhile.
-    """
+    """Let the webhook accept what a relay signs with this secret. The present one stays valid."""
     stored = read(target)
     present = stored.signing_secrets
     if secret in present[:1]:
@@ -158,11 +142,7 @@ def set_signing_secret(target: Target, secret: str) -> None:
 
 
 def finish_signing_secret(target: Target) -> bool:
-    """Accept only the newest signing secret. Returns False if there was no other.
-
-    Raises:
-        CliError: somebody else changed the secret meanwhile.
-    """
+    """Accept only the newest signing secret. Returns False if there was no other."""
     stored = read(target)
     if len(stored.signing_secrets) < 2:
         return False
@@ -171,11 +151,7 @@ def finish_signing_secret(target: Target) -> bool:
 
 
 def settled_url(target: Target, sleep: Callable[[float], None] = time.sleep) -> str:
-    """Return the webhook's URL, once every function accepts it.
-
-    Raises:
-        CliError: the webhook does not accept it.
-    """
+    """Return the webhook's URL, once every function accepts it."""
     stored = read(target)
     unsettled = SETTLED_SECONDS - stored.age.total_seconds()
     if stored.is_rotating and unsettled > 0:

@@ -16,12 +16,12 @@ failed again, and stays.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 
@@ -54,9 +54,6 @@ from reportflow.contract import CENTRAL, WORKSPACE
 from reportflow.errors import Permanent
 from reportflow.jobs import JobStatus, Step
 from reportflow.messages import OWN_JOB_ID, parse_request, unwrapped
-
-if TYPE_CHECKING:
-    from cli.sending import Outgoing
 
 OUTCOME_UNKNOWN: Final = "OUTCOME_UNKNOWN"
 """Its redrive may make a second PDF, so the reason or the job must be named."""
@@ -129,8 +126,8 @@ def redrive(
         try:
             # Downloads first.
             for each in reversed(queues):
-                run = Redrive(target, each, selection, pace=pace, again=again)
-                for handled in run(dry_run=dry_run):
+                run = Redrive(target, each, selection, pace=pace, again=again, dry_run=dry_run)
+                for handled in run():
                     fates[handled.fate] += 1
                     progress.advance(bar)
                     _show(handled, as_json=as_json)
@@ -172,22 +169,10 @@ class _Sent:
     works: set[str] = field(default_factory=set)
 
 
-@dataclass(frozen=True)
-class _Work:
-    """What one message brings about, and all dead letters of a batch that ask for it."""
-
-    name: str
-    dead_letters: list[DeadLetter] = field(default_factory=list)
-
-    @property
-    def job_id(self) -> str:
-        return self.dead_letters[0].job_id
-
-
 class Pace:
-    """Keeps to so many messages a minute; each batch is paid for after it was sent.
+    """Keeps to so many messages a minute.
 
-    A batch is small enough to wait for its turn while it is hidden.
+    A batch of `batch_size` is sent within half of the time for which it is hidden.
     """
 
     def __init__(
@@ -204,14 +189,11 @@ class Pace:
         self._next = clock()
 
     def wait(self) -> None:
-        """Wait until the next batch may be sent."""
+        """Wait until the next message may be sent."""
         pause = self._next - self._clock()
         if pause > 0:
             self._sleep(pause)
-
-    def spend(self, count: int) -> None:
-        """Count messages that were sent."""
-        self._next = max(self._next, self._clock()) + count * self._seconds_each
+        self._next = max(self._next, self._clock()) + self._seconds_each
 
 
 class Redrive:
@@ -225,6 +207,7 @@ class Redrive:
         *,
         pace: Pace,
         again: bool = False,
+        dry_run: bool = False,
     ) -> None:
         """With `again` it also sends requests whose PDF is made."""
         self._target = target
@@ -232,108 +215,69 @@ class Redrive:
         self._selection = selection
         self._pace = pace
         self._again = again
+        self._dry_run = dry_run
         self._is_of_requests = queue.name is QueueName.REQUESTS
-        self._names_unknown_outcomes = (
-            bool(selection.job_ids) or OUTCOME_UNKNOWN in selection.reasons
-        )
+        self._names_unknown = bool(selection.job_ids) or OUTCOME_UNKNOWN in selection.reasons
+        self._sent: dict[str, _Sent] = {}
 
-    def __call__(self, *, dry_run: bool = False) -> Iterator[Handled]:
+    def __call__(self) -> Iterator[Handled]:
         """Go through the queue once. A job that fails again meanwhile stays for the next run."""
-        sent: dict[str, _Sent] = {}
         with self._queue.batches(self._pace.batch_size) as batches:
             for batch in batches:
-                works = yield from self._sort_out(self._selected(batch), sent)
-                fresh = [
-                    work
-                    for work in works
-                    if work.job_id not in sent or work.name not in sent[work.job_id].works
+                before = frozenset(self._sent)
+                selected = [
+                    one
+                    for one in self._selection.of(batch)
+                    if self._names_unknown or one.reason != OUTCOME_UNKNOWN
                 ]
-                if fresh and not dry_run:
-                    self._pace.wait()
-                refused = {} if dry_run else self._send(fresh)
-                yield from self._finish(works, refused, dry_run=dry_run)
-                for work in works:
-                    if work.name not in refused:
-                        since = work.dead_letters[0].seen_at
-                        sent.setdefault(work.job_id, _Sent(since)).works.add(work.name)
-                if not dry_run:
-                    self._pace.spend(len(fresh))
+                # The functions know a redriven message by its reason. If one of the same has none,
+                # because SQS itself moved it, the other one is sent.
+                selected.sort(key=lambda one: one.reason == NO_REASON)
+                known: Mapping[str, Record] = {}
+                if self._is_of_requests and not self._again:
+                    known = Records(self._target).get([one.job_id for one in selected])
+                for one in selected:
+                    # One of the same batch was there before this run sent anything for its job.
+                    if one.job_id in before and one.sent_at >= self._sent[one.job_id].since:
+                        yield Handled(one, Fate.FAILED_AGAIN, _FAILED_AGAIN)
+                    else:
+                        yield Handled(one, *self._handle(one, known.get(one.job_id)))
 
-    def _selected(self, batch: Sequence[DeadLetter]) -> list[DeadLetter]:
-        return [
-            one
-            for one in self._selection.of(batch)
-            if self._names_unknown_outcomes or one.reason != OUTCOME_UNKNOWN
-        ]
+    def _handle(self, one: DeadLetter, record: Record | None) -> tuple[Fate, str]:
+        """Send a dead letter and delete it, or leave it; returns its fate and the reason."""
+        work = _asks_for(one)
+        sent = self._sent.get(one.job_id)
+        is_sent = sent is not None and work in sent.works
+        if not is_sent:
+            if self._is_of_requests and sent is not None:
+                return Fate.HELD, _ANOTHER_DOCUMENT
+            if why := why_unsafe(record, names_unknown_outcomes=self._names_unknown):
+                return Fate.HELD, why
+            if refused := self._send(one):
+                return Fate.REFUSED, refused
+            self._sent.setdefault(one.job_id, _Sent(one.seen_at)).works.add(work)
+        if not self._dry_run and self._queue.delete([one]):
+            return Fate.UNDELETED, _UNDELETED
+        return Fate.REDRIVEN, _SAME if is_sent else ""
 
-    def _sort_out(
-        self, selected: Sequence[DeadLetter], sent: Mapping[str, _Sent]
-    ) -> Generator[Handled, None, list[_Work]]:
-        """Yield those that stay; returns the others by what they ask for."""
-        known: Mapping[str, Record] = {}
-        if self._is_of_requests and not self._again:
-            known = Records(self._target).get(sorted({one.job_id for one in selected}))
-        works: dict[str, _Work] = {}
-        asked = {job_id: set(before.works) for job_id, before in sent.items()}
-        for one in selected:
-            name = f"{one.job_id} {_asks_for(one)}"
-            before, of_job = sent.get(one.job_id), asked.setdefault(one.job_id, set())
-            if before is not None and one.sent_at >= before.since:
-                yield Handled(one, Fate.FAILED_AGAIN, _FAILED_AGAIN)
-            elif self._is_of_requests and of_job and name not in of_job:
-                yield Handled(one, Fate.HELD, _ANOTHER_DOCUMENT)
-            elif not of_job and (
-                why := why_unsafe(
-                    known.get(one.job_id), names_unknown_outcomes=self._names_unknown_outcomes
-                )
-            ):
-                yield Handled(one, Fate.HELD, why)
-            else:
-                of_job.add(name)
-                works.setdefault(name, _Work(name)).dead_letters.append(one)
-        return list(works.values())
+    def _send(self, one: DeadLetter) -> str:
+        """Send the dead letter as it is; returns why SQS refused it, or an empty text.
 
-    def _send(self, works: Sequence[_Work]) -> Mapping[str, str]:
-        """Send one message for each; returns those that SQS refused, with the reason."""
-        from cli import sending
-
-        outgoing = [self._outgoing(work) for work in works]
-        return {
-            sent.key: sent.refused
-            for sent in sending.send(self._target.sqs, self._queue.source_url, outgoing)
-            if sent.refused is not None
-        }
-
-    def _finish(
-        self, works: Sequence[_Work], refused: Mapping[str, str], *, dry_run: bool
-    ) -> Iterator[Handled]:
-        """Delete the dead letters that were sent, and yield the fate of all."""
-        gone = [one for work in works if work.name not in refused for one in work.dead_letters]
-        left = [] if dry_run else self._queue.delete(gone)
-        for work in works:
-            for number, one in enumerate(work.dead_letters):
-                if work.name in refused:
-                    yield Handled(one, Fate.REFUSED, refused[work.name])
-                elif one in left:
-                    yield Handled(one, Fate.UNDELETED, _UNDELETED)
-                else:
-                    yield Handled(one, Fate.REDRIVEN, _SAME if number else "")
-
-    def _outgoing(self, work: _Work) -> "Outgoing":
-        """Return the dead letter as it is, under a key of ours.
-
-        The functions know a redriven message by its reason, and one that SQS itself moved has none.
-        So one with a reason is sent in its place. A message that names no job has the job of its
-        message id, which the new message will not have.
+        A message that names no job has the job of its message id, which the new message will not
+        have.
         """
-        from cli.sending import Outgoing
+        if self._dry_run:
+            return ""
+        # Imported here, because `--help` needs no AWS.
+        from cli.sending import Outgoing, send
 
-        those = work.dead_letters
-        one = next((each for each in those if each.reason != NO_REASON), those[0])
         attributes = dict(one.attributes)
         if self._is_of_requests and not one.named_job:
             attributes[OWN_JOB_ID] = {"DataType": "String", "StringValue": one.message_id}
-        return Outgoing(work.name, one.body, attributes)
+        self._pace.wait()
+        message = Outgoing(one.message_id, one.body, attributes)
+        [sent] = send(self._target.sqs, self._queue.source_url, [message])
+        return sent.refused or ""
 
 
 def why_unsafe(record: Record | None, *, names_unknown_outcomes: bool) -> str:

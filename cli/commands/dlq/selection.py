@@ -83,11 +83,6 @@ def read_selected(
     report_hidden(queues)
 
 
-def count_reasons(queues: Collection[DeadLetters]) -> str:
-    """Return the reasons of all dead letters with their numbers, the most frequent first."""
-    return in_words(Counter(one.reason for batch in read(queues) for one in batch))
-
-
 def in_words(reasons: Counter[str]) -> str:
     """Return reasons with their numbers, the most frequent first."""
     return ", ".join(f"{code}: {count}" for code, count in reasons.most_common())
@@ -95,8 +90,8 @@ def in_words(reasons: Counter[str]) -> str:
 
 def report_none(queues: Collection[DeadLetters]) -> None:
     """Report that none is selected, and which exist: a typing error must not look like success."""
-    others = count_reasons(queues)
-    text = f" There are: {others}." if others else ""
+    others = Counter(one.reason for batch in read(queues) for one in batch)
+    text = f" There are: {in_words(others)}." if others else ""
     output.note(f"There are no such dead letters.{text}", style="yellow")
 
 
