@@ -1,6 +1,7 @@
 """`doctor`'s check of the messages that the functions put back, and why."""
 
 from datetime import timedelta
+from shlex import quote
 from typing import Final
 
 from cli.error_codes import UNEXPECTED, UNKNOWN, ErrorCode, find
@@ -84,14 +85,10 @@ def _put_back(role: str, done: str, target: Target) -> Result:
             continue
         severity = Severity.CRITICAL if entry.urgent else Severity.WARNING
         meaning, remedy = (text.replace("`", "") for text in (entry.meaning, entry.remedy))
-        yield (
-            severity,
-            f"{_what(role, code, reading, RECENT)}: {meaning}",
-            (
-                f"{remedy} Messages that have retries left recover on their own. "
-                f"(reportflow dlq explain {code})"
-            ),
-        )
+        what = f"{_what(role, code, reading, RECENT)}: {meaning}"
+        recovery = "Messages that have retries left recover on their own. "
+        recovery *= bool(entry.dead_letter)
+        yield severity, what, f"{recovery}{remedy} (reportflow dlq explain {quote(code)})"
     unlisted = found[returned].value - sum(reading.value for reading in reasons.values())
     if unlisted >= few:
         reading = Reading(unlisted, found[returned].last)

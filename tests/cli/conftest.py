@@ -159,7 +159,7 @@ def send(still: Target) -> Send:
 
 @pytest.fixture
 def alter(monkeypatch: pytest.MonkeyPatch) -> Alter:
-    """Lets AWS answer otherwise: what it is given changes each operation's answer in place."""
+    """Changes what AWS answers: the given function changes each operation's answer in place."""
     ask = BaseClient._make_api_call  # type: ignore[attr-defined]  # the stubs name public ones only
 
     def begin(change: Callable[[str, Answer], None]) -> None:

@@ -12,13 +12,13 @@ from tests.cli.conftest import Alter, Answer, Cli, Send, failed
 from tests.pipeline.driver import body, new_id
 
 
-def test_looking_shows_each_letter_once_and_leaves_all(
+def test_reading_shows_each_dead_letter_once_and_leaves_all(
     still: Target, requests: DeadLetters, send: Send
 ) -> None:
     sent = {send(f"job-{n}") for n in range(25)}
 
     with requests.batches() as batches:
-        seen = [letter.message_id for batch in batches for letter in batch]
+        seen = [one.message_id for batch in batches for one in batch]
 
     assert sorted(seen) == sorted(sent)
     assert depth(still.sqs, requests.url).visible == len(sent)
@@ -33,14 +33,14 @@ def test_list_selects_and_shows_no_body(still_cli: Cli, send: Send) -> None:
     by_age = still_cli("dlq", "list", "--older-than", "1h")
     shown = still_cli("dlq", "list")
 
-    assert [letter["jobId"] for letter in by_reason] == ["b"]
-    assert [letter["errorCode"] for letter in by_job] == ["NOT_A_PDF"]
+    assert [one["jobId"] for one in by_reason] == ["b"]
+    assert [one["errorCode"] for one in by_job] == ["NOT_A_PDF"]
     assert by_age.exit_code == 0
     assert shown.exit_code == 1
     assert "customerName" not in shown.output
 
 
-def test_what_another_command_hides_is_told(
+def test_what_another_command_hides_is_reported(
     still: Target,
     still_cli: Cli,
     requests: DeadLetters,
@@ -121,7 +121,7 @@ def test_a_time_before_all_time_is_refused(cli: Cli, arguments: tuple[str, ...])
 HOSTILE = "[/x]'\x1b[2J; rm"
 
 
-def test_a_hostile_reason_is_told_and_quoted_and_not_obeyed(
+def test_a_hostile_reason_is_reported_and_quoted_and_not_obeyed(
     still: Target, still_cli: Cli, send: Send
 ) -> None:
     send("a", "[/x]; rm -r $HOME")
@@ -134,7 +134,7 @@ def test_a_hostile_reason_is_told_and_quoted_and_not_obeyed(
     assert "(reportflow dlq explain '[/x]; rm -r $HOME')" in finding["remedy"]
 
 
-def test_letters_of_archived_jobs_are_shown_as_such(
+def test_dead_letters_of_archived_jobs_are_shown_as_such(
     still: Target, still_cli: Cli, send: Send
 ) -> None:
     job_id = new_id("archived")
@@ -142,7 +142,7 @@ def test_letters_of_archived_jobs_are_shown_as_such(
     send(job_id)
     send("never-seen", "NOT_A_PDF")
 
-    listed = {letter["jobId"]: letter["status"] for letter in still_cli.json("dlq", "list")}
+    listed = {one["jobId"]: one["status"] for one in still_cli.json("dlq", "list")}
     [row] = [line for line in still_cli("dlq", "list").stdout.splitlines() if job_id in line]
     explained = {line["errorCode"]: line["archived"] for line in still_cli.json("dlq", "explain")}
 
@@ -168,7 +168,7 @@ def test_drop_keeps_a_copy_for_its_owner_only(
     assert json.loads(kept["body"]) == body("a")
     assert kept["attributes"]["tenant"]["StringValue"] == "acme"
     assert path.stat().st_mode & 0o077 == 0
-    assert [letter["jobId"] for letter in still_cli.json("dlq", "list")] == ["b"]
+    assert [one["jobId"] for one in still_cli.json("dlq", "list")] == ["b"]
 
 
 def test_drop_writes_over_no_file(still_cli: Cli, send: Send, tmp_path: Path) -> None:
@@ -186,23 +186,23 @@ def test_drop_writes_over_no_file(still_cli: Cli, send: Send, tmp_path: Path) ->
 def test_explain_says_what_the_registry_says(cli: Cli) -> None:
     codes = [entry.code for entry in error_codes.ERROR_CODES]
 
-    told = cli("dlq", "explain", *codes)
+    printed = cli("dlq", "explain", *codes)
 
-    assert told.exit_code == 0
+    assert printed.exit_code == 0
     for entry in error_codes.ERROR_CODES:
         meaning, remedy = (text.replace("`", "") for text in (entry.meaning, entry.remedy))
-        assert f"{entry.code}: {meaning}" in told.stdout
-        assert f"what to do: {remedy}" in told.stdout
+        assert f"{entry.code}: {meaning}" in printed.stdout
+        assert f"what to do: {remedy}" in printed.stdout
         for command in entry.commands(entry.code):
-            assert command in told.stdout
+            assert command in printed.stdout
 
 
-def test_explain_tells_of_families_and_last_failures(cli: Cli) -> None:
+def test_explain_knows_families_and_last_failures(cli: Cli) -> None:
     meanings = {
         line["errorCode"]: line["meaning"]
         for line in cli.json("dlq", "explain", "HTTP_500", "HTTP_404", "AWS_AccessDenied", "PACED")
     }
-    last = {code for code, told in meanings.items() if error_codes.LAST_FAILURE in told}
+    last = {code for code, printed in meanings.items() if error_codes.LAST_FAILURE in printed}
 
     assert last == {"HTTP_500", "AWS_AccessDenied"}
     assert "ReportFlow failed" in meanings["HTTP_500"]
@@ -213,13 +213,13 @@ def test_every_dead_letter_has_a_command(still_cli: Cli, send: Send) -> None:
     for number, code in enumerate((None, "PACED", "NEVER_HEARD_OF")):
         send(f"job-{number}", code)
 
-    told = still_cli("dlq", "explain").stdout
+    printed = still_cli("dlq", "explain").stdout
     gone = still_cli("dlq", "redrive", "--reason", "(none)", "--reason", "PACED")
 
     for reason in ("'(none)'", "PACED", "NEVER_HEARD_OF"):
-        assert f"reportflow dlq redrive --reason {reason}" in told
+        assert f"reportflow dlq redrive --reason {reason}" in printed
     assert gone.exit_code == 0, gone.output
-    assert [letter["errorCode"] for letter in still_cli.json("dlq", "list")] == ["NEVER_HEARD_OF"]
+    assert [one["errorCode"] for one in still_cli.json("dlq", "list")] == ["NEVER_HEARD_OF"]
 
 
 def test_explain_offers_no_redrive_of_what_comes_straight_back(cli: Cli) -> None:
@@ -254,7 +254,7 @@ def test_explain_takes_a_code_in_any_case_and_no_other(cli: Cli) -> None:
 @pytest.mark.parametrize(
     "command", [("redrive",), ("redrive", "--dry-run"), ("drop", "--yes")], ids=" ".join
 )
-def test_letters_that_are_not_there_are_no_silent_success(
+def test_dead_letters_that_are_not_there_are_no_silent_success(
     still_cli: Cli, send: Send, command: tuple[str, ...]
 ) -> None:
     send("a", "HTTP_500")
@@ -264,8 +264,8 @@ def test_letters_that_are_not_there_are_no_silent_success(
     for selection in (("--reason", "NOPE"), ("--job", "nope")):
         result = still_cli("dlq", *command, *selection)
         assert result.exit_code == 0
-        told = "There are no such dead letters. There are: HTTP_500: 2, NOT_A_PDF: 1."
-        assert told in result.stderr
+        printed = "There are no such dead letters. There are: HTTP_500: 2, NOT_A_PDF: 1."
+        assert printed in result.stderr
     assert len(still_cli.json("dlq", "list")) == 3
 
 
@@ -279,12 +279,12 @@ def test_a_queue_that_there_is_not_is_refused_before_anybody_is_asked(command: s
     assert "neither requests nor downloads" in result.stderr
 
 
-def test_explain_looks_at_what_is_there(still_cli: Cli, send: Send) -> None:
+def test_explain_reads_the_dead_letters(still_cli: Cli, send: Send) -> None:
     assert still_cli("dlq", "explain").exit_code == 0
     send("a", "NOT_A_PDF")
 
-    [told] = still_cli.json("dlq", "explain")
+    [printed] = still_cli.json("dlq", "explain")
 
-    assert told["errorCode"] == "NOT_A_PDF"
-    assert told["letters"] == 1
-    assert told["oldest"]["jobId"] == "a"
+    assert printed["errorCode"] == "NOT_A_PDF"
+    assert printed["deadLetters"] == 1
+    assert printed["oldest"]["jobId"] == "a"

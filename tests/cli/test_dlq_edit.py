@@ -28,10 +28,10 @@ def test_show_prints_body_reason_attributes_and_steps_and_leaves_all(
     send(job_id, "HTTP_503")
     send("other")
 
-    told = still_cli("dlq", "show", job_id)
+    printed = still_cli("dlq", "show", job_id)
 
-    assert told.exit_code == 0
-    assert "other" not in told.stdout
+    assert printed.exit_code == 0
+    assert "other" not in printed.stdout
     for part in (
         "reason: HTTP_503",
         "attribute: tenant=acme",
@@ -40,7 +40,7 @@ def test_show_prints_body_reason_attributes_and_steps_and_leaves_all(
         '"customerName": ',
         f"reportflow dlq redrive --job {job_id}",
     ):
-        assert part in told.stdout, told.stdout
+        assert part in printed.stdout, printed.stdout
     left = depth(still.sqs, requests.url)
     assert (left.visible, left.hidden) == (2, 0)
 
@@ -51,7 +51,7 @@ def test_show_says_that_a_job_has_none(still_cli: Cli, send: Send) -> None:
     result = still_cli("dlq", "show", "a", "b")
 
     assert result.exit_code == 1
-    assert "b: no dead letter." in result.stderr
+    assert "b: no dead one." in result.stderr
 
 
 def test_submit_sends_what_show_and_drop_wrote(
@@ -116,11 +116,11 @@ def test_a_corrected_message_takes_the_dead_letters_place(
     [message] = received(still, still.request_queue_url)
     assert json.loads(message["Body"]) == body("a")
     assert message["MessageAttributes"]["tenant"]["StringValue"] == "acme"
-    assert [letter["jobId"] for letter in still_cli.json("dlq", "list")] == ["b"]
+    assert [one["jobId"] for one in still_cli.json("dlq", "list")] == ["b"]
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "printed"),
     [
         (json.dumps(WRONG), "version"),
         (json.dumps(body("z")), "jobId: expected 'a', got 'z'"),
@@ -128,20 +128,20 @@ def test_a_corrected_message_takes_the_dead_letters_place(
     ],
 )
 def test_a_message_that_is_still_wrong_is_not_sent(
-    still: Target, still_cli: Cli, requests: DeadLetters, send: Send, text: str, told: str
+    still: Target, still_cli: Cli, requests: DeadLetters, send: Send, text: str, printed: str
 ) -> None:
     send("a", "INVALID_MESSAGE", json.dumps(WRONG))
 
     result = still_cli("dlq", "edit", "a", "--file", "-", stdin=text)
 
     assert result.exit_code == 2
-    assert told in result.stderr
+    assert printed in result.stderr
     assert depth(still.sqs, still.request_queue_url).total == 0
     assert depth(still.sqs, requests.url).total == 1
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "printed"),
     [
         ({"status": "ARCHIVED"}, "a job has one document"),
         ({"status": "SUBMITTED"}, "reportflow watch"),
@@ -149,7 +149,7 @@ def test_a_message_that_is_still_wrong_is_not_sent(
     ],
 )
 def test_no_second_document_for_a_job_in_flight_or_with_a_pdf(
-    still: Target, still_cli: Cli, send: Send, fields: dict[str, str], told: str
+    still: Target, still_cli: Cli, send: Send, fields: dict[str, str], printed: str
 ) -> None:
     job_id = new_id("unsafe")
     failed(still, job_id, **fields)
@@ -158,7 +158,7 @@ def test_no_second_document_for_a_job_in_flight_or_with_a_pdf(
     result = still_cli("dlq", "edit", job_id, "--file", "-", stdin=json.dumps(body(job_id)))
 
     assert result.exit_code == 2
-    assert told in result.stderr
+    assert printed in result.stderr
     assert depth(still.sqs, still.request_queue_url).total == 0
 
 
@@ -194,9 +194,9 @@ def test_the_editor_shows_the_message_and_its_text_is_sent(
 ) -> None:
     send("a", "INVALID_MESSAGE", json.dumps({"Type": "Notification", "Message": json.dumps(WRONG)}))
 
-    status, told = in_a_terminal(still_cli, """sed -i 's/"version": "1"/"version": 1/'""")
+    status, printed = in_a_terminal(still_cli, """sed -i 's/"version": "1"/"version": 1/'""")
 
-    assert status == 0, told
+    assert status == 0, printed
     [message] = received(still, still.request_queue_url)
     assert json.loads(message["Body"]) == body("a")
     assert still_cli.json("dlq", "list") == []
@@ -205,21 +205,21 @@ def test_the_editor_shows_the_message_and_its_text_is_sent(
 def test_an_unchanged_message_is_not_sent(still: Target, still_cli: Cli, send: Send) -> None:
     send("a")
 
-    status, told = in_a_terminal(still_cli, "true")
+    status, printed = in_a_terminal(still_cli, "true")
 
     assert status == 0
-    assert "No changes, nothing was sent." in told
+    assert "No changes, nothing was sent." in printed
     assert len(still_cli.json("dlq", "list")) == 1
 
 
 def test_a_text_that_is_given_up_is_kept(still: Target, still_cli: Cli, send: Send) -> None:
     send("a", "INVALID_MESSAGE", json.dumps(WRONG))
 
-    status, told = in_a_terminal(still_cli, "sed -i s/customerName/customer/", "n\n")
+    status, printed = in_a_terminal(still_cli, "sed -i s/customerName/customer/", "n\n")
 
     assert status == 1
-    assert "version" in told
-    kept = Path(told.rpartition("--file ")[2].split()[0])
+    assert "version" in printed
+    kept = Path(printed.rpartition("--file ")[2].split()[0])
     assert json.loads(kept.read_text())["version"] == "1"
     assert kept.stat().st_mode & 0o077 == 0
     kept.unlink()

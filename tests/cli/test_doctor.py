@@ -25,15 +25,15 @@ def found(check: Check, target: Target) -> list[Finding]:
 
 
 def test_a_healthy_system_has_no_finding(still_cli: Cli) -> None:
-    told = still_cli.json("doctor", "--unfinished", "9d")
+    printed = still_cli.json("doctor", "--unfinished", "9d")
 
     # The alarms are those of the running system, whose queues hold other tests' dead letters.
     assert not [
-        one for one in told if one["severity"] == "critical" and one["check"] != "alarms"
-    ], told
+        one for one in printed if one["severity"] == "critical" and one["check"] != "alarms"
+    ], printed
 
 
-def test_a_dead_letter_is_told_with_its_remedy(still: Target, still_cli: Cli) -> None:
+def test_a_dead_letter_is_reported_with_its_remedy(still: Target, still_cli: Cli) -> None:
     still.sqs.send_message(
         QueueUrl=still.download_dlq_url,
         MessageBody="{}",
@@ -47,13 +47,13 @@ def test_a_dead_letter_is_told_with_its_remedy(still: Target, still_cli: Cli) ->
 
     assert result.exit_code == 1
     lines = [json.loads(line) for line in result.stdout.splitlines()]
-    [letter] = [line for line in lines if line["check"] == "dead-letter-queues"]
-    assert "NO_COMPLETION" in letter["what"]
-    assert "Ask ReportFlow" in letter["remedy"]
-    assert "dlq explain NO_COMPLETION" in letter["remedy"]
+    [one] = [line for line in lines if line["check"] == "dead-letter-queues"]
+    assert "NO_COMPLETION" in one["what"]
+    assert "Ask ReportFlow" in one["remedy"]
+    assert "dlq explain NO_COMPLETION" in one["remedy"]
 
 
-def test_the_webhook_that_accepts_nothing_is_told(target: Target) -> None:
+def test_the_webhook_that_accepts_nothing_is_reported(target: Target) -> None:
     away = replace(target, webhook_base_url=f"{target.webhook_base_url}/elsewhere")
 
     [finding] = found(checks.webhook, away)
@@ -63,7 +63,7 @@ def test_the_webhook_that_accepts_nothing_is_told(target: Target) -> None:
     assert not found(checks.webhook, target)
 
 
-def test_jobs_that_wait_for_too_long_are_told(target: Target) -> None:
+def test_jobs_that_wait_for_too_long_are_reported(target: Target) -> None:
     job_id = new_id("stuck")
     long_ago = (datetime.now(UTC) - timedelta(days=400)).isoformat(timespec="milliseconds")
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -130,7 +130,7 @@ def test_a_redriven_job_is_late_from_when_it_began_anew(own_table: Target) -> No
     assert "1 job late in SUBMITTED, late the longest: 3h" in finding.what
 
 
-def test_of_more_jobs_than_are_looked_at_the_number_is_the_least(
+def test_if_there_are_more_jobs_than_are_checked_the_number_is_a_minimum(
     own_table: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(4):
@@ -141,7 +141,7 @@ def test_of_more_jobs_than_are_looked_at_the_number_is_the_least(
         assert finding.what.startswith(words)
 
 
-def test_of_more_letters_than_are_looked_at_the_number_is_the_least(
+def test_if_there_are_more_dead_letters_than_are_read_the_number_is_a_minimum(
     still: Target, send: Send, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SQS often fills fewer than ten into a batch."""
@@ -177,9 +177,7 @@ def test_a_broken_check_hides_neither_what_it_found_nor_the_others(target: Targe
     assert "report it" in then.remedy
 
 
-def test_what_could_not_be_looked_at_is_shown_to_people_too(
-    state_file: Path, tmp_path: Path
-) -> None:
+def test_what_could_not_be_checked_is_shown_to_people_too(state_file: Path, tmp_path: Path) -> None:
     result = Cli(["--state", str(changed(state_file, tmp_path, jobs_table="absent"))], {})("doctor")
 
     assert result.exit_code in {1, 2}
@@ -197,7 +195,7 @@ def test_the_functions_own_numbers_are_read(cli: Cli, target: Target) -> None:
     until(submitted, 180, "the submitter's count reaches CloudWatch")
 
 
-def test_what_cannot_be_looked_at_is_neither_healthy_nor_hidden(
+def test_what_cannot_be_checked_is_neither_healthy_nor_hidden(
     target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     away = replace(target, jobs_table="absent")

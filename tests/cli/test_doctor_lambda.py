@@ -60,9 +60,9 @@ def target(account: Account, *, functions: dict[str, str] = FUNCTIONS) -> Target
         name="Acme",
         is_local=not functions,
         request_queue_url=f"{QUEUES}/requests",
-        request_dlq_url=f"{QUEUES}/request-letters",
+        request_dlq_url=f"{QUEUES}/request-dead-letters",
         download_queue_url=f"{QUEUES}/downloads",
-        download_dlq_url=f"{QUEUES}/download-letters",
+        download_dlq_url=f"{QUEUES}/download-dead-letters",
         jobs_table="jobs",
         archive_bucket="archive",
         secret_id="secret",
@@ -122,7 +122,7 @@ def test_an_event_source_of_another_function_feeds_nobody_here() -> None:
     assert finding.what == "the submitter has no event source"
 
 
-def test_the_version_that_is_called_is_looked_at() -> None:
+def test_the_version_that_is_called_is_checked() -> None:
     account = Account(ALIASED)
     assert found(checks.functions, account) == []
     assert account.asked == ["acme-submitter:live", "acme-downloader:live"]

@@ -164,7 +164,7 @@ def test_documents_of_one_job_that_differ_in_metadata_are_a_mistake(
     assert all(f"{file}:1 has other metadata" in text for text in found.values())
 
 
-def test_a_name_that_stands_twice_is_a_mistake(file: Path) -> None:
+def test_a_name_that_occurs_twice_is_a_mistake(file: Path) -> None:
     file.write_text(lines(json.dumps(body("a"))[:-1] + ', "jobId": "b"}'))
 
     assert (
@@ -200,6 +200,6 @@ def test_what_reportflow_would_not_take_is_a_mistake(file: Path) -> None:
     assert "bytes" in mistakes(read([str(file)], Naming(), WORKSPACE))[f"{file}:1"]
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_is_reported(tmp_path: Path) -> None:
     with pytest.raises(CliError, match=r"absent\.json"):
         read([str(tmp_path / "absent.json")], Naming(), WORKSPACE)

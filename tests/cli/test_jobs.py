@@ -44,7 +44,7 @@ def job_id() -> str:
     return new_id("cli")
 
 
-def test_status_tells_the_reason_and_nothing_that_opens_the_pdf(
+def test_status_prints_the_reason_and_nothing_that_opens_the_pdf(
     cli: Cli, target: Target, job_id: str
 ) -> None:
     reason = {"errorCode": "NOT_A_PDF", "errorMessage": "no PDF", "metadata": '{"tenant":"acme"}'}
@@ -103,9 +103,9 @@ def test_metadata_that_is_no_json_is_text(cli: Cli, target: Target, job_id: str)
 
 def test_status_of_an_unknown_job_is_one(cli: Cli, job_id: str) -> None:
     assert cli("status", job_id).exit_code == 1
-    [told] = cli.json("status", job_id)
-    assert (told["jobId"], told["status"], told["steps"]) == (job_id, None, [])
-    assert "No record yet" in told["next"]["what"]
+    [printed] = cli.json("status", job_id)
+    assert (printed["jobId"], printed["status"], printed["steps"]) == (job_id, None, [])
+    assert "No record yet" in printed["next"]["what"]
 
 
 def test_what_cannot_be_a_job_id_is_a_mistake_of_the_user(cli: Cli) -> None:
@@ -135,11 +135,11 @@ def test_watch_gives_up_in_time(cli: Cli, target: Target, job_id: str) -> None:
     assert f"1 not finished in time: {job_id}" in result.stderr
 
 
-def test_watch_tells_once_of_a_job_without_a_record(target: Target, job_id: str) -> None:
+def test_watch_warns_once_about_a_job_without_a_record(target: Target, job_id: str) -> None:
     there = new_id("there")
     put(target, there, "SUBMITTED", timedelta())
     now = 0.0
-    told: list[tuple[float, list[str]]] = []
+    printed: list[tuple[float, list[str]]] = []
 
     def sleep(seconds: float) -> None:
         nonlocal now
@@ -150,14 +150,14 @@ def test_watch_tells_once_of_a_job_without_a_record(target: Target, job_id: str)
         [there, job_id],
         interval=2,
         timeout=timedelta(minutes=2),
-        miss=lambda missing: told.append((now, list(missing))),
+        miss=lambda missing: printed.append((now, list(missing))),
     )
 
     assert sum(1 for _ in rounds) == 61
-    assert told == [(SOON.total_seconds(), [job_id])]
+    assert printed == [(SOON.total_seconds(), [job_id])]
 
 
-def test_what_is_told_of_such_a_job_says_where_to_look(
+def test_the_warning_about_such_a_job_names_the_next_command(
     cli: Cli, job_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(records, "SOON", timedelta())
@@ -167,8 +167,8 @@ def test_what_is_told_of_such_a_job_says_where_to_look(
     assert f"{job_id}: no record yet; is the id right? See `dlq list`." in result.stderr
 
 
-def looks(target: Target, job_id: str, changes: dict[float, dict[str, str]]) -> list[str]:
-    """The job's state at each look, a second apart, while it changes at these seconds."""
+def reads(target: Target, job_id: str, changes: dict[float, dict[str, str]]) -> list[str]:
+    """The job's state at each read, a second apart, while it changes at these seconds."""
     now = 0.0
 
     def sleep(seconds: float) -> None:
@@ -193,7 +193,7 @@ def test_watch_waits_for_a_job_that_was_just_sent_again(
     before = {"status": "FAILED", "failedAt": "2026-01-01T00:00:00.000Z"}
     put(target, job_id, age=timedelta(days=1), **before)
 
-    states = looks(target, job_id, {1.0: before, 3.0: {"status": "SUBMITTING"}, 5.0: end})
+    states = reads(target, job_id, {1.0: before, 3.0: {"status": "SUBMITTING"}, 5.0: end})
 
     assert states == [*["FAILED"] * 3, *["SUBMITTING"] * 2, end["status"]]
 
@@ -203,10 +203,10 @@ def test_watch_gives_such_a_job_no_longer_than_one_without_a_record(
 ) -> None:
     put(target, job_id, "FAILED", timedelta(days=1), failedAt="2026-01-01T00:00:00.000Z")
 
-    assert len(looks(target, job_id, {})) == SOON.seconds + 1
+    assert len(reads(target, job_id, {})) == SOON.seconds + 1
 
 
-def test_what_is_told_of_a_job_that_failed_before_says_what_is_waited_for(
+def test_the_warning_about_a_job_that_failed_before_says_what_watch_waits_for(
     cli: Cli, target: Target, job_id: str
 ) -> None:
     put(target, job_id, "FAILED", timedelta(days=1))
@@ -343,7 +343,7 @@ def test_fetch_keeps_nothing_that_is_not_what_the_record_says(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_cannot_be_made_is_told(cli: Cli, job_id: str, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(cli: Cli, job_id: str, tmp_path: Path) -> None:
     file: Any = tmp_path / "file"
     file.write_text("")
 

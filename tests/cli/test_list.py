@@ -1,4 +1,4 @@
-"""`list` by what only the records tell, counted and in pages; and `fetch` by URL."""
+"""`list` by what only the records have, counted and in pages; and `fetch` by URL."""
 
 import json
 from datetime import timedelta
@@ -71,10 +71,12 @@ def test_a_page_goes_on_in_the_next_status(cli: Cli, jobs: dict[str, str]) -> No
 def test_jobs_are_counted_by_status_and_error(cli: Cli, jobs: dict[str, str]) -> None:
     design = ("--design", jobs["design"], "--count")
 
-    told = {(line["status"], line["errorCode"]): line["jobs"] for line in cli.json("list", *design)}
+    printed = {
+        (line["status"], line["errorCode"]): line["jobs"] for line in cli.json("list", *design)
+    }
     rows = [line.split() for line in cli("list", *design).stdout.splitlines()]
 
-    assert told == {
+    assert printed == {
         ("SUBMITTED", None): 2,
         ("FAILED", "HTTP_404"): 1,
         ("FAILED", "TRUNCATED"): 1,
@@ -94,9 +96,9 @@ def test_a_url_gives_the_pdf(cli: Cli, target: Target) -> None:
 
     assert result.exit_code == 1
     assert f"{absent}: there is no such job" in result.stderr
-    told: dict[str, Any] = json.loads(result.stdout)
-    assert told["jobId"] == job_id
-    assert requests.get(told["url"], timeout=10).content == b"%PDF-right"
+    printed: dict[str, Any] = json.loads(result.stdout)
+    assert printed["jobId"] == job_id
+    assert requests.get(printed["url"], timeout=10).content == b"%PDF-right"
 
 
 def test_no_url_is_signed_for_longer_than_aws_allows(cli: Cli) -> None:

@@ -24,8 +24,8 @@ def test_control_characters_are_shown_and_not_obeyed(
     else:
         output.out().print(output.table(("",), [[HOSTILE]]))
 
-    told = capsys.readouterr()
-    [line] = [text.strip() for text in (told.out + told.err).split("\n") if text.strip()]
+    printed = capsys.readouterr()
+    [line] = [text.strip() for text in (printed.out + printed.err).split("\n") if text.strip()]
     assert line == SHOWN
 
 

@@ -62,7 +62,7 @@ def test_a_value_out_of_a_list_is_refused_with_the_list(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("levels", [600, 100_000])
-def test_deep_nesting_is_told_with_its_limit(cli: Cli, levels: int) -> None:
+def test_deep_nesting_is_reported_with_its_limit(cli: Cli, levels: int) -> None:
     deep = json.dumps(content(params={"a": 0})).replace(
         '"a": 0', f'"a": {"[" * levels}{"]" * levels}'
     )

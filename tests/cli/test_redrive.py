@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def reason(job_id: str) -> "dict[str, MessageAttributeValueTypeDef]":
-    """The attributes of a dead letter."""
+    """The attributes of a dead one."""
     said = {"jobId": job_id, "errorCode": "HTTP_500"}
     return {name: {"DataType": "String", "StringValue": value} for name, value in said.items()}
 
@@ -44,7 +44,7 @@ def redrive(
     return list(Redrive(target, queue, selection or Selection(), **options)())
 
 
-def test_a_letter_goes_back_with_its_body_and_all_attributes(
+def test_a_dead_letter_is_sent_back_with_its_body_and_all_attributes(
     still: Target, requests: DeadLetters, send: Send
 ) -> None:
     send("a")
@@ -61,7 +61,9 @@ def test_a_letter_goes_back_with_its_body_and_all_attributes(
     assert depth(still.sqs, requests.url).total == 0
 
 
-def test_only_what_is_meant_goes(still: Target, requests: DeadLetters, send: Send) -> None:
+def test_only_selected_dead_letters_are_redriven(
+    still: Target, requests: DeadLetters, send: Send
+) -> None:
     for number in range(12):
         send(f"bad-{number}", "INVALID_MESSAGE")
         send(f"good-{number}", "HTTP_500")
@@ -137,7 +139,7 @@ def test_a_download_of_such_a_job_goes(still: Target, downloads: DeadLetters) ->
     assert [handled.fate for handled in redrive(still, downloads)] == [Fate.REDRIVEN]
 
 
-def test_letters_that_ask_for_the_same_go_as_one_message(
+def test_dead_letters_that_ask_for_the_same_go_as_one_message(
     still: Target, requests: DeadLetters, send: Send
 ) -> None:
     """Two such requests side by side could make two PDFs, where the first fails at once."""
@@ -152,10 +154,10 @@ def test_letters_that_ask_for_the_same_go_as_one_message(
 
 
 @pytest.mark.parametrize("reasons", [(None, "HTTP_502"), ("HTTP_502", None)])
-def test_of_such_letters_one_goes_that_has_a_reason(
+def test_of_such_dead_letters_one_with_a_reason_is_sent(
     still: Target, requests: DeadLetters, send: Send, reasons: tuple[str | None, ...]
 ) -> None:
-    """By it the functions know a redriven message. A letter that SQS itself moved has none."""
+    """By it the functions know a redriven message. A dead letter that SQS itself moved has none."""
     for code in reasons:
         send("twice", code)
 
@@ -165,7 +167,7 @@ def test_of_such_letters_one_goes_that_has_a_reason(
     assert message["MessageAttributes"]["errorCode"]["StringValue"] == "HTTP_502"
 
 
-def test_a_letter_that_was_sent_and_not_deleted_is_counted(
+def test_a_dead_letter_that_was_sent_and_not_deleted_is_counted(
     still_cli: Cli, send: Send, alter: Alter
 ) -> None:
     send("a")
@@ -215,7 +217,7 @@ def test_webhook_and_check_of_a_job_go_in_one_run(still: Target, downloads: Dead
 def test_what_was_there_goes_in_later_batches_too_and_what_came_back_does_not(
     still: Target, requests: DeadLetters, send: Send
 ) -> None:
-    """Both letters of a job were there when the run began; a third comes from the first."""
+    """Both dead letters of a job were there when the run began; a third comes from the first."""
     send("a")
     send("a")
     full_second = int(time.time()) + 1
@@ -229,11 +231,11 @@ def test_what_was_there_goes_in_later_batches_too_and_what_came_back_does_not(
     event = "after-call.sqs.SendMessageBatch"
     still.sqs.meta.events.register(event, give_up)
     try:
-        told = redrive(still, requests, pace=Pace(2, sleep=lambda _: None))
+        printed = redrive(still, requests, pace=Pace(2, sleep=lambda _: None))
     finally:
         still.sqs.meta.events.unregister(event, give_up)
 
-    fates = [(handled.dead_letter.reason, handled.fate) for handled in told]
+    fates = [(handled.dead_letter.reason, handled.fate) for handled in printed]
     redriven = ("HTTP_500", Fate.REDRIVEN)
     assert sorted(fates) == [redriven, redriven, ("HTTP_503", Fate.FAILED_AGAIN)]
     assert depth(still.sqs, requests.url).total == 1
@@ -242,7 +244,7 @@ def test_what_was_there_goes_in_later_batches_too_and_what_came_back_does_not(
 def test_a_request_goes_not_while_its_jobs_outcome_is_unknown(
     still: Target, requests: DeadLetters, send: Send
 ) -> None:
-    """Its own letter is older and says something else."""
+    """Its own dead letter is older and says something else."""
     job_id = new_id("unknown")
     failed(still, job_id, failedStep="submit", errorCode="OUTCOME_UNKNOWN")
     send(job_id)
@@ -309,7 +311,7 @@ def test_what_fails_again_meanwhile_waits_for_the_next_time(
 
 
 @pytest.mark.parametrize("per_minute", [2, 40, 600])
-def test_the_pace_is_kept_and_no_letter_waits_hidden_for_long(per_minute: float) -> None:
+def test_the_rate_is_kept_and_no_dead_letter_waits_hidden_for_long(per_minute: float) -> None:
     now = 0.0
     pauses: list[float] = []
 
@@ -340,8 +342,8 @@ def test_redrive_of_everything_has_to_be_said(still_cli: Cli, send: Send) -> Non
 
 
 def test_redrive_brings_the_pdf(cli: Cli, driver: Driver) -> None:
-    job_id = new_id("mended")
-    # As the functions leave a message whose cause has been mended since.
+    job_id = new_id("fixed")
+    # As the functions leave a message whose cause has been fixed since.
     driver.sqs.send_message(
         QueueUrl=driver.state["request_dlq_url"],
         MessageBody=json.dumps(body(job_id)),

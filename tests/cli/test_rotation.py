@@ -83,7 +83,7 @@ def stored(target: Target) -> dict[str, Any]:
 def test_not_one_event_of_a_stream_is_refused(cli: Cli, target: Target) -> None:
     old = cli("webhook-url").stdout.strip()
     with Stream(old) as stream:
-        # A stranger's guess makes a function look into the secret just before it changes.
+        # An unknown caller's guess makes a function read the secret just before it changes.
         guess = f"{target.webhook_base_url}/guess"
         assert urllib3.request("POST", guess, body=b"{}").status == 404
 
@@ -106,7 +106,7 @@ def test_not_one_event_of_a_stream_is_refused(cli: Cli, target: Target) -> None:
 
 
 def test_without_the_wait_the_new_token_can_be_refused(target: Target) -> None:
-    """What the wait is for: a function that has just looked does not look again."""
+    """What the wait is for: a function that has just read the secret does not read it again."""
     before = stored(target)
     guess = f"{target.webhook_base_url}/guess"
     assert urllib3.request("POST", guess, body=b"{}").status == 404
@@ -229,7 +229,7 @@ def test_a_label_that_another_change_took_is_no_failure(own_secret: Target) -> N
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"appKey": "k-1-2-3"}', '{"webhookToken": 1}'])
-def test_a_malformed_secret_is_told_and_not_quoted(own_secret: Target, text: str) -> None:
+def test_a_malformed_secret_is_reported_and_not_quoted(own_secret: Target, text: str) -> None:
     own_secret.secretsmanager.put_secret_value(
         SecretId=own_secret.secret_id, SecretString=text or " "
     )

@@ -87,8 +87,8 @@ def test_a_new_secret_comes_before_the_old_one_until_the_end(
     finished = [signing_cli("set-signing-secret", "--finish", "--yes") for _ in range(2)]
     assert [result.exit_code for result in finished] == [0, 1]
     assert stored(own_secret) == {**before, "webhookSigningSecrets": [SECOND]}
-    told = "".join(result.output for result in (*results, third, *finished))
-    assert not [one for one in (FIRST, SECOND, THIRD) if one.removeprefix("whsec_") in told]
+    printed = "".join(result.output for result in (*results, third, *finished))
+    assert not [one for one in (FIRST, SECOND, THIRD) if one.removeprefix("whsec_") in printed]
 
 
 @pytest.mark.parametrize(
@@ -134,15 +134,15 @@ def test_a_webhook_that_asks_for_signatures_is_tried_with_one(
     assert "webhook" not in found
 
 
-def test_a_webhook_without_a_signing_secret_is_told_as_such(
+def test_a_webhook_without_a_signing_secret_is_reported_as_such(
     own_secret: Target, signing: Peer, signing_cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = replace(own_secret, webhook_base_url=signing.url)
     monkeypatch.setattr(secret, "PROBE_SECONDS", 0.0)
 
-    with pytest.raises(CliError, match="needs a signing secret and there is none") as told:
+    with pytest.raises(CliError, match="needs a signing secret and there is none") as printed:
         secret.settled_url(there)
 
-    assert "reportflow set-signing-secret" in str(told.value)
+    assert "reportflow set-signing-secret" in str(printed.value)
     [finding] = [line for line in signing_cli.json("doctor") if line["check"] == "webhook"]
     assert "reportflow set-signing-secret" in finding["remedy"]

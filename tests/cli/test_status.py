@@ -32,20 +32,20 @@ def next_of(target: Target, now: timedelta, **fields: Any) -> story.Next:
 
 
 def test_an_archived_job_has_its_steps_and_its_place(cli: Cli, driver: Driver) -> None:
-    job_id = new_id("told")
+    job_id = new_id("printed")
     driver.send(body(job_id))
     cli("watch", job_id, "--timeout", "30s")
 
     shown = cli("status", job_id).stdout
-    [told] = cli.json("status", job_id)
+    [printed] = cli.json("status", job_id)
 
-    steps = [step["step"] for step in told["steps"]]
+    steps = [step["step"] for step in printed["steps"]]
     assert steps[0] == "first taken from the queue"
     assert steps[-1] == "archived"
-    assert told["steps"][-1]["secondsAfterPrevious"] >= 0
-    assert told["location"] == f"s3://{told['archiveBucket']}/{told['archiveKey']}"
+    assert printed["steps"][-1]["secondsAfterPrevious"] >= 0
+    assert printed["location"] == f"s3://{printed['archiveBucket']}/{printed['archiveKey']}"
     assert shown.startswith(f"{job_id} ARCHIVED\n")
-    assert told["location"] in shown
+    assert printed["location"] in shown
     assert f"reportflow fetch {job_id}" in shown
 
 
@@ -57,9 +57,9 @@ def test_a_failed_job_has_its_dead_letter_and_the_remedy(
     message_id = send(job_id, "HTTP_404")
 
     shown = still_cli("status", job_id).stdout
-    [told] = still_cli.json("status", job_id)
+    [printed] = still_cli.json("status", job_id)
 
-    assert [letter["messageId"] for letter in told["deadLetters"]] == [message_id]
+    assert [one["messageId"] for one in printed["deadLetters"]] == [message_id]
     assert "error: HTTP_404: no such design" in shown
     assert "dead letter: requests, HTTP_404, sent 20" in shown
     for command in (f"edit {job_id}", f"redrive --job {job_id}", f"drop --job {job_id}"):
@@ -71,22 +71,22 @@ def test_a_failed_job_has_its_dead_letter_and_the_remedy(
     ("now", "due"),
     [(10, 300), (400, 600), (700, 1200), (5000, 6000), (21_000, 21_600)],
 )
-def test_the_next_completion_check_is_told(target: Target, now: int, due: int) -> None:
+def test_the_next_completion_check_is_reported(target: Target, now: int, due: int) -> None:
     """Each check waits as long again as the job has waited, half an hour at most."""
     submitted = {"status": "SUBMITTED", "submittedAt": "2026-01-01T00:00:00.000Z"}
 
-    told = next_of(target, timedelta(seconds=now), **submitted)
+    printed = next_of(target, timedelta(seconds=now), **submitted)
 
-    assert told.at == BEGIN + timedelta(seconds=due)
-    assert "NO_COMPLETION at 2026-01-01T06:00:00.000Z" in told.what
+    assert printed.at == BEGIN + timedelta(seconds=due)
+    assert "NO_COMPLETION at 2026-01-01T06:00:00.000Z" in printed.what
 
 
 def test_after_the_deadline_one_check_is_left(target: Target) -> None:
-    told = next_of(
+    printed = next_of(
         target, timedelta(days=1), status="SUBMITTED", submittedAt="2026-01-01T00:00:00.000Z"
     )
 
-    assert "deadline is over" in told.what
+    assert "deadline is over" in printed.what
 
 
 @pytest.mark.parametrize(
@@ -100,10 +100,10 @@ def test_after_the_deadline_one_check_is_left(target: Target) -> None:
 def test_what_a_submission_waits_for(
     target: Target, fields: dict[str, Any], what: str, at: int | None
 ) -> None:
-    told = next_of(target, timedelta(seconds=1), status="SUBMITTING", **fields)
+    printed = next_of(target, timedelta(seconds=1), status="SUBMITTING", **fields)
 
-    assert what in told.what
-    assert told.at == (None if at is None else BEGIN + timedelta(seconds=at))
+    assert what in printed.what
+    assert printed.at == (None if at is None else BEGIN + timedelta(seconds=at))
 
 
 def test_several_jobs_are_a_table(cli: Cli, target: Target) -> None:

@@ -62,7 +62,7 @@ def test_documents_become_pdfs_and_a_repetition_makes_no_second(
         assert len(driver.objects(job_id)) == 1
 
 
-def test_one_mistake_keeps_everything_back_unless_told_to_go_on(
+def test_one_mistake_keeps_everything_back_unless_keep_going_is_given(
     still: Target, still_cli: Cli, tmp_path: Path
 ) -> None:
     path = documents(tmp_path / "d.jsonl", "good", "not good")
@@ -143,11 +143,11 @@ def test_a_large_message_whose_body_cannot_be_read_is_found_by_its_job(
 
     assert sent.refused is None
     assert driver.ended(job_id)["errorCode"] == "PAYLOAD_BUCKET_UNKNOWN"
-    [letter] = cli.json("dlq", "list", "--job", job_id)
-    assert letter["errorCode"] == "PAYLOAD_BUCKET_UNKNOWN"
+    [one] = cli.json("dlq", "list", "--job", job_id)
+    assert one["errorCode"] == "PAYLOAD_BUCKET_UNKNOWN"
 
 
-def test_a_bucket_that_is_not_there_is_told_before_anything_is_sent(
+def test_a_bucket_that_is_not_there_is_reported_before_anything_is_sent(
     still: Target, state_file: Path, tmp_path: Path
 ) -> None:
     urls = {name: getattr(still, name) for name in QUEUES}
@@ -175,7 +175,7 @@ def test_batches_keep_the_order_and_what_sqs_takes() -> None:
     assert all(sum(message.size for message in batch) <= MAX_MESSAGE_BYTES for batch in made)
 
 
-def test_sqs_own_fault_is_tried_again_and_the_senders_is_told(still: Target) -> None:
+def test_sqs_own_fault_is_tried_again_and_the_senders_is_reported(still: Target) -> None:
     messages = [Outgoing(name, json.dumps(name), {}) for name in ("good", "unlucky", "bad")]
     calls: list[set[str]] = []
 
@@ -213,7 +213,7 @@ def test_sqs_own_fault_is_tried_again_and_the_senders_is_told(still: Target) -> 
     assert set(queued(still)) == {'"good"', '"unlucky"'}
 
 
-def test_all_mistakes_of_a_document_are_told_at_once(still_cli: Cli) -> None:
+def test_all_mistakes_of_a_document_are_reported_at_once(still_cli: Cli) -> None:
     wrong = body("a b", designId=5, version="1", content={"fileName": "a/b.pdf"}, foo=1)
 
     result = still_cli("submit", "-", stdin=json.dumps(wrong))
@@ -234,10 +234,10 @@ def test_a_content_that_is_none_is_one_mistake(still_cli: Cli, content: Any, mis
     if content is None:
         del wrong["content"]
 
-    told = still_cli("submit", "-", stdin=json.dumps(wrong)).stderr.splitlines()
+    printed = still_cli("submit", "-", stdin=json.dumps(wrong)).stderr.splitlines()
 
-    assert len(told) == 2
-    assert mistake in told[0]
+    assert len(printed) == 2
+    assert mistake in printed[0]
 
 
 @pytest.mark.parametrize("command", [["submit", "-"], ["watch", "-"], ["status", "-"]])

@@ -134,7 +134,7 @@ def test_a_payload_bucket_that_the_functions_do_not_read_is_refused(
     assert "acme-payloads" in result.stderr
 
 
-def test_doctor_looks_at_lambda_and_s3_too(on_aws: Cli) -> None:
+def test_doctor_checks_lambda_and_s3_too(on_aws: Cli) -> None:
     """These functions have no event source, and their payload bucket was never made."""
     result = on_aws("doctor", "--json")
 
@@ -162,7 +162,7 @@ def test_a_deployment_that_is_not_there_is_named(aws_environment: dict[str, str 
         ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "does not answer"),
     ],
 )
-def test_what_is_wrong_with_the_way_to_aws_is_told(
+def test_what_is_wrong_with_the_way_to_aws_is_reported(
     aws_environment: dict[str, str | None], changes: dict[str, str | None], word: str
 ) -> None:
     environment = {**aws_environment, "AWS_MAX_ATTEMPTS": "1", **changes}
@@ -183,7 +183,7 @@ def test_what_is_wrong_with_the_way_to_aws_is_told(
         '{"aws_endpoint_url": "http://x:y"}',
     ],
 )
-def test_a_state_file_of_no_running_system_is_told(tmp_path: Path, text: str) -> None:
+def test_a_state_file_of_no_running_system_is_reported(tmp_path: Path, text: str) -> None:
     path = tmp_path / "state.json"
     path.write_text(text)
 
@@ -208,7 +208,7 @@ def test_what_a_state_file_lacks_is_named(state_file: Path, tmp_path: Path, key:
     assert "python -m local up" in result.stderr
 
 
-def test_a_folder_in_place_of_a_state_file_is_told(tmp_path: Path) -> None:
+def test_a_folder_in_place_of_a_state_file_is_reported(tmp_path: Path) -> None:
     result = Cli(["--state", str(tmp_path)], {})("list")
 
     assert result.exit_code == 2
@@ -257,7 +257,7 @@ def test_an_environment_that_means_both_decides_nothing(
     assert "There is no stack" in Cli(["--aws"], both)("list").stderr
 
 
-def test_the_target_is_told_unless_an_option_named_it(
+def test_the_target_is_reported_unless_an_option_named_it(
     stacks: None, state_file: Path, aws_environment: dict[str, str | None]
 ) -> None:
     listing = ("list", "--limit", "1")
@@ -268,15 +268,15 @@ def test_the_target_is_told_unless_an_option_named_it(
         assert f"On {PREFIX} in " in result.stderr
         assert f"On {PREFIX}" not in result.stdout
     here: dict[str, str | None] = {"REPORTFLOW_STATE": str(state_file)}
-    told = Cli([], here)(*listing)
-    assert f"On the local system of {state_file}." in told.stderr
+    printed = Cli([], here)(*listing)
+    assert f"On the local system of {state_file}." in printed.stderr
     for cli in (Cli(["--prefix", PREFIX], aws_environment), Cli(["--state", str(state_file)], {})):
         assert "On " not in cli(*listing).stderr
     assert "On " not in Cli([], here)(*listing, "--json").stderr
 
 
-def test_whoever_changes_something_on_aws_is_told_in_which_account(on_aws: Cli) -> None:
-    told = "in ap-northeast-1, account 123456789012."
+def test_a_change_on_aws_prints_the_account(on_aws: Cli) -> None:
+    printed = "in ap-northeast-1, account 123456789012."
     nothing = ("--job", "nobodys")
 
     for arguments in (
@@ -285,12 +285,12 @@ def test_whoever_changes_something_on_aws_is_told_in_which_account(on_aws: Cli) 
         ("set-keys",),
         ("rotate-webhook-secret", "--finish", "--yes"),
     ):
-        assert on_aws(*arguments, stdin="").stderr.count(told) == 1, arguments
-    assert told not in on_aws("list", "--limit", "1").stderr
+        assert on_aws(*arguments, stdin="").stderr.count(printed) == 1, arguments
+    assert printed not in on_aws("list", "--limit", "1").stderr
 
 
 @pytest.mark.parametrize("option", ["--prefix", "--profile", "--region"])
-def test_an_option_whose_variable_was_not_set_means_no_default(
+def test_an_empty_option_does_not_fall_back_to_the_default(
     stacks: None, aws_environment: dict[str, str | None], option: str
 ) -> None:
     exported = {**aws_environment, "REPORTFLOW_PREFIX": PREFIX}
@@ -301,7 +301,7 @@ def test_an_option_whose_variable_was_not_set_means_no_default(
     assert f"{option} is empty" in " ".join(result.stderr.split())
 
 
-def test_the_system_on_this_machine_is_meant_where_its_state_file_is(
+def test_a_state_file_in_the_folder_selects_the_local_system(
     state_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -313,7 +313,7 @@ def test_the_system_on_this_machine_is_meant_where_its_state_file_is(
     assert "local system" in result.stderr
 
 
-def test_aws_is_meant_where_it_is_said(
+def test_an_option_for_aws_selects_aws(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state_file: Path, aws_environment: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -330,8 +330,8 @@ def test_help_names_arguments_plainly_and_fills_its_lines() -> None:
     for command, usage in (("watch", "{JOB}..."), ("submit", "{SOURCE}...")):
         assert f"{command} [OPTIONS] {usage}" in Cli([], screen)(command, "--help").stdout
     assert "explain [OPTIONS] [CODE]..." in Cli([], screen)("dlq", "explain", "--help").stdout
-    told = Cli([], screen)("dlq", "redrive", "--help").stdout
-    assert "Interrupted at any point and run again" in told
+    printed = Cli([], screen)("dlq", "redrive", "--help").stdout
+    assert "Interrupted at any point and run again" in printed
 
 
 def test_help_needs_no_deployment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,12 +30,12 @@ def test_a_snapshot_counts_what_was_done(cli: Cli, driver: Driver) -> None:
         numbers = now["perMinute"]
         return now if sum(numbers["archived"]) and sum(numbers["failed"]) else None
 
-    told = until(counted, 60, "the functions' numbers")
+    printed = until(counted, 60, "the functions' numbers")
 
-    assert len(told["perMinute"]["archived"]) == 31
-    assert told["jobs"]["ARCHIVED"] > before["ARCHIVED"]
-    assert told["jobs"]["FAILED"] > before["FAILED"]
-    assert told["deadLetters"]["reasons"]["HTTP_404"] >= 1
+    assert len(printed["perMinute"]["archived"]) == 31
+    assert printed["jobs"]["ARCHIVED"] > before["ARCHIVED"]
+    assert printed["jobs"]["FAILED"] > before["FAILED"]
+    assert printed["deadLetters"]["reasons"]["HTTP_404"] >= 1
 
 
 def test_it_shows_queues_and_dead_letters_and_hides_none(
@@ -47,14 +47,14 @@ def test_it_shows_queues_and_dead_letters_and_hides_none(
     send("b")
 
     shown = still_cli("top").stdout
-    [told] = still_cli.json("top")
+    [printed] = still_cli.json("top")
 
     allowed = still.local_settings["REPORTFLOW_REQUESTS_PER_MINUTE"]
-    assert told["rateLimit"]["allowed"] == int(allowed)
-    [requests, downloads] = told["queues"]
+    assert printed["rateLimit"]["allowed"] == int(allowed)
+    [requests, downloads] = printed["queues"]
     assert (requests["waiting"], downloads["waiting"]) == (3, 0)
     assert downloads["drainSeconds"] == 0
-    assert told["deadLetters"] == {"total": 2, "reasons": {"NOT_A_PDF": 1, "HTTP_500": 1}}
+    assert printed["deadLetters"] == {"total": 2, "reasons": {"NOT_A_PDF": 1, "HTTP_500": 1}}
     assert "NOT_A_PDF: 1" in shown
     assert len(still_cli.json("dlq", "list")) == 2
 

@@ -53,7 +53,7 @@ def _explain(code: str, those: Sequence[DeadLetter], archived: int, *, as_json: 
     if as_json:
         line: dict[str, Any] = {"errorCode": code, "meaning": text.meaning, "remedy": text.remedy}
         if oldest:
-            line |= {"letters": len(those), "archived": archived, "oldest": oldest.summary()}
+            line |= {"deadLetters": len(those), "archived": archived, "oldest": oldest.summary()}
         output.json_line(line)
         return
     number = f" ({len(those)})" if those else ""

@@ -1,4 +1,4 @@
-"""Deployments of which there are only numbers."""
+"""Deployments that have only metrics."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack

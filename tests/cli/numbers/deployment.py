@@ -1,4 +1,4 @@
-"""A deployment of which there are only numbers, told as the functions tell them."""
+"""A deployment that has only metrics, emitted as the functions emit them."""
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -15,7 +15,7 @@ PLAN: Final = Plan(window=timedelta(hours=1), unfinished=timedelta(hours=1))
 
 
 def deployment(backend: Backend) -> Target:
-    """A deployment of which there are only numbers."""
+    """Return a deployment that has only metrics."""
     return Target(
         name="numbers",
         is_local=True,
@@ -36,7 +36,7 @@ def found(check: Check, target: Target, plan: Plan = PLAN) -> list[Finding]:
     return findings(check, target, plan)
 
 
-def tell(
+def emit(
     target: Target,
     name: str,
     value: float,

@@ -1,4 +1,4 @@
-"""Red alarms are told, and who does not hear of them."""
+"""Red alarms are reported, and alarms that nobody receives."""
 
 import re
 from dataclasses import replace
@@ -39,7 +39,7 @@ def topic(either: Target) -> str:
     return str(made["TopicArn"])
 
 
-def test_a_red_alarm_is_told_with_what_it_means_and_where_to_look(
+def test_a_red_alarm_is_reported_with_its_meaning_and_the_first_thing_to_check(
     either: Target, topic: str
 ) -> None:
     make_alarm(either, "RequestDeadLetters", topic)
@@ -47,26 +47,26 @@ def test_a_red_alarm_is_told_with_what_it_means_and_where_to_look(
     make_alarm(either, "SubmitterSlow", topic, "OK")
     make_alarm(either, "dev-WebhooksRefused", topic)
 
-    told = found(alarms, either)
+    printed = found(alarms, either)
 
-    said = {finding.severity: re.sub(r" \d+s:", " SECONDS:", finding.what) for finding in told}
+    said = {finding.severity: re.sub(r" \d+s:", " SECONDS:", finding.what) for finding in printed}
     assert said == {
         Severity.CRITICAL: "RequestDeadLetters is red for SECONDS: It burns.",
         Severity.WARNING: "WebhooksLost is red for SECONDS: It burns.",
     }
-    assert {finding.remedy for finding in told} == {
+    assert {finding.remedy for finding in printed} == {
         "look first at the fire. (docs/operations.md, RequestDeadLetters)",
         "look first at the fire. (docs/operations.md, WebhooksLost)",
     }
 
 
-def test_a_deployment_without_alarms_is_told(either: Target) -> None:
+def test_a_deployment_without_alarms_is_reported(either: Target) -> None:
     [finding] = found(alarms, either)
 
     assert "nobody hears of trouble" in finding.what
 
 
-def test_alarms_without_a_subscriber_are_told_with_the_command_that_adds_one(
+def test_alarms_without_a_subscriber_are_reported_with_the_command_that_adds_one(
     either: Target, topic: str
 ) -> None:
     make_alarm(either, "SubmitterSlow", topic, "OK")
@@ -79,7 +79,7 @@ def test_alarms_without_a_subscriber_are_told_with_the_command_that_adds_one(
     assert f"aws sns subscribe --topic-arn {topic} --protocol email" in finding.remedy
 
 
-def test_an_address_that_was_never_confirmed_is_told(either: Target, topic: str) -> None:
+def test_an_address_that_was_never_confirmed_is_reported(either: Target, topic: str) -> None:
     """The emulated AWS confirms addresses itself; this is what AWS says of one that waits."""
     on_aws = replace(either, is_local=False)
     make_alarm(either, "SubmitterSlow", topic, "OK")

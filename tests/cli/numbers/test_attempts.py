@@ -1,4 +1,4 @@
-"""What is put back is told with its reason and its remedy, and what waits as it should is not."""
+"""Put-back messages are reported with reason and remedy; normal waits are not."""
 
 from datetime import timedelta
 
@@ -7,7 +7,7 @@ import pytest
 from cli.attempts import RECENT, UNLISTED, attempts
 from cli.findings import Severity
 from cli.target import Target
-from tests.cli.numbers.deployment import found, tell
+from tests.cli.numbers.deployment import emit, found
 
 
 @pytest.mark.parametrize(
@@ -29,10 +29,10 @@ from tests.cli.numbers.deployment import found, tell
         ("QUEUE_INCOMPLETE", Severity.WARNING, "check AWS's health page"),
     ],
 )
-def test_what_is_tried_in_vain_is_told_with_its_reason_and_remedy(
+def test_what_is_tried_in_vain_is_reported_with_its_reason_and_remedy(
     target: Target, code: str, severity: Severity, remedy: str
 ) -> None:
-    tell(target, "Returned", 40, service="downloader", reason=code)
+    emit(target, "Returned", 40, service="downloader", reason=code)
 
     [finding] = found(attempts, target)
 
@@ -55,31 +55,31 @@ def test_what_is_tried_in_vain_is_told_with_its_reason_and_remedy(
         "HTTP_403",
     ],
 )
-def test_what_waits_as_it_should_is_not_told(target: Target, code: str) -> None:
+def test_what_waits_as_it_should_is_not_reported(target: Target, code: str) -> None:
     """A 403 that was not counted as refused keys is how some servers say that no file is there."""
-    tell(target, "Returned", 500, service="downloader", reason=code)
+    emit(target, "Returned", 500, service="downloader", reason=code)
 
     assert not found(attempts, target)
 
 
-def test_a_hiccup_is_not_told_and_a_defect_always(target: Target) -> None:
-    tell(target, "Returned", 2, reason="HTTP_503")
-    tell(target, "Returned", 1, reason="UNEXPECTED")
+def test_a_hiccup_is_not_reported_and_a_bug_always(target: Target) -> None:
+    emit(target, "Returned", 2, reason="HTTP_503")
+    emit(target, "Returned", 1, reason="UNEXPECTED")
 
     assert ["UNEXPECTED" in finding.what for finding in found(attempts, target)] == [True]
 
 
-def test_a_few_of_very_many_are_not_told(target: Target) -> None:
-    tell(target, "Submitted", 1000)
-    tell(target, "Returned", 9, reason="HTTP_503")
+def test_a_few_of_very_many_are_not_reported(target: Target) -> None:
+    emit(target, "Submitted", 1000)
+    emit(target, "Returned", 9, reason="HTTP_503")
     assert not found(attempts, target)
 
-    tell(target, "Returned", 2, reason="HTTP_503")
+    emit(target, "Returned", 2, reason="HTTP_503")
     assert found(attempts, target)
 
 
-def test_what_is_over_is_not_told(target: Target) -> None:
-    tell(target, "Returned", 40, reason="HTTP_503", ago=RECENT + timedelta(minutes=2))
+def test_what_is_over_is_not_reported(target: Target) -> None:
+    emit(target, "Returned", 40, reason="HTTP_503", ago=RECENT + timedelta(minutes=2))
 
     assert not found(attempts, target)
 
@@ -88,35 +88,35 @@ def test_what_is_over_is_not_told(target: Target) -> None:
     ("code", "is_told"),
     [("HTTP_503", False), ("HTTP_429", False), ("AWS_AccessDenied", True), ("UNEXPECTED", True)],
 )
-def test_what_strikes_all_is_over_when_one_succeeds(
+def test_a_failure_is_over_when_one_succeeds_unless_it_is_urgent(
     target: Target, *, code: str, is_told: bool
 ) -> None:
-    tell(target, "Returned", 40, reason=code, ago=timedelta(minutes=4))
-    tell(target, "Submitted", 1, ago=timedelta(minutes=6))
+    emit(target, "Returned", 40, reason=code, ago=timedelta(minutes=4))
+    emit(target, "Submitted", 1, ago=timedelta(minutes=6))
     assert found(attempts, target)
 
-    tell(target, "Submitted", 1)
+    emit(target, "Submitted", 1)
     assert bool(found(attempts, target)) is is_told
 
 
-def test_refused_keys_are_told_until_others_are_taken(target: Target) -> None:
+def test_refused_keys_are_reported_until_others_are_taken(target: Target) -> None:
     """Their messages come back within an hour."""
     before = timedelta(minutes=40)
     for service in ("submitter", "downloader"):
-        tell(target, "Returned", 3, service=service, reason="HTTP_401", ago=before)
-        tell(target, "CredentialsRefused", 3, service=service, ago=before)
+        emit(target, "Returned", 3, service=service, reason="HTTP_401", ago=before)
+        emit(target, "CredentialsRefused", 3, service=service, ago=before)
 
-    told = found(attempts, target)
+    printed = found(attempts, target)
 
-    assert [finding.severity for finding in told] == [Severity.CRITICAL] * 2
-    assert all("3 times with HTTP_401 in the last 1h" in finding.what for finding in told)
-    assert all("set-keys" in finding.remedy for finding in told)
-    tell(target, "Submitted", 1)
+    assert [finding.severity for finding in printed] == [Severity.CRITICAL] * 2
+    assert all("3 times with HTTP_401 in the last 1h" in finding.what for finding in printed)
+    assert all("set-keys" in finding.remedy for finding in printed)
+    emit(target, "Submitted", 1)
     assert not found(attempts, target)
 
 
-def test_a_reason_that_is_not_listed_yet_is_told_without_its_name(target: Target) -> None:
-    tell(target, "Returned", 40)
+def test_a_reason_that_is_not_listed_yet_is_reported_without_its_name(target: Target) -> None:
+    emit(target, "Returned", 40)
 
     [finding] = found(attempts, target)
 

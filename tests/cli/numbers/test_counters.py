@@ -16,7 +16,7 @@ from botocore.compat import HTTPHeaders
 from cli import checks
 from cli.findings import Plan
 from cli.target import Target
-from tests.cli.numbers.deployment import PLAN, found, tell
+from tests.cli.numbers.deployment import PLAN, emit, found
 
 SERVICES = {
     "webhook": {"WebhooksReceived", "WebhooksRefused", "WebhooksNotStored"},
@@ -24,10 +24,10 @@ SERVICES = {
 }
 
 
-def tell_all(target: Target, counts: Mapping[str, int]) -> None:
+def emit_all(target: Target, counts: Mapping[str, int]) -> None:
     for name, value in counts.items():
         service = next((of for of, names in SERVICES.items() if name in names), "submitter")
-        tell(target, name, value, service=service, ago=timedelta(minutes=20))
+        emit(target, name, value, service=service, ago=timedelta(minutes=20))
 
 
 @pytest.mark.parametrize(
@@ -43,10 +43,10 @@ def tell_all(target: Target, counts: Mapping[str, int]) -> None:
         ({"PossibleDuplicates": 1}, "1 job asked for again"),
     ],
 )
-def test_what_the_functions_counted_is_told(
+def test_what_the_functions_counted_is_reported(
     target: Target, counts: dict[str, int], words: str
 ) -> None:
-    tell_all(target, counts)
+    emit_all(target, counts)
 
     assert [words in finding.what for finding in found(checks.counters, target)] == [True]
 
@@ -60,16 +60,16 @@ def test_what_the_functions_counted_is_told(
     ],
 )
 def test_what_is_usual_is_not(target: Target, counts: dict[str, int]) -> None:
-    tell_all(target, counts)
+    emit_all(target, counts)
 
     assert not found(checks.counters, target)
 
 
 def test_the_webhook_of_a_job_that_was_just_submitted_is_not_missed(target: Target) -> None:
-    tell(target, "Submitted", 1)
+    emit(target, "Submitted", 1)
     assert not found(checks.counters, target)
 
-    tell(target, "LostWebhooks", 1, service="downloader")
+    emit(target, "LostWebhooks", 1, service="downloader")
     assert ["no webhook came" in finding.what for finding in found(checks.counters, target)] == [
         True
     ], "the check has come already"
@@ -79,7 +79,7 @@ def test_the_webhook_of_a_job_that_was_just_submitted_is_not_missed(target: Targ
 def test_a_webhook_is_missed_after_the_deployments_own_delay(
     target: Target, *, delay: str, is_missed: bool
 ) -> None:
-    tell(target, "Submitted", 1, ago=timedelta(minutes=4))
+    emit(target, "Submitted", 1, ago=timedelta(minutes=4))
 
     def configured(request: AWSPreparedRequest, **_: object) -> AWSResponse:
         environment = {"Variables": {"CHECK_DELAY_SECONDS": delay}}
@@ -91,22 +91,22 @@ def test_a_webhook_is_missed_after_the_deployments_own_delay(
     event = "before-send.lambda.GetFunctionConfiguration"
     events.register(event, configured)
     try:
-        told = found(checks.counters, replace(target, functions={"submitter": "its-name"}))
+        printed = found(checks.counters, replace(target, functions={"submitter": "its-name"}))
     finally:
         events.unregister(event, configured)
 
-    assert ["no webhook came" in finding.what for finding in told] == [True] * is_missed
+    assert ["no webhook came" in finding.what for finding in printed] == [True] * is_missed
 
 
 def test_what_scans_the_internet_all_day_is_no_more_than_in_an_hour(target: Target) -> None:
-    tell_all(target, {"WebhooksRefused": 20 * checks.FEW_REFUSALS})
+    emit_all(target, {"WebhooksRefused": 20 * checks.FEW_REFUSALS})
 
     assert found(checks.counters, target)
     assert not found(checks.counters, target, Plan(timedelta(days=1), PLAN.unfinished))
 
 
-def test_a_message_that_is_tried_for_too_long_is_told(target: Target) -> None:
-    tell(target, "UnfinishedSeconds", 7300, ago=timedelta(minutes=50))
+def test_a_message_that_is_tried_for_too_long_is_reported(target: Target) -> None:
+    emit(target, "UnfinishedSeconds", 7300, ago=timedelta(minutes=50))
 
     [finding] = found(checks.queues, target)
 
@@ -144,10 +144,10 @@ def doors(target: Target) -> Iterator[Target]:
         server.shutdown()
 
 
-def test_who_looks_again_and_again_does_not_raise_the_alarm_on_strangers(doors: Target) -> None:
+def test_repeated_checks_do_not_raise_the_alarm_about_unknown_callers(doors: Target) -> None:
     assert not found(checks.webhook, doors)
     assert Doors.tried == ["right", checks.WRONG_TOKEN]
 
-    tell(doors, "WebhooksRefused", 1, service="webhook", reason=checks.UNKNOWN_CALLER)
+    emit(doors, "WebhooksRefused", 1, service="webhook", reason=checks.UNKNOWN_CALLER)
     assert not found(checks.webhook, doors)
     assert Doors.tried[2:] == ["right"]

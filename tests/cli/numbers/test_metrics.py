@@ -10,7 +10,7 @@ from cli.attempts import RECENT
 from cli.failures import CliError
 from cli.metrics import MAX_QUERIES, Metrics
 from cli.target import Target
-from tests.cli.numbers.deployment import PLAN, tell
+from tests.cli.numbers.deployment import PLAN, emit
 from tests.pipeline.driver import until
 
 
@@ -20,8 +20,8 @@ def new_name() -> str:
 
 def test_a_metric_is_not_added_to_the_same_with_more_dimensions(either: Target) -> None:
     name = new_name()
-    tell(either, name, 5, reason="HTTP_404")
-    tell(either, name, 2, reason="HTTP_503")
+    emit(either, name, 5, reason="HTTP_404")
+    emit(either, name, 2, reason="HTTP_503")
     metrics = Metrics(either, PLAN.window)
     metric = metrics.of_service("submitter", name)
 
@@ -40,7 +40,7 @@ def test_all_of_the_window_is_read_and_little_before(either: Target, hours: floa
     # A minute that begins between telling and reading would move the window's begin.
     until(lambda: datetime.now(UTC).second < 50 or None, 12, "the middle of a minute")
     for value, ago in ((1, 1 - 1e-6), (10, 0.5), (100, 0), (1000, 1.3)):
-        tell(either, metric.name, value, ago=window * ago)
+        emit(either, metric.name, value, ago=window * ago)
 
     assert Metrics(either, window).read([metric])[metric].value == 111
 
@@ -48,8 +48,8 @@ def test_all_of_the_window_is_read_and_little_before(either: Target, hours: floa
 def test_the_last_time_is_that_of_the_period(either: Target) -> None:
     metric = Metrics(either, RECENT).of_service("submitter", new_name())
     told_at = datetime.now(UTC) - timedelta(minutes=3)
-    tell(either, metric.name, 1, ago=timedelta(minutes=3))
-    tell(either, metric.name, 1, ago=timedelta(minutes=5))
+    emit(either, metric.name, 1, ago=timedelta(minutes=3))
+    emit(either, metric.name, 1, ago=timedelta(minutes=5))
 
     last = Metrics(either, RECENT).read([metric])[metric].last
 
@@ -60,7 +60,7 @@ def test_the_last_time_is_that_of_the_period(either: Target) -> None:
 def test_more_metrics_than_fit_in_a_call_are_read(either: Target) -> None:
     metrics = Metrics(either, PLAN.window)
     last = metrics.of_service("submitter", new_name())
-    tell(either, last.name, 7)
+    emit(either, last.name, 7)
     others = [metrics.of_service("submitter", new_name()) for _ in range(MAX_QUERIES)]
     sizes: list[int] = []
 
@@ -78,7 +78,7 @@ def test_more_metrics_than_fit_in_a_call_are_read(either: Target) -> None:
 
 
 @pytest.mark.parametrize("status", ["PartialData", "InternalError"])
-def test_numbers_that_are_not_whole_are_not_told(target: Target, status: str) -> None:
+def test_numbers_that_are_not_whole_are_not_reported(target: Target, status: str) -> None:
     def break_off(parsed: dict[str, Any], **_: object) -> None:
         for result in parsed["MetricDataResults"]:
             result["StatusCode"] = status
