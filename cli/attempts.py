@@ -9,14 +9,7 @@ from cli.findings import Plan, Result, Severity
 from cli.metrics import Metrics, Reading
 from cli.output import duration, stamp
 from cli.target import Target
-from reportflow.errors import (
-    CredentialsRefused,
-    FileMissing,
-    Held,
-    OutOfTime,
-    Paced,
-    Permanent,
-)
+from reportflow import errors
 
 RECENT: Final = timedelta(minutes=10)
 """How far back put-back messages are counted. If it is longer ago, nobody knows whether it is
@@ -28,7 +21,10 @@ FEW: Final = 3
 FEW_OF_DONE: Final = 0.01
 """The same, as a share of the work that was done meanwhile."""
 
-_USUAL_KINDS: Final = (CredentialsRefused, FileMissing, Held, OutOfTime, Paced, Permanent)
+_USUAL_KINDS: Final = (
+    *(errors.CredentialsRefused, errors.FileMissing, errors.Held),
+    *(errors.OutOfTime, errors.Paced, errors.Permanent),
+)
 """A code with these kinds only is a normal wait. Refused keys are reported by a count of their own:
 a 403 can also mean that there is no file."""
 
@@ -62,7 +58,7 @@ def _refused_keys(role: str, target: Target, plan: Plan) -> Result:
     codes = [
         code
         for code in metrics.by_reason(role, "Returned", ASKED)
-        if (entry := find(code)) and CredentialsRefused in entry.kinds
+        if (entry := find(code)) and errors.CredentialsRefused in entry.kinds
     ]
     names = ", ".join(codes) or "CredentialsRefused"
     what = f"{_what(role, names, found[refused], plan.window)}: ReportFlow refuses the keys"

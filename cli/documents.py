@@ -207,7 +207,7 @@ def _bodies(
                 yield "stdin", None, content
             continue
         for path in _files(Path(source), skipped, recursive=recursive):
-            content = _content(path)
+            content = content_of(path)
             if path.suffix.lower() in LINES:
                 yield from _lines(str(path), content)
             else:
@@ -232,7 +232,12 @@ def _files(path: Path, skipped: list[Path], *, recursive: bool) -> list[Path]:
     return found
 
 
-def _content(path: Path) -> bytes:
+def content_of(path: Path) -> bytes:
+    """Read a file without its byte order mark.
+
+    Raises:
+        CliError: it cannot be read.
+    """
     try:
         return path.read_bytes().removeprefix(_BOM)
     except OSError as error:

@@ -4,18 +4,7 @@ import re
 from enum import IntEnum
 from typing import Final
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectionError,  # noqa: A004  (botocore's own)
-    CredentialRetrievalError,
-    HTTPClientError,
-    NoCredentialsError,
-    NoRegionError,
-    PartialCredentialsError,
-    SSOError,
-    TokenRetrievalError,
-)
+from botocore import exceptions as aws
 
 from reportflow.errors import PipelineError
 
@@ -38,11 +27,11 @@ class CliError(Exception):
 
 
 _NO_KEYS: Final = (
-    NoCredentialsError,
-    PartialCredentialsError,
-    CredentialRetrievalError,
-    SSOError,
-    TokenRetrievalError,
+    aws.NoCredentialsError,
+    aws.PartialCredentialsError,
+    aws.CredentialRetrievalError,
+    aws.SSOError,
+    aws.TokenRetrievalError,
 )
 _KEYS_REFUSED: Final = re.compile(
     "ExpiredToken(Exception)?|Invalid(AccessKeyId|ClientTokenId|SignatureException)"
@@ -56,27 +45,27 @@ def explain(error: Exception) -> str | None:
     match error:
         case CliError() | PipelineError():
             return str(error)
-        case NoRegionError():
+        case aws.NoRegionError():
             return "No AWS region: name one with --region or AWS_REGION."
-        case ClientError():
+        case aws.ClientError():
             return _refusal(error)
-        case BotoCoreError() if isinstance(error, _NO_KEYS):
+        case aws.BotoCoreError() if isinstance(error, _NO_KEYS):
             return f"No AWS credentials ({error}): {_SIGN_IN}. For the local system, use --local."
-        case HTTPClientError() | ConnectionError():
+        case aws.HTTPClientError() | aws.ConnectionError():
             return f"AWS does not answer: {error}"
-        case BotoCoreError():
+        case aws.BotoCoreError():
             return f"AWS: {error}"
         case OSError():
             return str(error)
     return None
 
 
-def aws_code(error: ClientError) -> str:
+def aws_code(error: aws.ClientError) -> str:
     """Return AWS's own code for its refusal."""
     return error.response.get("Error", {}).get("Code", "Unknown")
 
 
-def _refusal(error: ClientError) -> str:
+def _refusal(error: aws.ClientError) -> str:
     message = error.response.get("Error", {}).get("Message", "")
     text = f"AWS refused {error.operation_name}: {aws_code(error)}: {message}"
     refused = _KEYS_REFUSED.fullmatch(aws_code(error))

@@ -205,7 +205,7 @@ def _outputs(cloudformation: "CloudFormationClient", stack: str) -> dict[str, st
 def _local(path: Path) -> Target:
     if str(path).upper() in JobStatus.__members__:
         raise CliError(f"--state names a state file. To select jobs, use --status {path}.")
-    again = f"start it with `python -m local up --state {path}`, or use --aws"
+    again = f"Start it with `python -m local up --state {path}`, or use --aws."
     try:
         state = json.loads(path.read_text())
         endpoint = urlsplit(state["aws_endpoint_url"])
@@ -225,19 +225,19 @@ def _local(path: Path) -> Target:
             local_settings=state["settings"],
         )
     except FileNotFoundError as error:
-        raise CliError(f"There is no {path}: the local system does not run: {again}.") from error
+        raise CliError(f"There is no {path}: the local system does not run. {again}") from error
     except OSError as error:
-        raise CliError(f"{path} cannot be read ({error.strerror}): {again}.") from error
+        raise CliError(f"{path} cannot be read: {error.strerror}. {again}") from error
     except KeyError as error:
         raise CliError(
-            f"{path} is not a state file of this version's local system: it lacks {error}: {again}."
+            f"{path} is not a state file of this version's local system: it lacks {error}. {again}"
         ) from error
     except (ValueError, TypeError, AttributeError) as error:
-        raise CliError(f"{path} is not a state file of the local system: {again}.") from error
+        raise CliError(f"{path} is not a state file of the local system. {again}") from error
     try:
         socket.create_connection(address, 2).close()
     except OSError as error:
-        raise CliError(f"The local system of {path} no longer runs: {again}.") from error
+        raise CliError(f"The local system of {path} no longer runs. {again}") from error
     return target
 
 

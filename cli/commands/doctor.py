@@ -26,7 +26,7 @@ def doctor(
     ] = "1h",  # type: ignore[assignment]  # typer parses the default
     as_json: Json = False,
 ) -> None:
-    """Check a deployment, and print what is wrong and what ends it.
+    """Print what is wrong, and what ends it.
 
     It sends the webhook an event about no file, and one with a wrong token unless one was refused
     in the last 10 minutes. It reads dead letters and gives them back. It changes nothing else and

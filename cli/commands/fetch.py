@@ -44,7 +44,7 @@ def fetch(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Fetch archived PDFs, each verified against the SHA-256 in its job's record.
+    """Fetch archived PDFs, each verified by SHA-256.
 
     An existing file is never changed. A URL of --url ends sooner if the credentials that signed it
     do.

@@ -18,12 +18,13 @@ def set_keys(
         typer.Option("--oauth", help="Ask for clientId and clientSecret (contract central)."),
     ] = False,
 ) -> None:
-    """Put ReportFlow's keys into the deployment's secret.
+    """Store ReportFlow's keys.
 
-    The command asks for what the deployment's contract needs and does not show it: appKey and
-    secretKey for `workspace`, one key for `central`. From standard input it reads one key a line.
-    So keys are neither in the shell's history nor in the list of processes. The webhook's tokens
-    stay as they are. All functions use the new keys within five minutes.
+    They go into the deployment's secret. The command asks for what the deployment's contract needs
+    and does not show it: appKey and secretKey for `workspace`, one key for `central`. From standard
+    input it reads one key a line. So keys are neither in the shell's history nor in the list of
+    processes. The webhook's tokens stay as they are. All functions use the new keys within five
+    minutes.
 
     Example: `reportflow set-keys --prefix ReportFlow-prod`
     """
@@ -52,11 +53,11 @@ def set_signing_secret(
     ] = False,
     yes: Yes = False,
 ) -> None:
-    """Put the secret that a relay signs webhooks with into the deployment's secret.
+    """Store the secret that a relay signs with.
 
-    The command asks for it and does not show it, or reads it from standard input: `whsec_` and
-    base64. The present one stays valid until --finish, so that no webhook is refused while the
-    relay changes. The rest of the secret stays as it is.
+    It goes into the deployment's secret. The command asks for it and does not show it, or reads it
+    from standard input: `whsec_` and base64. The present one stays valid until --finish, so that no
+    webhook is refused while the relay changes. The rest of the secret stays as it is.
 
     Status 1: a change is under way, or there is none to finish.
 

@@ -55,7 +55,7 @@ def list_jobs(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """List jobs by status, age, error, design, job id or metadata.
+    """List jobs by status, age, error or metadata.
 
     In each status the job that is longest unchanged is first. The age is that of the last step. The
     table's index lags behind the table by less than a second. For all options but status and age,

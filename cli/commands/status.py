@@ -17,10 +17,10 @@ from cli.target import Target
 
 
 def status(context: typer.Context, jobs: JobIds, as_json: Json = False) -> None:
-    """Show where jobs are: steps, S3 location, dead letters, and what comes next.
+    """Show where jobs are, and what comes next.
 
-    One job is shown in full, several as a table. With --json each line is a job's record with
-    `steps`, `location`, `deadLetters` and `next`.
+    One job is shown in full, with its steps, S3 location and dead letters; several as a table. With
+    --json each line is a job's record with `steps`, `location`, `deadLetters` and `next`.
 
     Status 1: a job has no record. It gets one when its message is first taken.
 

@@ -62,11 +62,11 @@ def submit(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Submit documents: check them as the functions do, send them, and print their job ids.
+    """Submit documents as jobs, and print their ids.
 
-    With one mistake nothing is sent, unless --keep-going is given. Running it again after an
-    interruption does no harm: a known job makes no second PDF. A file that `dlq drop` wrote is read
-    as the messages in it.
+    The documents are checked as the functions do. With one mistake nothing is sent, unless
+    --keep-going is given. Running it again after an interruption does no harm: a known job makes no
+    second PDF. A file that `dlq drop` wrote is read as the messages in it.
 
     Status 1: there were mistakes, or SQS did not take all messages.
 

@@ -47,7 +47,7 @@ def top(
     once: Annotated[bool, typer.Option("--once", help="Print one snapshot and end.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show a deployment at a glance: queues, jobs, rate, dead letters and alarms.
+    """Show queues, jobs, rate and alarms at a glance.
 
     On a terminal the view is live until Ctrl-C. Without a terminal, with --once or --json it is one
     snapshot. Queues are counted at once; rates and alarms are as late as CloudWatch. When the

@@ -12,10 +12,10 @@ from cli.failures import ExitCode
 
 
 def webhook_url(context: typer.Context, as_json: Json = False) -> None:
-    """Print the webhook's complete URL for ReportFlow's settings.
+    """Print the webhook's URL for ReportFlow.
 
-    The URL is a secret: anyone who has it can send webhooks. Right after a rotation the command
-    waits until every function accepts the new token.
+    Put it into ReportFlow's settings. The URL is a secret: anyone who has it can send webhooks.
+    Right after a rotation the command waits until every function accepts the new token.
 
     Example: `reportflow webhook-url`
     """
@@ -40,7 +40,7 @@ def rotate_webhook_secret(
     ] = False,
     yes: Yes = False,
 ) -> None:
-    """Rotate the webhook's secret without refusing an event.
+    """Rotate the secret, refusing no webhook.
 
     1. Run it without options. It makes a new token, and the present one stays valid. After 15
        seconds every function accepts the new one. On a terminal the command then prints the new

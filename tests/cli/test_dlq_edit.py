@@ -51,7 +51,7 @@ def test_show_says_that_a_job_has_none(still_cli: Cli, send: Send) -> None:
     result = still_cli("dlq", "show", "a", "b")
 
     assert result.exit_code == 1
-    assert "b: no dead one." in result.stderr
+    assert "b: no dead letter." in result.stderr
 
 
 def test_submit_sends_what_show_and_drop_wrote(

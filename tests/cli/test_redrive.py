@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def reason(job_id: str) -> "dict[str, MessageAttributeValueTypeDef]":
-    """The attributes of a dead one."""
+    """The attributes of a dead letter."""
     said = {"jobId": job_id, "errorCode": "HTTP_500"}
     return {name: {"DataType": "String", "StringValue": value} for name, value in said.items()}
 

@@ -13,17 +13,7 @@ import typer
 
 from cli import output
 from cli.commands.deployment import target_of
-from cli.commands.dlq.selection import (
-    All,
-    Jobs,
-    Queue,
-    Reasons,
-    in_words,
-    read_selected,
-    report_hidden,
-    report_none,
-    selection_of,
-)
+from cli.commands.dlq import selection as dlq
 from cli.commands.options import Json, NewerThan, OlderThan, Yes, confirm
 from cli.dead_letters import DeadLetter, DeadLetters, Selection, dead_letters
 from cli.failures import CliError, ExitCode
@@ -31,12 +21,12 @@ from cli.failures import CliError, ExitCode
 
 def drop(
     context: typer.Context,
-    queue: Queue = None,
-    reason: Reasons = None,
-    job: Jobs = None,
+    queue: dlq.Queue = None,
+    reason: dlq.Reasons = None,
+    job: dlq.Jobs = None,
     older_than: OlderThan = None,
     newer_than: NewerThan = None,
-    every: All = False,
+    every: dlq.All = False,
     save_to: Annotated[
         Path | None,
         typer.Option(
@@ -61,20 +51,20 @@ def drop(
 
     Example: `reportflow dlq drop --reason INVALID_MESSAGE --dry-run`
     """
-    selection = selection_of(reason, job, older_than, newer_than, every=every)
+    selection = dlq.selection_of(reason, job, older_than, newer_than, every=every)
     if not yes and not dry_run and not sys.stdin.isatty():
         raise typer.BadParameter("there is no terminal to ask on", param_hint="--yes")
     queues = dead_letters(target_of(context, changes=True), queue)
     if dry_run or not yes:
         reasons: Counter[str] = Counter()
-        for batch in read_selected(queues, selection, prints=dry_run):
+        for batch in dlq.read_selected(queues, selection, prints=dry_run):
             reasons.update(one.reason for one in batch)
             if dry_run:
                 _show(batch, as_json=as_json)
         if not reasons:
-            report_none(queues)
+            dlq.report_none(queues)
             return
-        counted = f"{output.several(reasons.total(), 'dead letter')} ({in_words(reasons)})"
+        counted = f"{output.several(reasons.total(), 'dead letter')} ({dlq.in_words(reasons)})"
         if dry_run:
             output.note(f"{counted} would be dropped.")
             return
@@ -88,8 +78,8 @@ def drop(
             left += failed
     if not dropped and not left:
         path.unlink()
-        report_none(queues)
-        report_hidden(queues)
+        dlq.report_none(queues)
+        dlq.report_hidden(queues)
         return
     output.note(f"{dropped} dropped. The file {path} has them.")
     if left:

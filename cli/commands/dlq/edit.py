@@ -16,7 +16,7 @@ from cli.commands.deployment import target_of
 from cli.commands.dlq.redrive import Again, why_unsafe
 from cli.commands.options import Json, complete_job, job_ids_of
 from cli.dead_letters import DeadLetter, DeadLetters, QueueName, Selection, read
-from cli.documents import Document, Naming, document
+from cli.documents import Document, Naming, content_of, document
 from cli.failures import CliError, ExitCode
 from cli.records import Record, Records, finished
 from cli.target import Target
@@ -43,11 +43,11 @@ def edit(
     again: Again = False,
     as_json: Json = False,
 ) -> None:
-    """Correct a dead letter's body and send it with the same job id.
+    """Correct a dead letter, and send it again.
 
-    The corrected message is checked as the functions do. It goes to the request queue with the dead
-    letter's attributes, and the dead letter is deleted. If the job has several dead letters, it is
-    the newest one; the others stay.
+    The corrected message is checked as the functions do. It goes to the request queue with the same
+    job id and the dead letter's attributes, and the dead letter is deleted. If the job has several
+    dead letters, it is the newest one; the others stay.
 
     Status 1: the job has no dead letter.
 
@@ -61,7 +61,7 @@ def edit(
     newest = _newest(queue, job_id)
     _refuse_if_unsafe(job_id, Records(target).get([job_id]).get(job_id), again=again)
     if file is not None:
-        content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        content = sys.stdin.buffer.read() if str(file) == "-" else content_of(file)
         _resend(target, queue, newest, _checked(content, job_id, target.contract))
     elif not _edit(target, queue, newest):
         output.note("No changes, nothing was sent.", style="yellow")

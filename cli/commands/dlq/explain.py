@@ -22,7 +22,7 @@ def explain(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Explain error codes: what each means, what to do, and the commands for it.
+    """Explain error codes, and what to do.
 
     Without a code it explains those of the dead letters.
 

@@ -27,15 +27,7 @@ import typer
 
 from cli import output
 from cli.commands.deployment import target_of
-from cli.commands.dlq.selection import (
-    All,
-    Jobs,
-    Queue,
-    Reasons,
-    report_hidden,
-    report_none,
-    selection_of,
-)
+from cli.commands.dlq import selection as dlq
 from cli.commands.options import Json, NewerThan, OlderThan
 from cli.dead_letters import (
     HIDDEN_SECONDS,
@@ -84,12 +76,12 @@ Again = Annotated[
 
 def redrive(
     context: typer.Context,
-    queue: Queue = None,
-    reason: Reasons = None,
-    job: Jobs = None,
+    queue: dlq.Queue = None,
+    reason: dlq.Reasons = None,
+    job: dlq.Jobs = None,
     older_than: OlderThan = None,
     newer_than: NewerThan = None,
-    every: All = False,
+    every: dlq.All = False,
     again: Again = False,
     per_minute: Annotated[
         float,
@@ -103,7 +95,7 @@ def redrive(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Redrive dead letters: send them back to the queues they came from.
+    """Send dead letters back to their queues.
 
     Downloads go first, because their PDFs are made. A dead letter is sent, then deleted.
     Interrupted at any point and run again, nothing is lost and nothing is made twice. Dead letters
@@ -115,7 +107,7 @@ def redrive(
 
     Example: `reportflow dlq redrive --reason HTTP_503`
     """
-    selection = selection_of(reason, job, older_than, newer_than, every=every)
+    selection = dlq.selection_of(reason, job, older_than, newer_than, every=every)
     target = target_of(context, changes=True)
     queues = dead_letters(target, queue)
     pace = Pace(per_minute)
@@ -134,8 +126,8 @@ def redrive(
         finally:
             _report(fates, dry_run=dry_run)
     if not fates:
-        report_none(queues)
-    if report_hidden(queues) or fates.keys() - {Fate.REDRIVEN}:
+        dlq.report_none(queues)
+    if dlq.report_hidden(queues) or fates.keys() - {Fate.REDRIVEN}:
         raise typer.Exit(ExitCode.FINDINGS)
 
 

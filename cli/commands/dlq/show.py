@@ -18,10 +18,11 @@ _OURS = frozenset({"errorCode", "errorMessage", "jobId"})
 
 
 def show(context: typer.Context, jobs: JobIds, queue: Queue = None, as_json: Json = False) -> None:
-    """Show jobs' dead letters in full: body, reason, attributes, and the job's steps.
+    """Show jobs' dead letters in full.
 
-    Nothing is deleted, and nothing stays hidden. The body is the customer's data. With --json each
-    line is one dead letter as `dlq drop` writes it, which `submit` reads.
+    That is body, reason, attributes, and the job's steps. Nothing is deleted, and nothing stays
+    hidden. The body is the customer's data. With --json each line is one dead letter as `dlq drop`
+    writes it, which `submit` reads.
 
     Status 1: a job has no dead letter.
 
