@@ -80,8 +80,8 @@ def _put_back(role: str, done: str, target: Target) -> Result:
         if not entry.urgent and _is_over(reading, found[finished]):
             continue
         severity = Severity.CRITICAL if entry.urgent else Severity.WARNING
-        meaning, remedy = (text.replace("`", "") for text in (entry.meaning, entry.remedy))
-        what = f"{_what(role, code, reading, RECENT)}: {meaning}"
+        what = f"{_what(role, code, reading, RECENT)}: {entry.meaning}".replace("`", "")
+        remedy = entry.remedy.replace("`", "")
         recovery = "Messages that have retries left recover on their own. "
         recovery *= bool(entry.dead_letter)
         yield severity, what, f"{recovery}{remedy} (reportflow dlq explain {quote(code)})"

@@ -8,7 +8,7 @@ kind only, and name both where they raise it. A test compares each raised code w
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
 from typing import Any, Final
@@ -121,26 +121,14 @@ def find(code: str) -> ErrorCode | None:
     return None
 
 
-@dataclass(frozen=True)
-class Explanation:
-    """What an operator reads about one code, without Markdown."""
-
-    meaning: str
-    remedy: str
-    commands: list[str]
-
-
-def explain(code: str, *, in_dead_letters: bool, job_id: str | None = None) -> Explanation:
-    """Return what to print about a code. In a dead letter it may be any text.
-
-    With `job_id`, the commands are those for this job.
-    """
+def explain(code: str, *, in_dead_letters: bool) -> ErrorCode:
+    """Return what to print about a code, without Markdown. In a dead letter it may be any text."""
     entry = find(code)
     if entry is None or (in_dead_letters and not entry.dead_letter):
         entry = UNKNOWN
     meaning = f"{entry.meaning} {LAST_FAILURE}" if entry.is_last_failure else entry.meaning
-    commands = entry.commands(code, job_id)
-    return Explanation(meaning.replace("`", ""), entry.remedy.replace("`", ""), commands)
+    remedy = entry.remedy.replace("`", "")
+    return replace(entry, meaning=meaning.replace("`", ""), remedy=remedy)
 
 
 def code_of(text: str) -> str:

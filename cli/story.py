@@ -106,8 +106,9 @@ def next_of(job_id: str, record: Record | None, target: Target, now: datetime) -
                 expiry = datetime.fromtimestamp(record["expiresAt"], UTC)
                 what += f" Its record is deleted after {stamp(expiry)}."
             return Next(what, commands=[f"reportflow fetch {quote(job_id)}"])
-    text = explain(record.get("errorCode", ""), in_dead_letters=True, job_id=job_id)
-    return Next(text.remedy, commands=text.commands)
+    code = record.get("errorCode", "")
+    text = explain(code, in_dead_letters=True)
+    return Next(text.remedy, commands=text.commands(code, job_id))
 
 
 def _while_submitting(record: Record, target: Target, now: datetime) -> Next:

@@ -61,14 +61,16 @@ def fetch(
     if not url:
         _make_folder(output_folder)
     failed = 0
+    sign, seconds = target.s3.generate_presigned_url, int(expires.total_seconds())
     with output.progress(prints=True) as progress:
         for job_id in progress.track(job_ids, description="fetch"):
             try:
                 record = _archived(found.get(job_id))
-                if url:
-                    result: dict[str, Any] = {"url": _signed_url(target, record, expires)}
-                else:
-                    result = _fetch(target, record, output_folder)
+                result = (
+                    {"url": sign("get_object", _object(target, record), seconds)}
+                    if url
+                    else _fetch(target, record, output_folder)
+                )
             except NotFetched as error:
                 failed += 1
                 output.note(f"{job_id}: {error}", style="red")
@@ -143,14 +145,6 @@ def _archived(record: Record | None) -> Record:
     if record["status"] != "ARCHIVED":
         raise NotFetched(f"the job is {record['status']}")
     return record
-
-
-def _signed_url(target: Target, record: Record, expires: timedelta) -> str:
-    return target.s3.generate_presigned_url(
-        "get_object",
-        Params=_object(target, record),
-        ExpiresIn=int(expires.total_seconds()),
-    )
 
 
 def _object(target: Target, record: Record) -> Any:  # noqa: ANN401  (a request of boto3)

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Annotated, Final
 
@@ -64,10 +63,16 @@ def list_jobs(
     Example: `reportflow list --status FAILED --newer-than 1d --count`
     """
     states = _states(status or [])
-    wanted = _Filter(job_prefix, design, frozenset(error or ()), _pairs(metadata or []))
+    wanted = _pairs(metadata or [])
     records = Records(target_of(context))
-    listed = records.detailed(records.listed(states, older_than, newer_than, after))
-    found = filter(wanted.has, listed)
+    found = (
+        record
+        for record in records.detailed(records.listed(states, older_than, newer_than, after))
+        if record["jobId"].startswith(job_prefix)
+        and (not design or record.get("designId") == design)
+        and (not error or record.get("errorCode") in error)
+        and (not wanted or wanted.items() <= dict(_texts(record)).items())
+    )
     if count:
         _print_counts(found, as_json=as_json)
         return
@@ -95,24 +100,6 @@ def table(job_ids: Iterable[str], found: Mapping[str, Record]) -> RenderableType
         return job_id, record["status"], since, record["updatedAt"], reason(record) or size
 
     return output.table(("job", "status", "since", "last step", ""), map(row, job_ids))
-
-
-@dataclass(frozen=True)
-class _Filter:
-    """What a job's record must have. An empty field selects all."""
-
-    job_prefix: str
-    design: str
-    errors: frozenset[str]
-    metadata: Mapping[str, str]
-
-    def has(self, record: Record) -> bool:
-        return (
-            record["jobId"].startswith(self.job_prefix)
-            and (not self.design or record.get("designId") == self.design)
-            and (not self.errors or record.get("errorCode") in self.errors)
-            and (not self.metadata or self.metadata.items() <= dict(_texts(record)).items())
-        )
 
 
 def _texts(record: Record) -> Iterator[tuple[str, str]]:

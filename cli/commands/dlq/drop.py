@@ -4,7 +4,8 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Annotated
@@ -71,8 +72,8 @@ def drop(
         confirm(f"Delete {output.plain(counted)}?", yes=False)
     path = save_to or Path(f"dropped-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.jsonl")
     dropped = left = 0
-    with _new_file(path) as file:
-        for gone, failed in _drop(queues, selection, file):
+    with _new_file(path) as file, closing(_drop(queues, selection, file)) as batches:
+        for gone, failed in batches:
             _show(gone, as_json=as_json)
             dropped += len(gone)
             left += failed
@@ -98,7 +99,7 @@ def _new_file(path: Path) -> IO[str]:
 
 def _drop(
     queues: Sequence[DeadLetters], selection: Selection, file: IO[str]
-) -> Iterator[tuple[list[DeadLetter], int]]:
+) -> Generator[tuple[list[DeadLetter], int]]:
     """Write each batch to the file, then delete it; yields the deleted, and how many stay."""
     for queue in queues:
         with queue.batches() as batches:

@@ -66,5 +66,5 @@ def _explain(code: str, those: Sequence[DeadLetter], archived: int, *, as_json: 
     if archived:
         facts.append(("archived since", output.several(archived, "job")))
     output.fields(facts)
-    for command in text.commands:
+    for command in text.commands(code):
         output.say(f"    {command}")

@@ -47,7 +47,7 @@ def show(context: typer.Context, jobs: JobIds, queue: Queue = None, as_json: Jso
 
 
 def _print(one: DeadLetter, record: Record | None) -> None:
-    text = explain(one.reason, in_dead_letters=True, job_id=one.job_id)
+    text = explain(one.reason, in_dead_letters=True)
     output.say(one.job_id)
     output.fields(
         [
@@ -60,7 +60,7 @@ def _print(one: DeadLetter, record: Record | None) -> None:
             ("what to do", text.remedy),
         ]
     )
-    for command in text.commands:
+    for command in text.commands(one.reason, one.job_id):
         output.say(f"    {command}")
     for step in story.steps(record or {}):
         output.say(f"  {step}")
