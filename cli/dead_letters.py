@@ -210,23 +210,20 @@ class DeadLetters:
                 ],
             )
 
-    def delete(self, dead_letters: Sequence[DeadLetter]) -> list[DeadLetter]:
-        """Delete them for good. Returns those that SQS did not delete."""
-        left: list[DeadLetter] = []
-        for part in batched(dead_letters, MAX_BATCH, strict=False):
-            answer = self._sqs.delete_message_batch(
-                QueueUrl=self.url,
-                Entries=[
-                    {"Id": str(number), "ReceiptHandle": one.receipt}
-                    for number, one in enumerate(part)
-                ],
-            )
-            failed = [part[int(each["Id"])] for each in answer.get("Failed", [])]
-            for one in part:
-                if one not in failed:
-                    self._hidden.pop(one.message_id, None)
-            left += failed
-        return left
+    def delete(self, batch: Sequence[DeadLetter]) -> list[DeadLetter]:
+        """Delete dead letters of one batch for good. Returns those that SQS did not delete."""
+        if not batch:
+            return []
+        answer = self._sqs.delete_message_batch(
+            QueueUrl=self.url,
+            Entries=[
+                {"Id": str(number), "ReceiptHandle": one.receipt}
+                for number, one in enumerate(batch)
+            ],
+        )
+        for deleted in answer.get("Successful", []):
+            self._hidden.pop(batch[int(deleted["Id"])].message_id, None)
+        return [batch[int(each["Id"])] for each in answer.get("Failed", [])]
 
     def _receive(self, size: int) -> list[DeadLetter]:
         answer = self._sqs.receive_message(
