@@ -113,15 +113,27 @@ class Choice:
     local: bool = False
     state: Path = STATE_FILE
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it is the local system."""
+        return self.local or (not self.aws and self.state.exists())
+
     def find(self) -> Target:
         """Find the deployment's resources.
 
         Raises:
             CliError: the deployment does not exist.
         """
-        if self.local or (not self.aws and self.state.exists()):
-            return _local(self.state)
-        return _on_aws(self)
+        return _local(self.state) if self.is_local else _on_aws(self)
+
+    def asks_for_a_code(self) -> bool:
+        """Return whether AWS's SDK asks the user for the code of a second factor."""
+        # Imported here, because `--help` does not need it.
+        from botocore.session import Session
+
+        return (
+            not self.is_local and "mfa_serial" in Session(profile=self.profile).get_scoped_config()
+        )
 
 
 class _Session:

@@ -42,7 +42,8 @@ def complete_job(context: typer.Context, incomplete: str) -> list[str]:
 
     def find() -> None:
         try:
-            latest = Records(chosen_by(context).find()).latest()
+            choice = chosen_by(context)
+            latest = [] if choice.asks_for_a_code() else Records(choice.find()).latest()
         except Exception:  # noqa: BLE001  (a trace must never appear in the shell's prompt)
             latest = []
         found.put([job_id for job_id in latest if job_id.startswith(incomplete)])

@@ -96,9 +96,9 @@ def test_a_status_given_as_the_state_file_is_explained(target: Target) -> None:
     assert "--status FAILED" in " ".join(result.stderr.split())
 
 
-def completed(words: str) -> list[str]:
+def completed(words: str, **environment: str) -> list[str]:
     """What the shell offers for the last word."""
-    typed = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
+    typed = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1), **environment}
     program = subprocess.run(
         [BIN / "reportflow"],
         env={**os.environ, "_REPORTFLOW_COMPLETE": "complete_bash", **typed},
@@ -120,6 +120,17 @@ def test_the_shell_completes_job_ids(target: Target, state_file: Path, command: 
     put(target, job_id, "SUBMITTED", timedelta())
 
     assert completed(f"reportflow --state {state_file} {command} {job_id[:-1]}") == [job_id]
+
+
+def test_the_shell_is_never_asked_for_a_code(tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.write_text(
+        "[default]\nregion = eu-west-1\nrole_arn = arn:aws:iam::111122223333:role/r\n"
+        "source_profile = keys\nmfa_serial = arn:aws:iam::111122223333:mfa/me\n"
+        "[profile keys]\naws_access_key_id = a\naws_secret_access_key = b\n"
+    )
+
+    assert completed("reportflow --aws status a", AWS_CONFIG_FILE=str(config)) == []
 
 
 @pytest.mark.parametrize("options", ["--state absent.json", "--local --aws", "--prefix Nowhere"])
