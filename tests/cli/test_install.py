@@ -11,9 +11,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from cli import REPOSITORY
 from cli.__main__ import app
+from cli.commands import options
 from cli.target import Target
 from tests.cli.conftest import Cli
 from tests.cli.test_jobs import put
@@ -115,11 +117,23 @@ def test_the_shell_completes_sub_commands() -> None:
 
 
 @pytest.mark.parametrize("command", ["status", "dlq show", "dlq edit", "list --after"])
-def test_the_shell_completes_job_ids(target: Target, state_file: Path, command: str) -> None:
+def test_the_shell_completes_job_ids(
+    target: Target, state_file: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(options, "COMPLETION_SECONDS", 60)
     job_id = new_id("tab")
     put(target, job_id, "SUBMITTED", timedelta())
+    words = f"reportflow --state {state_file} {command} {job_id[:-1]}"
+    typed = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
 
-    assert completed(f"reportflow --state {state_file} {command} {job_id[:-1]}") == [job_id]
+    offered = CliRunner().invoke(
+        app,
+        [],
+        prog_name="reportflow",
+        env={"_REPORTFLOW_COMPLETE": "complete_bash", **typed},
+    )
+
+    assert offered.stdout.split() == [job_id]
 
 
 def test_the_shell_is_never_asked_for_a_code(tmp_path: Path) -> None:
@@ -133,9 +147,9 @@ def test_the_shell_is_never_asked_for_a_code(tmp_path: Path) -> None:
     assert completed("reportflow --aws status a", AWS_CONFIG_FILE=str(config)) == []
 
 
-@pytest.mark.parametrize("options", ["--state absent.json", "--local --aws", "--prefix Nowhere"])
-def test_the_shell_completes_silently_nothing_if_it_cannot(options: str) -> None:
-    assert completed(f"reportflow {options} status a") == []
+@pytest.mark.parametrize("chosen", ["--state absent.json", "--local --aws", "--prefix Nowhere"])
+def test_the_shell_completes_silently_nothing_if_it_cannot(chosen: str) -> None:
+    assert completed(f"reportflow {chosen} status a") == []
 
 
 def commands() -> list[list[str]]:
