@@ -23,7 +23,7 @@ FEW_OF_DONE: Final = 0.01
 
 _USUAL_KINDS: Final = (
     *(errors.CredentialsRefused, errors.FileMissing, errors.Held),
-    *(errors.OutOfTime, errors.Paced, errors.Permanent),
+    *(errors.OutOfTime, errors.NoSlot, errors.Permanent),
 )
 """A code with these kinds only is a normal wait. Refused keys are reported by a count of their own:
 a 403 can also mean that there is no file."""
