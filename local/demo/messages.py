@@ -193,8 +193,8 @@ def _invoice(random: Random, customer: str, lines: int) -> Json:
         "currency": "JPY",
         "taxRate": 0.1,
         "issuer": _ISSUER,
-        "bank": _BANK,
         "items": items,
+        "bank": _BANK,
         "notes": "振込手数料はご負担ください。",
     }
 

@@ -1,16 +1,10 @@
-"""The workspace's designs: what parameters each version takes, and how it draws them."""
+"""The workspace's designs: what parameters each version takes, and in which words."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
-from local.emulator import agreement, invoice
-from local.emulator.agreement import draw_contract
-from local.emulator.document import Document
-from local.emulator.invoice import draw_invoice
-from local.emulator.parameters import Record
-from local.emulator.report import draw_report
+from local.emulator.layout import Record, Words, render
 
 _NO_METADATA: Final[Mapping[str, str]] = {}
 
@@ -23,7 +17,7 @@ class DesignVersion:
     """One version of a design."""
 
     parameters: Structure
-    layout: Callable[[Document, Record], None]
+    words: Words
 
     def render(
         self, file_id: str, title: str, values: Record, metadata: Mapping[str, str] = _NO_METADATA
@@ -32,9 +26,7 @@ class DesignVersion:
 
         `metadata` goes into the document's information dictionary.
         """
-        document = Document(title, file_id, metadata)
-        self.layout(document, values)
-        return document.finish()
+        return render(self.words, file_id, title, values, metadata)
 
     def null_numbers(self, values: Record) -> list[str]:
         """The paths of number parameters that are null, such as `items.0.quantity`."""
@@ -96,25 +88,64 @@ _CONTRACT_PARAMETERS: Final[Structure] = {
     "clauses": [{"heading": "string", "text": "string"}],
 }
 
+_LABELS: Final = {
+    "customerName": "ご請求先",
+    "customerAddress": "ご住所",
+    "invoiceNumber": "請求書番号",
+    "issueDate": "発行日",
+    "dueDate": "お支払期限",
+    "taxRate": "消費税率",
+    "issuer": "発行者",
+    "address": "住所",
+    "phone": "電話番号",
+    "registrationNumber": "登録番号",
+    "items": "明細",
+    "description": "品目",
+    "quantity": "数量",
+    "unitPrice": "単価",
+    "amount": "金額",
+    "subtotal": "小計",
+    "bank": "お振込先",
+    "name": "名称",
+    "branch": "支店名",
+    "account": "口座番号",
+    "holder": "口座名義",
+    "notes": "備考",
+    "contractNumber": "契約番号",
+    "date": "契約日",
+    "parties": "契約当事者",
+    "role": "区分",
+    "representative": "代表者",
+    "preamble": "前文",
+    "clauses": "条項",
+    "heading": "見出し",
+    "text": "本文",
+}
+
 INVOICE: Final = Design(
     "550e8400-e29b-41d4-a716-446655440000",
     "Invoice (1 English, 2 Japanese)",
     {
-        1: DesignVersion(_INVOICE_PARAMETERS, partial(draw_invoice, wording=invoice.ENGLISH)),
-        2: DesignVersion(_INVOICE_PARAMETERS, partial(draw_invoice, wording=invoice.JAPANESE)),
+        1: DesignVersion(_INVOICE_PARAMETERS, Words("Invoice", amount_due="Amount due")),
+        2: DesignVersion(
+            _INVOICE_PARAMETERS,
+            Words("請求書", "{}.", "合計", "消費税", "ご請求金額(税込)", _LABELS),
+        ),
     },
 )
 REPORT: Final = Design(
     "6f1c2a34-8d07-4b5e-9a61-2c7d5e0b9f18",
     "Report",
-    {1: DesignVersion(_REPORT_PARAMETERS, draw_report)},
+    {1: DesignVersion(_REPORT_PARAMETERS, Words("Report"))},
 )
 CONTRACT: Final = Design(
     "a3d9e5b0-47c2-4f86-8b1d-90e6f2c4a7d5",
     "Contract (1 English, 2 Japanese)",
     {
-        1: DesignVersion(_CONTRACT_PARAMETERS, partial(draw_contract, wording=agreement.ENGLISH)),
-        2: DesignVersion(_CONTRACT_PARAMETERS, partial(draw_contract, wording=agreement.JAPANESE)),
+        1: DesignVersion(_CONTRACT_PARAMETERS, Words("Contract", "Article {}")),
+        2: DesignVersion(
+            _CONTRACT_PARAMETERS, Words("契約書", "第{}条", "合計", "消費税", labels=_LABELS)
+        ),
     },
 )
 CATALOG: Final = (INVOICE, REPORT, CONTRACT)

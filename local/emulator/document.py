@@ -1,280 +1,208 @@
-"""The page: text that wraps, rules, headings, and columns of facts."""
+"""A4 pages over fpdf2: headings, facts, tables and paragraphs, in Latin or Japanese."""
 
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from enum import StrEnum
 from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Final, override
 
 from fpdf import FPDF
+from fpdf.fonts import FontFace
 from fpdf.output import OutputProducer, PDFInfo
 from fpdf.syntax import Name, PDFDate, PDFString
 
-from local.emulator.typeface import FAMILY, Typeface, japanese
+SUBSTITUTE: Final = "〓"
+"""Japanese printers' sign for a character that the font lacks."""
 
-type Colour = tuple[int, int, int]
-
-INK: Final[Colour] = (33, 37, 41)
-MUTED: Final[Colour] = (108, 117, 125)
-ACCENT: Final[Colour] = (31, 62, 100)
-PALE: Final[Colour] = (243, 246, 250)
-RULE: Final[Colour] = (206, 212, 218)
-
-_POINT = 25.4 / 72  # millimetres
-_LEADING = 1.45
-_CELL_PADDING = 1.6
-_LATIN = "cp1252"
+_JAPANESE: Final = "ipaexgothic"
+_JAPANESE_PACKAGE = "matplotlib_fontja"
+_LATIN_ENCODING = "cp1252"
 _CREATED = datetime(2026, 1, 1, tzinfo=UTC)
-# A Latin word, a run of spaces, or one wide sign with the marks that may not begin a line.
-_WIDE = r"\u3000-\u9fff\uf900-\uffef"
-_MAY_NOT_BEGIN_A_LINE = "、。，．・：；！？）」』】〕々ーぁぃぅぇぉっゃゅょァィゥェォッャュョ"
-_WORDS = re.compile(rf"[^\s{_WIDE}]+|\s+|[{_WIDE}][{_MAY_NOT_BEGIN_A_LINE}]*")
-
-
-class Align(StrEnum):
-    """Where text stands in its width."""
-
-    LEFT = "left"
-    CENTRE = "centre"
-    RIGHT = "right"
-
-
-@dataclass(frozen=True)
-class Style:
-    """How text looks; `size` in points."""
-
-    size: float = 9.5
-    bold: bool = False
-    colour: Colour = INK
-
-    @property
-    def line_height(self) -> float:
-        """Millimetres from one baseline to the next."""
-        return self.size * _POINT * _LEADING
-
-
-TITLE: Final = Style(24, bold=True, colour=ACCENT)
-HEADING: Final = Style(11.5, bold=True, colour=ACCENT)
-BODY: Final = Style()
-LABEL: Final = Style(8, colour=MUTED)
+_INK, _MUTED, _ACCENT = (33, 37, 41), (108, 117, 125), (31, 62, 100)
+_PALE, _RULE, _WHITE = (243, 246, 250), (206, 212, 218), (255, 255, 255)
+_MARGIN, _BOTTOM = 18, 20  # millimetres
 
 
 class Document(FPDF):
-    """An A4 page with margins, a running title from page two on, and page numbers.
+    """Pages that are filled from the top to the bottom.
 
-    The bytes are the same for the same `file_id`, `metadata` and drawing. `y` is the top of what
-    is drawn next; whatever does not fit below it goes to a new page. `metadata` goes into the
-    document's information dictionary.
+    The same arguments and contents give the same bytes. `metadata` goes into the document's
+    information dictionary. With `japanese`, all text is in the Japanese font.
+
+    Raises:
+        FileNotFoundError: the package that ships the Japanese font is not installed.
     """
 
-    def __init__(self, title: str, file_id: str, metadata: Mapping[str, str]) -> None:
+    def __init__(
+        self, title: str, file_id: str, metadata: Mapping[str, str], *, japanese: bool
+    ) -> None:
         super().__init__(format="A4")
         self.metadata = metadata
-        self._running_title = title
         self._identifier = sha256(file_id.encode()).hexdigest()[:32].upper()
-        self._typeface: Typeface | None = None
-        self.core_fonts_encoding = _LATIN
+        self._japanese = japanese
+        self.core_fonts_encoding = _LATIN_ENCODING
+        if japanese:
+            self.add_font(_JAPANESE, fname=_japanese_font())
         self.set_creation_date(_CREATED)
         self.set_title(title)
         self.set_creator("ReportFlow emulator")
-        self.set_margins(18, 18, 18)
-        self.set_auto_page_break(auto=False)
+        self.set_margins(_MARGIN, _MARGIN, _MARGIN)
+        self.set_auto_page_break(auto=True, margin=_BOTTOM)
         self.add_page()
 
+    @override
     def file_id(self) -> str:
-        """The trailer's identifier: it makes two files with the same text differ."""
+        """The trailer's identifier, which makes two files with the same text differ."""
         return f"<{self._identifier}><{self._identifier}>"
 
+    @override
     def header(self) -> None:
-        """Called by fpdf2 at the top of each page."""
         if self.page_no() > 1:
-            self.write_at(self.l_margin, 10, self._running_title, LABEL, width=self.epw)
-            self.rule(15.5)
-            self.set_y(20)
+            self.set_y(10)
+            self._write(str(self.title), 8, _MUTED, 5)
+            self._rule(_RULE, 0.2)
+            self.set_y(_BOTTOM)
 
+    @override
     def footer(self) -> None:
-        """Called by fpdf2 at the end of each page."""
-        self.rule(self.h - 15)
-        self.set_xy(self.l_margin, self.h - 14)
-        self.set_font("helvetica", size=LABEL.size)
-        self.set_text_color(*LABEL.colour)
-        # Only `cell` puts in the number of pages, which is not known before the last one.
-        self.cell(self.epw, 4, f"{self.page_no()} / {self.str_alias_nb_pages}", align="C")
+        self.set_y(-15)
+        self._rule(_RULE, 0.2)
+        self._use(8, _MUTED)
+        self.cell(0, 6, f"{self.page_no()} / {self.str_alias_nb_pages}", align="C")
 
-    @property
-    def bottom(self) -> float:
-        """The lowest `y` of the page's text, in millimetres."""
-        return self.h - 20
+    @override
+    def normalize_text(self, text: str) -> str:
+        """Called by fpdf2 for each text: replaces what the font cannot write."""
+        plain = "".join(sign if sign.isprintable() or sign == "\n" else " " for sign in text)
+        if self._japanese:
+            known: Any = self.fonts[_JAPANESE]
+            plain = "".join(s if s == "\n" or ord(s) in known.cmap else SUBSTITUTE for s in plain)
+        return super().normalize_text(plain)
 
-    def reserve(self, height: float) -> bool:
-        """Start a new page unless `height` millimetres are left; whether one was started."""
-        if self.y + height <= self.bottom:
-            return False
-        self.add_page()
-        return True
+    def headline(self, text: str) -> None:
+        """Write the document's title."""
+        self._write(text, 22, _ACCENT, 10, bold=True)
+        self.ln(2)
+        self._rule(_ACCENT, 0.6)
+        self.ln(5)
 
-    def rule(
-        self, y: float, colour: Colour = RULE, thickness: float = 0.2, x: float | None = None
-    ) -> None:
-        """Draw a line across the text's width, or from `x` to its right end."""
-        self.set_draw_color(*colour)
-        self.set_line_width(thickness)
-        self.line(self.l_margin if x is None else x, y, self.w - self.r_margin, y)
+    def heading(self, text: str, size: float = 11.5) -> None:
+        """Write a heading, and keep it on the page of what follows."""
+        if self.will_page_break(28):
+            self.add_page()
+        self.ln(3)
+        self._write(text, size, _ACCENT, 6, bold=True)
+        self.ln(1)
 
-    def width_of(self, text: str, style: Style) -> float:
-        """Millimetres that `text` takes on one line."""
-        spelled = self.normalize_text(self._use(text, style))
-        if self.current_font is None:
-            raise RuntimeError("No font is set")
-        return self.current_font.get_text_width(spelled, style.size, None)[1] * _POINT
+    def paragraph(self, text: str) -> None:
+        """Write text over as many lines and pages as it takes."""
+        self._write(text, 9.5, _INK, 5)
 
-    def write_at(
+    def band(self, label: str, value: str) -> None:
+        """Write the one value that the reader looks for."""
+        self.set_fill_color(*_PALE)
+        self.rect(self.l_margin, self.y, self.epw, 14, style="F")
+        top = self.y
+        self.set_xy(self.l_margin + 3, top)
+        self._use(9.5, _INK)
+        self.cell(60, 14, label)
+        self._use(17, _ACCENT, bold=True)
+        self.set_x(self.l_margin)
+        self.cell(self.epw - 3, 14, value, align="R")
+        self.set_y(top + 18)
+
+    def facts(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Write labels with their values, two pairs beside each other."""
+        if not pairs:
+            return
+        self._use(9.5, _INK)
+        label = FontFace(size_pt=8, color=_MUTED)
+        with self.table(
+            borders_layout="NONE",
+            cell_fill_color=_PALE,
+            cell_fill_mode="ALL",
+            first_row_as_headings=False,
+            col_widths=(30, 57, 30, 57),
+            text_align="LEFT",
+            line_height=5,
+        ) as table:
+            for index in range(0, len(pairs), 2):
+                row = table.row()
+                for name, value in (*pairs[index : index + 2], ("", ""))[:2]:
+                    row.cell(name, style=label)
+                    row.cell(value)
+        self.ln(2)
+
+    def records(
         self,
-        x: float,
-        y: float,
-        text: str,
-        style: Style,
-        width: float = 0,
-        align: Align = Align.LEFT,
+        headings: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        sums: Sequence[Sequence[str]],
+        numeric: Sequence[bool],
     ) -> None:
-        """Write one line whose top is `y`; `align` is within `width` millimetres from `x`."""
-        if align is not Align.LEFT:
-            slack = width - self.width_of(text, style)
-            x += slack if align is Align.RIGHT else slack / 2
-        spelled = self._use(text, style)
-        baseline = y + style.size * _POINT * 1.1
-        self.set_text_color(*style.colour)
-        if style.bold and self.font_family == FAMILY:
-            # The typeface has one weight: an outline of the same colour makes the bold.
-            with self.local_context(
-                text_mode="FILL_STROKE", draw_color=style.colour, line_width=style.size * 0.02
-            ):
-                self.text(x, baseline, spelled)
-        else:
-            self.text(x, baseline, spelled)
-
-    def lines(self, text: str, style: Style, width: float) -> list[str]:
-        """`text` broken into lines of at most `width` millimetres."""
-        if "\n" not in text and self.width_of(text, style) <= width:
-            return [text]
-        return [
-            line for paragraph in text.split("\n") for line in self._broken(paragraph, style, width)
-        ]
-
-    def paragraph(
-        self,
-        text: str,
-        style: Style = BODY,
-        *,
-        x: float | None = None,
-        width: float | None = None,
-        align: Align = Align.LEFT,
-    ) -> None:
-        """Write `text` below `y` over as many lines and pages as it takes."""
-        x = self.l_margin if x is None else x
-        width = self.w - self.r_margin - x if width is None else width
-        for line in self.lines(text, style, width):
-            self.reserve(style.line_height)
-            top = self.y
-            self.write_at(x, top, line, style, width, align)
-            self.set_y(top + style.line_height)
-
-    def space(self, height: float) -> None:
-        """Leave `height` millimetres free."""
-        self.set_y(self.y + height)
-
-    def heading(self, text: str) -> None:
-        """Write a section's heading, kept together with what follows."""
-        self.space(3)
-        self.reserve(22)
-        self.paragraph(text, HEADING)
-        self.space(1)
-
-    def facts(
-        self,
-        pairs: Iterable[tuple[str, str]],
-        *,
-        x: float | None = None,
-        width: float | None = None,
-        label_width: float = 42,
-    ) -> None:
-        """Write pairs of label and value, one below the other."""
-        x = self.l_margin if x is None else x
-        width = self.w - self.r_margin - x if width is None else width
-        for label, value in pairs:
-            labels = self.lines(label, LABEL, label_width - 3)
-            values = self.lines(value, BODY, width - label_width)
-            for index in range(max(len(labels), len(values))):
-                self.reserve(BODY.line_height)
-                top = self.y
-                if index < len(labels):
-                    self.write_at(x, top + 0.5, labels[index], LABEL)
-                if index < len(values):
-                    self.write_at(x + label_width, top, values[index], BODY)
-                self.set_y(top + BODY.line_height)
-            self.space(0.6)
+        """Write a table, its headings repeated on each page; `sums` are its last rows."""
+        self._use(8.5, _INK)
+        columns = zip(headings, *rows, *sums, strict=True)
+        widest = [max(map(self.get_string_width, column)) for column in columns]
+        with self.table(
+            borders_layout="NONE",
+            headings_style=FontFace(emphasis="", color=_WHITE, fill_color=_ACCENT),
+            cell_fill_color=_PALE,
+            cell_fill_mode="EVEN_ROWS",
+            col_widths=[min(max(width, 12), 80) + 4 for width in widest],
+            text_align=["RIGHT" if number else "LEFT" for number in numeric],
+            line_height=5.2,
+            padding=(0, 1),
+        ) as table:
+            for row in (headings, *rows):
+                table.row(row)
+            for row in sums:
+                table.row(row, style=FontFace(color=_ACCENT, fill_color=_RULE))
+        self.ln(3)
 
     def finish(self) -> bytes:
-        """The PDF's bytes; the document is closed."""
+        """Close the document, and return the PDF's bytes."""
         return bytes(self.output(output_producer_class=_Producer))
 
-    def _use(self, text: str, style: Style) -> str:
-        """Set the font that can write `text`, and give the text in the signs that it has."""
-        printable = "".join(sign if sign.isprintable() else " " for sign in text)
-        try:
-            printable.encode(_LATIN)
-        except UnicodeEncodeError:
-            if self._typeface is None:
-                self._typeface = japanese()
-                self._typeface.lend(self)
-            self.set_font(FAMILY, size=style.size)
-            return self._typeface.spell(printable)
-        self.set_font("helvetica", "B" if style.bold else "", style.size)
-        return printable
+    def _write(
+        self,
+        text: str,
+        size: float,
+        colour: tuple[int, int, int],
+        height: float,
+        *,
+        bold: bool = False,
+    ) -> None:
+        self._use(size, colour, bold=bold)
+        self.multi_cell(0, height, text, align="L", new_x="LMARGIN", new_y="NEXT")
 
-    def _broken(self, paragraph: str, style: Style, width: float) -> list[str]:
-        lines: list[str] = []
-        line = ""
-        for word in _WORDS.findall(paragraph):
-            for part in self._fitting(word, style, width):
-                # Measured as a whole: one Japanese sign sets the line in the other typeface.
-                if line and self.width_of((line + part).rstrip(), style) > width:
-                    lines.append(line.rstrip())
-                    line = ""
-                if line or not part.isspace():
-                    line += part
-        return [*lines, line.rstrip()]
+    def _use(self, size: float, colour: tuple[int, int, int], *, bold: bool = False) -> None:
+        # The Japanese font has one weight.
+        family = _JAPANESE if self._japanese else "helvetica"
+        self.set_font(family, "B" if bold and not self._japanese else "", size)
+        self.set_text_color(*colour)
 
-    def _fitting(self, word: str, style: Style, width: float) -> Iterable[str]:
-        """`word`, or its pieces where it alone is wider than a line."""
-        if self.width_of(word, style) <= width:
-            return (word,)
-        return tuple(word)
+    def _rule(self, colour: tuple[int, int, int], thickness: float) -> None:
+        self.set_draw_color(*colour)
+        self.set_line_width(thickness)
+        self.line(self.l_margin, self.y, self.w - self.r_margin, self.y)
 
 
 class _Information(PDFInfo):
     """The information dictionary, with entries of any name; one of ours may replace fpdf2's."""
 
     def __init__(self, document: Document) -> None:
-        super().__init__(
-            title=document.title,
-            subject=None,
-            author=None,
-            keywords=None,
-            creator=document.creator,
-            producer=None,
-            creation_date=PDFDate(_CREATED, with_tz=True),
-        )
-        self._metadata = document.metadata
+        created = PDFDate(_CREATED, with_tz=True)
+        super().__init__(document.title, None, None, None, document.creator, None, created)
+        self._entries = {
+            Name(_writable(name)).serialize(): PDFString(_writable(text)).serialize()
+            for name, text in document.metadata.items()
+        }
 
     @override
     def _build_obj_dict(self, security_handler: Any = None) -> dict[str, object]:
-        entries = super()._build_obj_dict(security_handler)
-        for name, text in self._metadata.items():
-            entries[Name(_writable(name)).serialize()] = PDFString(_writable(text)).serialize()
-        return entries
+        return super()._build_obj_dict(security_handler) | self._entries
 
 
 class _Producer(OutputProducer):
@@ -287,6 +215,26 @@ class _Producer(OutputProducer):
         return information
 
 
+def needs_japanese(texts: Iterable[str]) -> bool:
+    """Whether the Latin font cannot write all of the texts."""
+    try:
+        "".join(texts).encode(_LATIN_ENCODING)
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
 def _writable(text: str) -> str:
     """`text` without what no PDF string can hold: a lone surrogate, which JSON may carry."""
     return text.encode(errors="replace").decode()
+
+
+def _japanese_font() -> Path:
+    # The package is located but not imported: importing it asks for matplotlib.
+    spec = find_spec(_JAPANESE_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise FileNotFoundError(
+            f"The Japanese font comes with the package {_JAPANESE_PACKAGE}, which is not "
+            "installed. Run `make setup`."
+        )
+    return Path(spec.submodule_search_locations[0]) / "fonts" / "ipaexg.ttf"

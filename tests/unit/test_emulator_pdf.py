@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.emulator.designs import CATALOG, CONTRACT, INVOICE, REPORT, Design
-from local.emulator.parameters import money
-from local.emulator.typeface import SUBSTITUTE
+from local.emulator.document import SUBSTITUTE
+from local.emulator.layout import money
 from tests.unit.emulator_client import information
 
 EVERY_VERSION = [
@@ -115,15 +115,17 @@ def test_invoice_shows_the_amount_it_is_given() -> None:
 
 
 def test_japanese_invoice_is_japanese() -> None:
-    text = words(render(INVOICE, {"customerName": "株式会社山田"}, version=2))
-    for shown in ("請求書", "株式会社山田御中", "お支払期限"):
+    values: dict[str, object] = {"customerName": "株式会社山田", "dueDate": "五月末日"}
+    text = words(render(INVOICE, values, version=2))
+    for shown in ("請求書", "ご請求先株式会社山田", "お支払期限五月末日"):
         assert shown in text
 
 
 def test_contract_numbers_its_clauses() -> None:
-    clauses = [{"heading": "目的", "text": "甲は乙に委託する。"}, {"heading": "期間"}]
+    long = "甲は乙に委託する。" * 20
+    clauses = [{"heading": "目的", "text": long}, {"heading": "期間"}]
     text = words(render(CONTRACT, {"clauses": clauses, "parties": [{"name": "甲社"}]}, version=2))
-    for shown in ("第1条目的", "甲は乙に委託する。", "第2条期間", "署名欄"):
+    for shown in ("第1条目的", long, "第2条期間", "契約当事者", "甲社"):
         assert shown in text
 
 
@@ -146,6 +148,27 @@ def test_a_row_higher_than_a_page_is_continued() -> None:
     text = words(pdf)
     assert all(f"word{number}" in text for number in range(3000))
     assert "last" in text
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param({"rows": [{f"name{n}": f"value-{n}" for n in range(60)}]}, id="60 columns"),
+        pytest.param({"n" * 9000: "value-0", "\n" * 3000: "value-59"}, id="endless names"),
+        pytest.param(
+            {"a": "value-0", "items": [{"amount": 10**400, "quantity": 10**300}], "b": "value-59"},
+            id="endless numbers",
+        ),
+        pytest.param(
+            {"items": [{"quantity": 1e308, "unitPrice": 10}], "a": "value-0", "b": "value-59"},
+            id="an endless sum",
+        ),
+    ],
+)
+def test_extreme_shapes_are_shown_too(values: dict[str, object]) -> None:
+    text = words(render(INVOICE, values))
+    assert "value-0" in text
+    assert "value-59" in text
 
 
 @pytest.mark.parametrize("word", ["W" * 300, "山" * 300, "山W" * 150])
