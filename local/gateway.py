@@ -9,12 +9,10 @@ from http import HTTPStatus
 
 from local.deployment import Route
 from local.function_pool import FunctionPool
-from local.http_front import HttpFront
+from local.http_server import Client, HttpRequest, HttpResponse, HttpServer
 from local.lambda_process import InvocationFailed
 from local.payload_format import (
     Api,
-    HttpRequest,
-    HttpResponse,
     MalformedResponseError,
     error_response,
     make_event,
@@ -26,6 +24,7 @@ from local.runtime_api import MAX_PAYLOAD_BYTES
 logger = logging.getLogger(__name__)
 
 INTEGRATION_SECONDS = 30.0
+MAX_BODY_BYTES = 10 * 1024 * 1024
 
 
 class HttpGateway:
@@ -51,19 +50,19 @@ class HttpGateway:
         self._integration_seconds = integration_seconds
         # An invocation outlives its request's time-out here, as it does on Lambda.
         self._invocations = ThreadPoolExecutor(thread_name_prefix="gateway-invocation")
-        self._front = HttpFront(self._respond, port)
+        self._server = HttpServer(self._answer, error_response, port, MAX_BODY_BYTES)
 
     @property
     def url(self) -> str:
         """Where it listens, without a slash at the end."""
-        return self._front.url
+        return self._server.url
 
     def stop(self) -> None:
         """Takes no more requests, and finishes those under way."""
-        self._front.stop()
+        self._server.stop()
         self._invocations.shutdown()
 
-    def _respond(self, request: HttpRequest) -> HttpResponse:
+    def _answer(self, request: HttpRequest, client: Client) -> None:
         """Runs the function of the request's route; many threads call it at the same time.
 
         Logs the route and never the path, which may carry a secret.
@@ -79,7 +78,7 @@ class HttpGateway:
             response, name = error_response(HTTPStatus.NOT_FOUND), "no route"
         elapsed = time.monotonic() - started
         logger.info("%s: %d in %.0f ms", name, response.status, elapsed * 1000)
-        return response
+        client.send(response)
 
     def _integrate(
         self, request: HttpRequest, route: Route, parameters: Mapping[str, str]

@@ -17,6 +17,7 @@ from http import HTTPStatus
 from urllib.parse import parse_qsl, unquote
 
 from local.deployment import Route
+from local.http_server import HttpRequest, HttpResponse
 
 _TEXT_TYPES = frozenset({"application/json", "application/xml", "application/javascript"})
 _NOT_FORWARDED = frozenset({"connection", "cookie", "keep-alive", "te", "trailer", "upgrade"})
@@ -31,29 +32,6 @@ _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 class MalformedResponseError(ValueError):
     """The function's response has a `statusCode` but is not of the form that must go with it."""
-
-
-@dataclass(frozen=True)
-class HttpRequest:
-    """A request as it came in; `path` and `query` as the client encoded them."""
-
-    method: str
-    path: str
-    query: str
-    protocol: str
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-    source_ip: str
-    port: int
-
-
-@dataclass(frozen=True)
-class HttpResponse:
-    """What goes back to the client, but for the headers of the connection itself."""
-
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
 
 
 @dataclass(frozen=True)
@@ -146,19 +124,23 @@ def read_response(payload: bytes) -> HttpResponse:
     """
     answer = json.loads(payload)
     if not isinstance(answer, dict) or "statusCode" not in answer:
-        return HttpResponse(200, (("content-type", "application/json"),), payload)
+        return _whole(200, (("content-type", "application/json"),), payload)
     status = str(answer["statusCode"])
     if not re.fullmatch("[2-5][0-9][0-9]", status):
         raise MalformedResponseError("statusCode is not an HTTP status")
     headers = _response_headers(answer.get("headers"), answer.get("cookies"))
     body = _response_body(answer.get("body"), encoded=answer.get("isBase64Encoded", False))
-    return HttpResponse(int(status), headers, body)
+    return _whole(int(status), headers, body)
 
 
 def error_response(status: HTTPStatus) -> HttpResponse:
     """What API Gateway itself answers where no function does."""
     body = json.dumps({"message": _MESSAGES.get(status, status.phrase)}, separators=(",", ":"))
-    return HttpResponse(status, (("content-type", "application/json"),), body.encode())
+    return _whole(status, (("content-type", "application/json"),), body.encode())
+
+
+def _whole(status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> HttpResponse:
+    return HttpResponse(status, headers, body, len(body))
 
 
 def _full_path(route: Route) -> str:

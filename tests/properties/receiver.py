@@ -17,8 +17,9 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 
 from local.deployment import Route
+from local.http_server import HttpRequest
 from local.paths import REPOSITORY
-from local.payload_format import Api, HttpRequest, error_response, make_event, path_parameters
+from local.payload_format import Api, error_response, make_event, path_parameters
 from reportflow import aws, observability
 from tests.properties import canary
 from tests.properties.case import Case

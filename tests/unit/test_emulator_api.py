@@ -226,13 +226,13 @@ class TestRefusedSubmission:
         assert largest == documented[emulator.settings.contract]
         length = largest + 1
         port = int(emulator.origin.rsplit(":", 1)[1])
-        head = f"POST /v1/file/async/single HTTP/1.1\r\nContent-Length: {length}\r\n\r\n"
+        head = f"POST /v1/file/async/single HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
         with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
             connection.sendall(head.encode())
             assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
 
     def test_413_is_heard_by_who_sends_the_body_all_the_same(self) -> None:
-        head = b"POST /v1/file/async/single HTTP/1.1\r\nContent-Length: 9000000\r\n\r\n"
+        head = b"POST /v1/file/async/single HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n"
         with Emulator(replace(FAST, max_body_bytes=1000)) as emulator:
             port = int(emulator.origin.rsplit(":", 1)[1])
             with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
@@ -242,7 +242,7 @@ class TestRefusedSubmission:
     @pytest.mark.parametrize("length", ["-1", "x", "1e3"])
     def test_bad_content_length_is_400(self, emulator: Emulator, length: str) -> None:
         port = int(emulator.origin.rsplit(":", 1)[1])
-        head = f"POST /v1/file/async/single HTTP/1.1\r\nContent-Length: {length}\r\n\r\n"
+        head = f"POST /v1/file/async/single HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
         with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
             connection.sendall(head.encode())
             assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
@@ -333,7 +333,7 @@ class TestDownload:
     def test_head_tells_the_length_and_sends_no_body(self, workspace: Emulator) -> None:
         url = urlsplit(submit(workspace).json()["url"])
         record = made(workspace)
-        head = f"HEAD {url.path} HTTP/1.1\r\nConnection: close\r\n\r\n"
+        head = f"HEAD {url.path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         with socket.create_connection((url.hostname, url.port), timeout=60) as connection:
             connection.sendall(head.encode())
             with connection.makefile("rb") as answer:

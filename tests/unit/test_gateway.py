@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from local import http_front
+from local import http_server
 from local.function_pool import FunctionPool
-from local.gateway import HttpGateway
-from local.http_front import MAX_HEADER_BYTES
+from local.gateway import MAX_BODY_BYTES, HttpGateway
+from local.http_server import MAX_HEADER_BYTES
 from tests.unit.echo_gateway import (
     API,
     JSON_TYPE,
@@ -66,19 +66,21 @@ HEAD = b"POST /my/name HTTP/1.1\r\nHost: x\r\n"
         pytest.param(HEAD + b"Content-Length: -1\r\n\r\n", 400, id="negative length"),
         pytest.param(HEAD + b"Content-Length: 1_0\r\n\r\n", 400, id="length with underscore"),
         pytest.param(HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400, id="two"),
-        pytest.param(HEAD + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n", 413, id="endless"),
+        pytest.param(HEAD + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n", 400, id="endless"),
         pytest.param(
             HEAD + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             400,
             id="length and chunked",
         ),
-        pytest.param(HEAD + b"Transfer-Encoding: gzip\r\n\r\n", 400, id="unknown encoding"),
+        pytest.param(HEAD + b"Transfer-Encoding: gzip\r\n\r\n", 501, id="unknown encoding"),
         pytest.param(HEAD + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n", 400, id="negative chunk"),
         pytest.param(
             HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n", 400, id="chunk too long"
         ),
         pytest.param(
-            HEAD + b"Transfer-Encoding: chunked\r\n\r\nffffffff\r\n", 413, id="chunk too large"
+            HEAD + b"Transfer-Encoding: chunked\r\n\r\nfffffff\r\n" + b"x" * MAX_BODY_BYTES + b"x",
+            413,
+            id="chunk too large",
         ),
         pytest.param(HEAD + b"Content-Length : 3\r\n\r\nabc", 400, id="space before the colon"),
         pytest.param(HEAD + b"no colon\r\nContent-Length: 3\r\n\r\nabc", 400, id="no colon"),
@@ -105,7 +107,7 @@ def test_hostile_request(gateway: HttpGateway, request_bytes: bytes, status: int
 def test_slow_client_is_let_go(
     gateway: HttpGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(http_front, "REQUEST_SECONDS", 0.3)
+    monkeypatch.setattr(http_server, "REQUEST_SECONDS", 0.3)
     host, _, port = gateway.url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), timeout=20) as connection:
         connection.sendall(HEAD)
@@ -125,7 +127,7 @@ def test_stop_ends_idle_connections(pool: FunctionPool) -> None:
         started = time.monotonic()
         gateway.stop()
 
-    assert time.monotonic() - started < http_front.REQUEST_SECONDS
+    assert time.monotonic() - started < http_server.REQUEST_SECONDS
     with pytest.raises(ConnectionRefusedError):
         call(gateway, "GET", "/")
 
@@ -152,8 +154,8 @@ def test_no_path_is_logged(
     for body in (b"{}", b"no JSON", b'{"answer":{"statusCode":1}}'):
         call(gateway, "POST", "/webhooks/hunter2", body, JSON_TYPE)
     call(gateway, "GET", "/webhooks/hunter2/none")
-    raw(gateway, b"POST /webhooks/hunter2 HTTP/1.1\r\nContent-Length: x\r\n\r\n")
-    raw(gateway, b"BREW /webhooks/hunter2 HTTP/1.1\r\n\r\n")
+    raw(gateway, b"POST /webhooks/hunter2 HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n")
+    raw(gateway, b"BREW /webhooks/hunter2 HTTP/1.1\r\nHost: x\r\n\r\n")
 
     assert "POST /webhooks/{token+}" in caplog.text
     assert "hunter2" not in caplog.text + "".join(capfd.readouterr())

@@ -7,8 +7,7 @@ import json
 import pytest
 
 from local.function_pool import FunctionPool
-from local.gateway import HttpGateway
-from local.http_front import MAX_BODY_BYTES
+from local.gateway import MAX_BODY_BYTES, HttpGateway
 from local.payload_format import MalformedResponseError, read_response
 from tests.unit.echo_gateway import (
     API,

@@ -4,7 +4,8 @@ import json
 from typing import Any
 
 from local.deployment import Route
-from local.payload_format import Api, HttpRequest, make_event
+from local.http_server import HttpRequest
+from local.payload_format import Api, make_event
 from tests.unit.samples import TOKEN, webhook_body
 
 
