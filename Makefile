@@ -51,7 +51,7 @@ CONTRACT ?= workspace
 
 .PHONY: demo
 demo: .venv/installed
-	@$(PYTHON) -m local demo --set contract=$(CONTRACT)
+	@.venv/bin/reportflow local demo --set contract=$(CONTRACT)
 
 PYTEST := $(PYTHON) -m pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 STATE_FILE: Final = Path("state.json")
-"""Where the README lets `python -m local up` write it."""
+"""Where `reportflow local up` writes it."""
 
 STACKS: Final = ("Storage", "Pipeline")
 
@@ -217,7 +217,7 @@ def _outputs(cloudformation: "CloudFormationClient", stack: str) -> dict[str, st
 def _local(path: Path) -> Target:
     if str(path).upper() in JobStatus.__members__:
         raise CliError(f"--state names a state file. To select jobs, use --status {path}.")
-    again = f"Start it with `python -m local up --state {path}`, or use --aws."
+    again = f"Start it with `reportflow local up --state {path}`, or use --aws."
     try:
         state = json.loads(path.read_text())
         endpoint = urlsplit(state["aws_endpoint_url"])

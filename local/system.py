@@ -57,8 +57,8 @@ MAX_PROCESSES = 4
 """Of each function: more would only wait for this machine's processor."""
 
 
-class PortError(RuntimeError):
-    """The webhook's front cannot listen where it was told to."""
+class StartError(RuntimeError):
+    """The port is in use, or the log folder cannot be written."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,8 @@ class State:
     reportflow_url: str
     contract: str
     settings: Mapping[str, str]
+    pid: int
+    log_folder: str
 
     def write(self, path: Path) -> None:
         """Put the file in place whole and for its owner only: it holds the webhook's secret."""
@@ -129,11 +131,17 @@ def run(
 
     Raises:
         SynthesisError: a setting is wrong.
-        BackendError, ExecutionError, PackageError, InvocationFailed, PortError: a part does not
+        BackendError, ExecutionError, PackageError, InvocationFailed, StartError: a part does not
             start.
     """
     log_folder = BUILD_CACHE / "logs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-    log_folder.mkdir(parents=True)
+    try:
+        log_folder.mkdir(parents=True)
+    except OSError as error:
+        raise StartError(
+            f"{log_folder} cannot be written: {error.strerror}. The local system needs the "
+            "repository's folder .build for packages and logs."
+        ) from error
     with ExitStack() as stack:
         assembly_folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="reportflow-"))
         emulator = None
@@ -191,6 +199,8 @@ def run(
                 reportflow_url=reportflow_url,
                 contract=_contract(options),
                 settings=_settings(deployment, outputs),
+                pid=os.getpid(),
+                log_folder=str(log_folder),
             ),
             backend=backend,
             emulator=emulator,
@@ -286,7 +296,7 @@ def _start_gateway(
     try:
         return HttpGateway(deployment.routes, pools, api, port=port)
     except OSError as error:
-        raise PortError(
+        raise StartError(
             f"Port {port} cannot be used ({error.strerror}): take another with --port, or 0 for a "
             "free one."
         ) from error

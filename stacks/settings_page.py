@@ -18,8 +18,8 @@ _HEAD: Final = """\
 is not current.
 
 Write settings into `cdk.json` under `context`, or give them as `-c KEY=VALUE` to the CDK CLI and as
-`--set KEY=VALUE` to `python -m local up`. The CDK app reports all mistakes at once, before anything
-is deployed. [limits.md](limits.md) lists the resulting throughput, sizes, times and cost.
+`--set KEY=VALUE` to `reportflow local up`. The CDK app reports all mistakes at once, before it
+deploys anything. [limits.md](limits.md) lists the resulting throughput, sizes, times and cost.
 """
 
 _ADDING: Final = """\

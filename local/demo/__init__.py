@@ -19,10 +19,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from local.demo.messages import Message, messages
-from local.paths import REPOSITORY
 from local.system import System
 
-DEMO_FOLDER: Final = REPOSITORY / "demo-output"
 PATIENCE_SECONDS: Final = 180.0
 
 _ENDS: Final = ("ARCHIVED", "FAILED")

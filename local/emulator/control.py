@@ -51,29 +51,29 @@ class Control:
         Raises:
             Refusal: 400 for a body that says something else, 404 for another path.
         """
+        result: object = {}
         match request.method, request.path.removeprefix(PREFIX):
             case "GET", "state":
-                return Answer.json(200, self._state())
+                result = self._state()
             case "GET", "rates":
-                counts = self._rates().items()
-                return Answer.json(200, {kind: _camel(vars(count)) for kind, count in counts})
+                result = {kind: _camel(vars(count)) for kind, count in self._rates().items()}
             case "DELETE", "tokens":
                 self._revoke_tokens()
-                return Answer.json(200, {})
-            case "GET", "faults":
-                return Answer.json(200, self._faults())
-            case "PUT", "faults":
-                self._plan.replace(_decoded(request, list[Fault]))
-                return Answer.json(200, self._faults())
-            case "GET", "webhook":
-                return Answer.json(200, {"url": self._webhooks.url})
-            case "PUT", "webhook":
-                self._webhooks.url = _decoded(request, WebhookUrl).url
-                return Answer.json(200, {"url": self._webhooks.url})
+            case ("GET" | "PUT" | "POST") as method, "faults":
+                if method == "PUT":
+                    self._plan.replace(_decoded(request, list[Fault]))
+                elif method == "POST":
+                    self._plan.add(_decoded(request, Fault))
+                result = self._faults()
+            case ("GET" | "PUT") as method, "webhook":
+                if method == "PUT":
+                    self._webhooks.url = _decoded(request, WebhookUrl).url
+                result = {"url": self._webhooks.url}
             case "PUT", "outage":
                 self._refuse_connections(_decoded(request, Outage).seconds)
-                return Answer.json(200, {})
-        raise Refusal(404, f"Cannot {request.method} {request.path}")
+            case _:
+                raise Refusal(404, f"Cannot {request.method} {request.path}")
+        return Answer.json(200, result)
 
     def _state(self) -> object:
         files = self._files.all()

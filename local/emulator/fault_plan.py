@@ -1,10 +1,11 @@
 """Which call goes wrong, how, and how often: settable while the service runs."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from hashlib import sha256
 from threading import Lock
+from typing import Final
 
 from msgspec import Struct
 
@@ -39,7 +40,7 @@ class Call(StrEnum):
     WEBHOOK = "webhook"
 
 
-_FITTING: dict[Call, tuple[type[Struct], ...]] = {
+FITTING: Final[Mapping[Call, tuple[type[HttpFault] | type[DispatchFault], ...]]] = {
     Call.SUBMIT: (Slow, Status, CutBefore, CutAfter, Truncated, Html, EarlyWebhook),
     Call.DOWNLOAD: (Slow, Status, CutBefore, CutAfter, Truncated, Html, Oversize),
     Call.TOKEN: (Slow, Status, CutBefore, CutAfter, Truncated, Html),
@@ -66,10 +67,10 @@ class Fault(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     job_id_prefix: str = ""
 
     def __post_init__(self) -> None:
-        if type(self.fault) not in _FITTING[self.call]:
-            fitting = ", ".join(kind.__name__ for kind in _FITTING[self.call])
+        if type(self.fault) not in FITTING[self.call]:
+            fitting = ", ".join(map(kind_of, FITTING[self.call]))
             raise ValueError(
-                f"{type(self.fault).__name__} cannot happen to a {self.call}; use one of {fitting}"
+                f"{kind_of(type(self.fault))} cannot happen to a {self.call}. Use one of {fitting}."
             )
 
     def matches(self, subjects: Sequence[Content]) -> bool:
@@ -81,6 +82,11 @@ class Fault(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
             and str(subject.params.get("jobId", "")).startswith(self.job_id_prefix)
             for subject in subjects
         )
+
+
+def kind_of(fault: type[HttpFault] | type[DispatchFault]) -> str:
+    """The name of a kind of fault in JSON."""
+    return str(fault.__struct_config__.tag)
 
 
 class FaultPlan:
@@ -97,6 +103,11 @@ class FaultPlan:
             self._faults = tuple(faults)
             self._struck: Counter[int] = Counter()
             self._considered: Counter[tuple[int, str]] = Counter()
+
+    def add(self, fault: Fault) -> None:
+        """Put one more fault in force, behind the others."""
+        with self._lock:
+            self._faults = (*self._faults, fault)
 
     def struck(self) -> list[tuple[Fault, int]]:
         """The faults in force, and how often each has happened."""

@@ -61,7 +61,7 @@ class DispatchFault(
 
 
 class Slow(HttpFault, frozen=True, tag="slow"):
-    """The request is taken at once and answered `seconds` later."""
+    """A busy service: it does what is asked, and answers `seconds` later."""
 
     seconds: float
 
@@ -73,9 +73,9 @@ class Slow(HttpFault, frozen=True, tag="slow"):
 
 
 class Status(HttpFault, frozen=True, tag="status"):
-    """An error in place of the answer; `retry_after` is sent as it is, seconds or a date.
+    """An error, such as 429, 500 or 503; with `taken`, a proxy's 504 for a request that was done.
 
-    `taken` is whether the service did what was asked all the same, as behind a proxy's 504.
+    `retry_after` is sent as it is, seconds or a date.
     """
 
     status: int
@@ -92,7 +92,7 @@ class Status(HttpFault, frozen=True, tag="status"):
 
 
 class CutBefore(HttpFault, frozen=True, tag="cutBefore"):
-    """The connection is reset before the request is taken."""
+    """A broken connection before the service has done anything."""
 
     @override
     def apply(self, exchange: Exchange) -> None:
@@ -100,7 +100,7 @@ class CutBefore(HttpFault, frozen=True, tag="cutBefore"):
 
 
 class CutAfter(HttpFault, frozen=True, tag="cutAfter"):
-    """The request is taken, its answer is lost."""
+    """A lost answer: the service does what is asked, and the connection is reset."""
 
     @override
     def apply(self, exchange: Exchange) -> None:
@@ -117,7 +117,7 @@ class PromisedLength(StrEnum):
 
 
 class Truncated(HttpFault, frozen=True, tag="truncated"):
-    """Only the first `length` bytes of the body are sent."""
+    """A connection that breaks after `length` bytes of the body."""
 
     length: int
     promised: PromisedLength = PromisedLength.WHOLE
@@ -135,7 +135,7 @@ class Truncated(HttpFault, frozen=True, tag="truncated"):
 
 
 class Html(HttpFault, frozen=True, tag="html"):
-    """A content delivery network's page with status 200 in place of the answer."""
+    """A content delivery network's page, with status 200, in place of the answer."""
 
     text: str = "<!doctype html><html><title>One moment</title><body>Please wait.</body></html>"
 
@@ -145,7 +145,7 @@ class Html(HttpFault, frozen=True, tag="html"):
 
 
 class Oversize(HttpFault, frozen=True, tag="oversize"):
-    """The PDF is filled up to `size` bytes; `with_length` is whether it says so beforehand."""
+    """A PDF of `size` bytes, with or without its `Content-Length`."""
 
     size: int
     with_length: bool = True
@@ -160,7 +160,7 @@ class Oversize(HttpFault, frozen=True, tag="oversize"):
 
 
 class EarlyWebhook(HttpFault, frozen=True, tag="earlyWebhook"):
-    """The 202 is held back until the webhook of its files was sent."""
+    """A webhook that is sent before the 202."""
 
     @override
     def apply(self, exchange: Exchange) -> None:
@@ -170,7 +170,7 @@ class EarlyWebhook(HttpFault, frozen=True, tag="earlyWebhook"):
 
 
 class Lost(DispatchFault, frozen=True, tag="lost"):
-    """The PDF is never made; the webhook is never sent."""
+    """A PDF that is never made, or a webhook that is never sent."""
 
     @override
     def apply(self, dispatch: Dispatch) -> None:
@@ -178,7 +178,7 @@ class Lost(DispatchFault, frozen=True, tag="lost"):
 
 
 class Late(DispatchFault, frozen=True, tag="late"):
-    """It happens `seconds` late."""
+    """A PDF or a webhook that comes `seconds` late."""
 
     seconds: float
 
@@ -188,7 +188,7 @@ class Late(DispatchFault, frozen=True, tag="late"):
 
 
 class Repeated(DispatchFault, frozen=True, tag="repeated"):
-    """The webhook is sent `times` times, `gap_seconds` apart."""
+    """A webhook that is sent `times` times, `gap_seconds` apart."""
 
     times: int = 2
     gap_seconds: float = 0
@@ -200,7 +200,7 @@ class Repeated(DispatchFault, frozen=True, tag="repeated"):
 
 
 class Reordered(DispatchFault, frozen=True, tag="reordered"):
-    """The webhook is sent after the next one, or after `seconds` if none comes."""
+    """A webhook that is sent after the next one, or after `seconds` if none comes."""
 
     seconds: float = 1
 

@@ -190,7 +190,7 @@ def test_a_state_file_of_no_running_system_is_reported(tmp_path: Path, text: str
     result = Cli(["--state", str(path)], {})("list")
 
     assert result.exit_code == 2
-    assert "python -m local up" in result.stderr
+    assert "reportflow local up" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_what_a_state_file_lacks_is_named(state_file: Path, tmp_path: Path, key:
 
     assert result.exit_code == 2
     assert key in result.stderr
-    assert "python -m local up" in result.stderr
+    assert "reportflow local up" in result.stderr
 
 
 def test_a_folder_in_place_of_a_state_file_is_reported(tmp_path: Path) -> None:

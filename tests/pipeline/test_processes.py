@@ -70,11 +70,21 @@ type Program = tuple[subprocess.Popen[str], Path]
 
 @contextmanager
 def _up(folder: Path, *options: str) -> Iterator[Program]:
-    """`python -m local up`, started as a person would."""
+    """`reportflow local up`, started as a person would."""
     state = folder / "state.json"
-    command = [sys.executable, "-m", "local", "up", "--state", str(state), "--workspace-id", "ws_1"]
+    command = [
+        sys.executable,
+        "-m",
+        "cli",
+        "local",
+        "up",
+        "--state",
+        str(state),
+        "--workspace-id",
+        "ws_1",
+    ]
     with subprocess.Popen(
-        [*command, *options],
+        [*command, "--workspace-id", "ws_1", *options],
         cwd=REPOSITORY,
         stderr=subprocess.PIPE,
         text=True,
@@ -164,7 +174,7 @@ def test_up_tells_all_wrong_settings_and_starts_nothing(tmp_path: Path) -> None:
     state = tmp_path / "state.json"
     wrong = ["--set", "max_file_mb=many", "--set", "request_batch_sise=3"]
     done = subprocess.run(
-        [sys.executable, "-m", "local", "up", "--state", str(state), *wrong],
+        [sys.executable, "-m", "cli", "local", "up", "--state", str(state), *wrong],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
@@ -172,7 +182,7 @@ def test_up_tells_all_wrong_settings_and_starts_nothing(tmp_path: Path) -> None:
         timeout=180,
     )
 
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "max_file_mb" in done.stderr
     assert "request_batch_size" in done.stderr
     assert "Traceback" not in done.stderr
@@ -183,10 +193,11 @@ def test_a_second_up_with_the_same_state_file_names_the_first_and_leaves_it_alon
     tmp_path: Path,
 ) -> None:
     state = tmp_path / "state.json"
+    text = '{"aws_endpoint_url": "of the first"}'
     with owned(state):
-        state.write_text("the first's")
+        state.write_text(text)
         done = subprocess.run(
-            [sys.executable, "-m", "local", "up", "--state", str(state)],
+            [sys.executable, "-m", "cli", "local", "up", "--state", str(state)],
             cwd=REPOSITORY,
             capture_output=True,
             text=True,
@@ -194,10 +205,10 @@ def test_a_second_up_with_the_same_state_file_names_the_first_and_leaves_it_alon
             timeout=180,
         )
 
-        assert done.returncode == 1
-        assert f"process {os.getpid()}" in done.stderr
+        assert done.returncode == 2
+        assert f"Process {os.getpid()}" in done.stderr
         assert "Traceback" not in done.stderr
-        assert state.read_text() == "the first's"
+        assert state.read_text() == text
 
 
 @pytest.mark.slow
