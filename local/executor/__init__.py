@@ -3,9 +3,9 @@
 execution   plans all stacks, then creates them: `deploy`
 template    a stack's resources in dependency order, each checked against its type
 intrinsics  Ref, Fn::GetAtt and their like
-resource    what a resource type is; `registry` lists them, one module has each AWS service's
+resource    what a resource type is
+services, storage, cloudwatch, functions, http_api    the resource types
 played      functions, event sources and routes: what the runner plays instead of the backend
-differences where all this differs from AWS
 """
 
 from local.executor.errors import ExecutionError, UnsupportedTemplateError

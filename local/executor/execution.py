@@ -10,7 +10,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local.assembly import Assembly, Stack
 from local.backend import Backend
 from local.deployment import Deployment
-from local.executor.differences import Difference
 from local.executor.errors import ExecutionError, UnsupportedTemplateError
 from local.executor.intrinsics import PseudoParameters, resolve
 from local.executor.played import Played
@@ -40,9 +39,6 @@ def deploy(assembly: Assembly, backend: Backend) -> Deployment:
             "Teach local/executor what these are, or leave them out of the stacks:\n"
             + "\n".join(problems)
         )
-    for difference in Difference:
-        if backend.kind in difference.backends:
-            _LOG.info("not as on AWS: %s: %s", difference.what, difference.why)
     execution = _Execution(backend)
     for stack, resources in plans:
         execution.create(stack, resources)
@@ -90,7 +86,8 @@ class _Execution:
             )
             try:
                 properties = resolve(resource.properties, scope, pseudo)
-                created[resource.logical_id] = resource.type.create_from(properties, context)
+                resource.type.check(properties)
+                created[resource.logical_id] = resource.type.create(properties, context)
             except (
                 BotoCoreError,
                 ClientError,

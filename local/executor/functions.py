@@ -3,159 +3,48 @@
 The runner plays them. Every function is created once, so its versions and aliases are all the same.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
 from local.deployment import EventSource, Function, Layer
 from local.executor.errors import ExecutionError
 from local.executor.played import Permission, Target
-from local.executor.resource import Context, Created, Properties, ResourceType
-
-type Architecture = Literal["arm64", "x86_64"]
-type Runtime = Literal["python3.13"]
+from local.executor.resource import Context, Created, Properties, ResourceType, many, shape
 
 
-class S3Location(Properties):
-    """Where `cdk deploy` puts a package."""
-
-    s3_bucket: str = msgspec.field(name="S3Bucket")
-    s3_key: str = msgspec.field(name="S3Key")
-
-
-class Environment(Properties):
-    """The environment variables of a function."""
-
-    variables: dict[str, str]
-
-
-class EphemeralStorage(Properties):
-    """The size of /tmp in MiB."""
-
-    size: int
-
-
-class LoggingConfig(Properties):
-    """Where and how a function logs."""
-
-    log_group: str | None = None
-    log_format: Literal["JSON", "Text"] | None = None
-    application_log_level: str | None = None
-    system_log_level: str | None = None
-
-
-class TracingConfig(Properties):
-    """Whether requests are traced."""
-
-    mode: Literal["Active", "PassThrough"]
-
-
-class LambdaFunction(Properties):
-    """AWS::Lambda::Function; `Timeout` is in seconds, `MemorySize` in MiB."""
-
-    code: S3Location
-    handler: str
-    role: str
-    runtime: Runtime
-    architectures: tuple[Architecture, ...] = ("x86_64",)
-    description: str | None = None
-    environment: Environment | None = None
-    ephemeral_storage: EphemeralStorage | None = None
-    function_name: str | None = None
-    layers: tuple[str, ...] = ()
-    logging_config: LoggingConfig | None = None
-    memory_size: int = 128
-    timeout: int = 3
-    tracing_config: TracingConfig | None = None
-
-
-class LayerVersion(Properties):
-    """AWS::Lambda::LayerVersion."""
-
-    compatible_architectures: tuple[Architecture, ...]
-    compatible_runtimes: tuple[Runtime, ...]
-    content: S3Location
-    description: str | None = None
-    layer_name: str | None = None
-    license_info: str | None = None
-
-
-class Version(Properties):
-    """AWS::Lambda::Version: a function as it is at that moment."""
-
-    function_name: str
-    description: str | None = None
-
-
-class Alias(Properties):
-    """AWS::Lambda::Alias of one version."""
-
-    function_name: str
-    function_version: str
-    name: str
-    description: str | None = None
-
-
-class ScalingConfig(Properties):
-    """How many invocations there are at a time."""
-
-    maximum_concurrency: Annotated[int, msgspec.Meta(ge=2, le=1000)]
-
-
-class EventSourceMapping(Properties):
-    """AWS::Lambda::EventSourceMapping of an SQS queue."""
-
-    event_source_arn: str
-    function_name: str
-    batch_size: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 10
-    enabled: Literal[True] | None = None
-    function_response_types: tuple[Literal["ReportBatchItemFailures"], ...] = ()
-    maximum_batching_window_in_seconds: Annotated[int, msgspec.Meta(ge=0, le=300)] = 0
-    scaling_config: ScalingConfig | None = None
-
-
-class InvokePermission(Properties):
-    """AWS::Lambda::Permission for an HTTP API."""
-
-    action: Literal["lambda:InvokeFunction"]
-    function_name: str
-    principal: Literal["apigateway.amazonaws.com"]
-    source_arn: str
-
-
-def create_function(properties: LambdaFunction, context: Context) -> Created:
-    """Hand a function to the runner."""
-    layers = tuple(context.played.layer(arn) for arn in properties.layers)
+def _create_function(properties: Properties, context: Context) -> Created:
+    layers = tuple(context.played.layer(arn) for arn in properties.get("Layers", []))
+    architectures = properties.get("Architectures", ["x86_64"])
     for layer in layers:
-        if not layer.architectures.issuperset(properties.architectures):
-            raise ExecutionError(f"layer {layer.path.name} is not for {properties.architectures}")
-    name = properties.function_name or context.name(64)
+        if not layer.architectures.issuperset(architectures):
+            raise ExecutionError(f"layer {layer.path.name} is not for {architectures}")
+    name = properties.get("FunctionName") or context.name(64)
     context.played.functions[name] = Function(
         name=name,
-        handler=properties.handler,
-        code=context.asset(properties.code.s3_key),
+        handler=properties["Handler"],
+        code=context.asset(properties["Code"]["S3Key"]),
         layers=layers,
-        environment=properties.environment.variables if properties.environment else {},
-        timeout_seconds=properties.timeout,
-        memory_mb=properties.memory_size,
+        environment=properties.get("Environment", {}).get("Variables", {}),
+        timeout_seconds=properties.get("Timeout", 3),
+        memory_mb=properties.get("MemorySize", 128),
     )
     return Created(name, {"Arn": context.arn("lambda", f"function:{name}")})
 
 
-def create_layer(properties: LayerVersion, context: Context) -> Created:
-    """Keep a layer for the functions that name it."""
-    name = properties.layer_name or context.name(140)
+def _create_layer(properties: Properties, context: Context) -> Created:
+    name = properties.get("LayerName") or context.name(140)
     arn = context.arn("lambda", f"layer:{name}:1")
     context.played.layers[arn] = Layer(
-        path=context.asset(properties.content.s3_key),
-        architectures=frozenset(properties.compatible_architectures),
+        path=context.asset(properties["Content"]["S3Key"]),
+        architectures=frozenset(properties["CompatibleArchitectures"]),
     )
     return Created(arn)
 
 
-def create_version(properties: Version, context: Context) -> Created:
-    """Publish a function's version; ExecutionError if it has one: nothing has changed since."""
-    function = context.played.target(properties.function_name).function
+def _create_version(properties: Properties, context: Context) -> Created:
+    """Publish a function's version; ExecutionError if it has one, because nothing has changed."""
+    function = context.played.target(properties["FunctionName"]).function
     version = "1"
     if Target(function, version) in context.played.qualified:
         raise ExecutionError(f"a version for {function.name} exists ({version})")
@@ -165,10 +54,9 @@ def create_version(properties: Version, context: Context) -> Created:
     )
 
 
-def create_alias(properties: Alias, context: Context) -> Created:
-    """Name a version of a function."""
-    named = context.played.target(f"{properties.function_name}:{properties.function_version}")
-    alias = Target(named.function, properties.name)
+def _create_alias(properties: Properties, context: Context) -> Created:
+    version = f"{properties['FunctionName']}:{properties['FunctionVersion']}"
+    alias = Target(context.played.target(version).function, properties["Name"])
     if alias in context.played.qualified:
         raise ExecutionError(f"{alias} exists")
     context.played.qualified.append(alias)
@@ -176,51 +64,113 @@ def create_alias(properties: Alias, context: Context) -> Created:
     return Created(arn, {"AliasArn": arn})
 
 
-def create_event_source(properties: EventSourceMapping, context: Context) -> Created:
-    """Hand an event source to the runner, after the checks that AWS makes of it."""
-    function = context.played.target(properties.function_name).function
-    sqs = context.backend.client("sqs")
-    queue_name = properties.event_source_arn.rsplit(":", 1)[-1]
-    url = sqs.get_queue_url(QueueName=queue_name)["QueueUrl"]
-    visibility = int(
-        sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"][
-            "VisibilityTimeout"
-        ]
-    )
+def _create_event_source(properties: Properties, context: Context) -> Created:
+    """Give an event source to the runner, after the checks that AWS makes of it."""
+    function = context.played.target(properties["FunctionName"]).function
+    sqs = context.client("sqs")
+    arn = properties["EventSourceArn"]
+    url = sqs.get_queue_url(QueueName=arn.rsplit(":", 1)[-1])["QueueUrl"]
+    wanted = ["VisibilityTimeout"]
+    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=wanted)["Attributes"]
+    visibility = int(attributes["VisibilityTimeout"])
     if visibility < function.timeout_seconds:
         raise ExecutionError(
             f"the queue's visibility of {visibility} s is shorter than "
             f"the function's time-out of {function.timeout_seconds} s"
         )
-    if properties.batch_size > 10 and not properties.maximum_batching_window_in_seconds:
+    batch_size = properties.get("BatchSize", 10)
+    window = properties.get("MaximumBatchingWindowInSeconds", 0)
+    if batch_size > 10 and not window:
         raise ExecutionError("a batch of more than 10 needs a batching window")
-    scaling = properties.scaling_config
     context.played.event_sources.append(
         EventSource(
             function_name=function.name,
             queue_url=url,
-            queue_arn=properties.event_source_arn,
-            batch_size=properties.batch_size,
-            batching_window_seconds=properties.maximum_batching_window_in_seconds,
-            maximum_concurrency=scaling.maximum_concurrency if scaling else None,
-            report_item_failures=bool(properties.function_response_types),
+            queue_arn=arn,
+            batch_size=batch_size,
+            batching_window_seconds=window,
+            maximum_concurrency=properties.get("ScalingConfig", {}).get("MaximumConcurrency"),
+            report_item_failures=bool(properties.get("FunctionResponseTypes")),
         )
     )
     return Created(context.name(64))
 
 
-def create_permission(properties: InvokePermission, context: Context) -> Created:
-    """Keep a permission for the check of the routes."""
-    target = context.played.target(properties.function_name)
-    context.played.permissions.append(Permission(target, properties.source_arn))
+def _create_permission(properties: Properties, context: Context) -> Created:
+    target = context.played.target(properties["FunctionName"])
+    context.played.permissions.append(Permission(target, properties["SourceArn"]))
     return Created(context.name(100))
 
 
-RESOURCE_TYPES = (
-    ResourceType("AWS::Lambda::Function", LambdaFunction, create_function),
-    ResourceType("AWS::Lambda::Version", Version, create_version),
-    ResourceType("AWS::Lambda::Alias", Alias, create_alias),
-    ResourceType("AWS::Lambda::LayerVersion", LayerVersion, create_layer),
-    ResourceType("AWS::Lambda::EventSourceMapping", EventSourceMapping, create_event_source),
-    ResourceType("AWS::Lambda::Permission", InvokePermission, create_permission),
+_ARCHITECTURES: Final = many(Literal["arm64", "x86_64"])
+_RUNTIME: Final = Literal["python3.13"]
+_PACKAGE: Final = shape({"S3Bucket": str, "S3Key": str})
+
+RESOURCE_TYPES: Final = (
+    ResourceType(
+        "AWS::Lambda::Function",
+        shape(
+            {"Code": _PACKAGE, "Handler": str, "Role": str, "Runtime": _RUNTIME},
+            Architectures=_ARCHITECTURES,
+            Description=str,
+            Environment=shape({"Variables": dict[str, str]}),
+            EphemeralStorage=shape({"Size": int}),
+            FunctionName=str,
+            Layers=many(str),
+            LoggingConfig=shape(
+                LogGroup=str, LogFormat=str, ApplicationLogLevel=str, SystemLogLevel=str
+            ),
+            MemorySize=int,
+            Timeout=int,
+            TracingConfig=shape({"Mode": str}),
+        ),
+        _create_function,
+    ),
+    ResourceType(
+        "AWS::Lambda::Version", shape({"FunctionName": str}, Description=str), _create_version
+    ),
+    ResourceType(
+        "AWS::Lambda::Alias",
+        shape({"FunctionName": str, "FunctionVersion": str, "Name": str}, Description=str),
+        _create_alias,
+    ),
+    ResourceType(
+        "AWS::Lambda::LayerVersion",
+        shape(
+            {
+                "CompatibleArchitectures": _ARCHITECTURES,
+                "CompatibleRuntimes": many(_RUNTIME),
+                "Content": _PACKAGE,
+            },
+            Description=str,
+            LayerName=str,
+        ),
+        _create_layer,
+    ),
+    ResourceType(
+        "AWS::Lambda::EventSourceMapping",
+        shape(
+            {"EventSourceArn": str, "FunctionName": str},
+            BatchSize=Annotated[int, msgspec.Meta(ge=1, le=10_000)],
+            Enabled=Literal[True],
+            FunctionResponseTypes=many(Literal["ReportBatchItemFailures"]),
+            MaximumBatchingWindowInSeconds=Annotated[int, msgspec.Meta(ge=0, le=300)],
+            ScalingConfig=shape(
+                {"MaximumConcurrency": Annotated[int, msgspec.Meta(ge=2, le=1000)]}
+            ),
+        ),
+        _create_event_source,
+    ),
+    ResourceType(
+        "AWS::Lambda::Permission",
+        shape(
+            {
+                "Action": Literal["lambda:InvokeFunction"],
+                "FunctionName": str,
+                "Principal": Literal["apigateway.amazonaws.com"],
+                "SourceArn": str,
+            }
+        ),
+        _create_permission,
+    ),
 )

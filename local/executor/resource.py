@@ -4,44 +4,36 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from types import GenericAlias
 from typing import Any
 
 import msgspec
 
 from local.backend import Backend
-from local.executor.differences import Difference
 from local.executor.errors import ExecutionError
 from local.executor.played import Played
 
-type PolicyDocument = dict[str, Any]
-"""An IAM policy, which goes to the backend as it stands."""
+type Properties = dict[str, Any]
+"""Checked properties, as the template spells them."""
+
+_NONE: Mapping[str, Any] = {}
 
 
-class Properties(msgspec.Struct, rename="pascal", forbid_unknown_fields=True):
-    """Properties as the template spells them, at any level of nesting.
+def shape(required: Mapping[str, Any] = _NONE, /, **optional: Any) -> type[msgspec.Struct]:  # noqa: ANN401  (types)
+    """The properties that the executor knows at one level of a template, with their types.
 
-    A field that is missing here is one that the executor refuses, and so is a value of another
-    type. Whoever adds a field applies it as well.
+    The executor refuses any other property and type. If you add one here, apply it, too.
     """
+    fields: list[tuple[str, Any] | tuple[str, Any, Any]] = [
+        *required.items(),
+        *((name, kind, msgspec.UNSET) for name, kind in optional.items()),
+    ]
+    return msgspec.defstruct("Properties", fields, forbid_unknown_fields=True, kw_only=True)
 
 
-def to_api(properties: Properties) -> dict[str, Any]:
-    """Return the properties for an AWS API that spells them as CloudFormation does.
-
-    Those that the template does not have, None here, are left out.
-    """
-
-    def without_none(value: object) -> object:
-        match value:
-            case dict():
-                return {key: without_none(of) for key, of in value.items() if of is not None}
-            case list() | tuple():
-                return [without_none(each) for each in value]
-            case _:
-                return value
-
-    made = without_none(msgspec.to_builtins(properties))
-    return made if isinstance(made, dict) else {}
+def many(kind: Any) -> GenericAlias:  # noqa: ANN401  (a type)
+    """A list of such values."""
+    return GenericAlias(list, (kind,))
 
 
 @dataclass(frozen=True)
@@ -53,6 +45,11 @@ class Context:
     stack: str
     logical_id: str
     assets: Mapping[str, Path]
+
+    def client(self, service: str) -> Any:  # noqa: ANN401  (the template's values have no types)
+        """The client of a service."""
+        client: Callable[[Any], Any] = self.backend.client
+        return client(service)
 
     def name(self, limit: int) -> str:
         """Return a physical name as CloudFormation makes them, of at most `limit` characters."""
@@ -73,10 +70,6 @@ class Context:
             raise ExecutionError(f"the assembly has no asset {object_key}")
         return self.assets[object_key]
 
-    def differs(self, difference: Difference) -> bool:
-        """Return whether this backend differs from AWS in this way."""
-        return self.backend.kind in difference.backends
-
 
 @dataclass(frozen=True)
 class Created:
@@ -87,28 +80,18 @@ class Created:
 
 
 @dataclass(frozen=True)
-class ResourceType[P: Properties]:
-    """A resource type by its CloudFormation name."""
+class ResourceType:
+    """A resource type by its CloudFormation name. `create` gets checked properties."""
 
     name: str
-    properties: type[P]
-    create: Callable[[P, Context], Created]
+    shape: type[msgspec.Struct]
+    create: Callable[[Properties, Context], Created]
 
     def check(self, properties: Mapping[str, Any]) -> None:
         """Check properties whose intrinsics have been resolved.
 
         Raises:
-            msgspec.ValidationError: there is an unknown one, at any depth, or a missing one, or
-                one of another type; the message says where.
+            msgspec.ValidationError: one is unknown, missing or of another type, at any depth; the
+                message says which.
         """
-        msgspec.convert(properties, self.properties)
-
-    def create_from(self, properties: Mapping[str, Any], context: Context) -> Created:
-        """Create a resource.
-
-        Raises:
-            msgspec.ValidationError: as `check` does.
-            ExecutionError: AWS would refuse it too.
-            botocore.exceptions.ClientError: the backend refused it.
-        """
-        return self.create(msgspec.convert(properties, self.properties), context)
+        msgspec.convert(properties, self.shape)

@@ -8,11 +8,16 @@ from typing import Any
 import msgspec
 
 from local.assembly import Stack
+from local.executor import cloudwatch, functions, http_api, services, storage
 from local.executor.errors import UnsupportedTemplateError
 from local.executor.intrinsics import PseudoParameters, resolve
-from local.executor.registry import RESOURCE_TYPES
 from local.executor.resource import ResourceType
 
+RESOURCE_TYPES: Mapping[str, ResourceType] = {
+    resource_type.name: resource_type
+    for module in (cloudwatch, functions, http_api, services, storage)
+    for resource_type in module.RESOURCE_TYPES
+}
 _SECTIONS = {"AWSTemplateFormatVersion", "Description", "Outputs", "Resources"}
 # By these the CDK asks, at each deployment, whether the account was bootstrapped.
 _BOOTSTRAP = {"Parameters": {"BootstrapVersion"}, "Rules": {"CheckBootstrapVersion"}}
@@ -28,7 +33,7 @@ class Resource:
     """A resource of a template, its intrinsics not yet resolved."""
 
     logical_id: str
-    type: ResourceType[Any]
+    type: ResourceType
     properties: Mapping[str, Any]
 
     def __str__(self) -> str:
