@@ -6,7 +6,6 @@ from local.emulator.settings import (
     Contract,
     EmulatorSettings,
     Ids,
-    UrlForm,
     harshest,
 )
 
@@ -16,6 +15,5 @@ __all__ = [
     "Emulator",
     "EmulatorSettings",
     "Ids",
-    "UrlForm",
     "harshest",
 ]

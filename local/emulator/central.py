@@ -1,20 +1,18 @@
 """The `central` contract: one key or a token, ids of requests, and `passthrough`."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final, override
-from urllib.parse import quote
 
 from local.emulator.api import PART, Api, Operation, Route, completed_event, same
 from local.emulator.designs import Design
 from local.emulator.fault_plan import Call, FaultPlan
-from local.emulator.files import FileRecord, Files, Submission
+from local.emulator.files import FileRecord, Files
 from local.emulator.messages import Answer, Refusal, Request
 from local.emulator.oauth import Tokens
 from local.emulator.request_body import Option, Rules
-from local.emulator.settings import EmulatorSettings, UrlForm
+from local.emulator.settings import EmulatorSettings
 from local.emulator.webhooks import Event, Webhooks
 
 SCOPE: Final = "pdf:generate"
@@ -51,7 +49,6 @@ class CentralApi(Api):
                 "passthrough", lambda value: isinstance(value, dict), "must be an object"
             ),
         },
-        unique_names=True,
     )
 
     def __init__(
@@ -68,8 +65,6 @@ class CentralApi(Api):
     @override
     def routes(self) -> Sequence[Route]:
         return [
-            ("GET", f"/v1/file/download/{PART}", self._download_all),
-            ("GET", "/v1/file/designs", self._list_designs),
             ("GET", f"/file/{PART}/{PART}", _page),
             ("POST", re.escape(self.settings.token_path), self._token),
         ]
@@ -90,28 +85,12 @@ class CentralApi(Api):
             raise Refusal(412, "認証方式ヘッダーが存在しません")
 
     @override
-    def accepted(
-        self, submission: Submission, records: Sequence[FileRecord], *, several: bool
-    ) -> Mapping[str, object]:
-        urls = {
-            UrlForm.REQUEST: _request_url(submission),
-            UrlForm.FILE: f"{_request_url(submission)}/{records[0].file_id}",
-            UrlForm.PAGE: _page_url(submission, records[0]),
-        }
+    def accepted(self, record: FileRecord) -> Mapping[str, object]:
+        # The service's pages describe `url` in three ways; this one is of the least use to clients.
         return {
-            "requestId": submission.request_id,
-            "url": urls[self.settings.url_form],
-            "files": _files(submission, records),
-        }
-
-    @override
-    def sync_headers(
-        self, submission: Submission, records: Sequence[FileRecord], *, several: bool
-    ) -> Mapping[str, str]:
-        return {
-            "Request-Id": submission.request_id,
-            "File-URL": _request_url(submission),
-            "X-File-Mapping": quote(json.dumps(_files(submission, records))),
+            "requestId": record.request_id,
+            "url": _page_url(record),
+            "files": [_file(record)],
         }
 
     @override
@@ -119,58 +98,29 @@ class CentralApi(Api):
         return record.request_id
 
     @override
-    def completed(self, submission: Submission, records: Sequence[FileRecord]) -> Event:
-        event = completed_event(self.settings.workspace_id, submission, _files(submission, records))
-        return {**event, "requestId": submission.request_id}
-
-    def _download_all(self, request: Request, request_id: str) -> Operation:
-        submission = self.files.submission(request_id)
-        records = self.files.records(submission.file_ids) if submission else []
-        return self.download(request, records, as_zip=True)
-
-    def _list_designs(self, request: Request) -> Operation:
-        def run() -> Answer:
-            self.authenticate(request)
-            designs = [
-                {
-                    "id": design.id,
-                    "label": design.label,
-                    "latestVersion": max(design.versions),
-                    "thumbnail": "",
-                    "updatedAt": "2026-01-01T00:00:00.000Z",
-                }
-                for design in self.designs.values()
-            ]
-            return Answer.json(200, {"designs": designs})
-
-        return Operation(None, list, run)
+    def completed(self, record: FileRecord) -> Event:
+        event = completed_event(self.settings.workspace_id, record, _file(record))
+        return {**event, "requestId": record.request_id}
 
     def _token(self, request: Request) -> Operation:
         return Operation(Call.TOKEN, list, partial(self.tokens.issue, request))
 
 
-def _files(submission: Submission, records: Sequence[FileRecord]) -> list[Mapping[str, object]]:
-    return [
-        {
-            "fileId": record.file_id,
-            "fileName": record.file_name,
-            **({} if record.passthrough is None else {"passthrough": record.passthrough}),
-            "share": {
-                "shareType": SHARE_TYPES[record.share_type],
-                "url": _page_url(submission, record),
-                "passcodeEnabled": record.passcode_enabled,
-            },
-        }
-        for record in records
-    ]
+def _file(record: FileRecord) -> Mapping[str, object]:
+    return {
+        "fileId": record.file_id,
+        "fileName": record.file_name,
+        **({} if record.passthrough is None else {"passthrough": record.passthrough}),
+        "share": {
+            "shareType": SHARE_TYPES[record.share_type],
+            "url": _page_url(record),
+            "passcodeEnabled": record.passcode_enabled,
+        },
+    }
 
 
-def _request_url(submission: Submission) -> str:
-    return f"{submission.origin}/v1/file/download/{submission.request_id}"
-
-
-def _page_url(submission: Submission, record: FileRecord) -> str:
-    return f"{submission.origin}/file/{record.request_id}/{record.file_id}"
+def _page_url(record: FileRecord) -> str:
+    return f"{record.origin}/file/{record.request_id}/{record.file_id}"
 
 
 def _page(_: Request, *_ids: str) -> Operation:

@@ -1,6 +1,6 @@
 """The paths under `/_emulator/`, which the real service has not: for tests in another process."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import msgspec
 
@@ -34,14 +34,14 @@ class Control:
         plan: FaultPlan,
         webhooks: Webhooks,
         *,
-        rates: Callable[[], Mapping[str, RateCount]],
+        rate: Callable[[], RateCount],
         refuse_connections: Callable[[float], None],
         revoke_tokens: Callable[[], None],
     ) -> None:
         self._files = files
         self._plan = plan
         self._webhooks = webhooks
-        self._rates = rates
+        self._rate = rate
         self._refuse_connections = refuse_connections
         self._revoke_tokens = revoke_tokens
 
@@ -55,8 +55,8 @@ class Control:
         match request.method, request.path.removeprefix(PREFIX):
             case "GET", "state":
                 result = self._state()
-            case "GET", "rates":
-                result = {kind: _camel(vars(count)) for kind, count in self._rates().items()}
+            case "GET", "rate":
+                result = _camel(vars(self._rate()))
             case "DELETE", "tokens":
                 self._revoke_tokens()
             case ("GET" | "PUT" | "POST") as method, "faults":

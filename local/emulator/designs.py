@@ -1,36 +1,10 @@
-"""The workspace's designs: what parameters each version takes, and in which words."""
+"""The workspace's designs: the words of each version."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from local.emulator.layout import Record, Words, render
-
-_NO_METADATA: Final[Mapping[str, str]] = {}
-
-type Structure = Mapping[str, str | Structure | list[Structure]]
-"""Parameter name → `string`, `number`, a nested object's structure, or a list of one."""
-
-
-@dataclass(frozen=True)
-class DesignVersion:
-    """One version of a design."""
-
-    parameters: Structure
-    words: Words
-
-    def render(
-        self, file_id: str, title: str, values: Record, metadata: Mapping[str, str] = _NO_METADATA
-    ) -> bytes:
-        """The PDF's bytes; the same for the same arguments, and different for each `file_id`.
-
-        `metadata` goes into the document's information dictionary.
-        """
-        return render(self.words, file_id, title, values, metadata)
-
-    def null_numbers(self, values: Record) -> list[str]:
-        """The paths of number parameters that are null, such as `items.0.quantity`."""
-        return list(_null_numbers(self.parameters, values))
+from local.emulator.layout import Words
 
 
 @dataclass(frozen=True)
@@ -39,54 +13,8 @@ class Design:
 
     id: str
     label: str
-    versions: Mapping[int, DesignVersion]
+    versions: Mapping[int, Words]
 
-
-_INVOICE_PARAMETERS: Final[Structure] = {
-    "customerName": "string",
-    "customerAddress": "string",
-    "invoiceNumber": "string",
-    "issueDate": "string",
-    "dueDate": "string",
-    "currency": "string",
-    "amount": "number",
-    "taxRate": "number",
-    "issuer": {
-        "name": "string",
-        "address": "string",
-        "phone": "string",
-        "registrationNumber": "string",
-    },
-    "items": [{"description": "string", "quantity": "number", "unitPrice": "number"}],
-    "bank": {"name": "string", "branch": "string", "account": "string", "holder": "string"},
-    "notes": "string",
-}
-_REPORT_PARAMETERS: Final[Structure] = {
-    "title": "string",
-    "period": "string",
-    "author": "string",
-    "summary": {"total": "number", "orders": "number"},
-    "rows": [
-        {
-            "date": "string",
-            "store": "string",
-            "product": "string",
-            "quantity": "number",
-            "amount": "number",
-        }
-    ],
-    "remarks": "string",
-}
-_CONTRACT_PARAMETERS: Final[Structure] = {
-    "title": "string",
-    "contractNumber": "string",
-    "date": "string",
-    "parties": [
-        {"role": "string", "name": "string", "address": "string", "representative": "string"}
-    ],
-    "preamble": "string",
-    "clauses": [{"heading": "string", "text": "string"}],
-}
 
 _LABELS: Final = {
     "customerName": "ご請求先",
@@ -126,41 +54,21 @@ INVOICE: Final = Design(
     "550e8400-e29b-41d4-a716-446655440000",
     "Invoice (1 English, 2 Japanese)",
     {
-        1: DesignVersion(_INVOICE_PARAMETERS, Words("Invoice", amount_due="Amount due")),
-        2: DesignVersion(
-            _INVOICE_PARAMETERS,
-            Words("請求書", "{}.", "合計", "消費税", "ご請求金額(税込)", _LABELS),
-        ),
+        1: Words("Invoice", amount_due="Amount due"),
+        2: Words("請求書", "{}.", "合計", "消費税", "ご請求金額(税込)", _LABELS),
     },
 )
 REPORT: Final = Design(
     "6f1c2a34-8d07-4b5e-9a61-2c7d5e0b9f18",
     "Report",
-    {1: DesignVersion(_REPORT_PARAMETERS, Words("Report"))},
+    {1: Words("Report")},
 )
 CONTRACT: Final = Design(
     "a3d9e5b0-47c2-4f86-8b1d-90e6f2c4a7d5",
     "Contract (1 English, 2 Japanese)",
     {
-        1: DesignVersion(_CONTRACT_PARAMETERS, Words("Contract", "Article {}")),
-        2: DesignVersion(
-            _CONTRACT_PARAMETERS, Words("契約書", "第{}条", "合計", "消費税", labels=_LABELS)
-        ),
+        1: Words("Contract", "Article {}"),
+        2: Words("契約書", "第{}条", "合計", "消費税", labels=_LABELS),
     },
 )
 CATALOG: Final = (INVOICE, REPORT, CONTRACT)
-
-
-def _null_numbers(structure: Structure, values: Record, prefix: str = "") -> Iterator[str]:
-    for name, kind in structure.items():
-        if name not in values:
-            continue
-        value, path = values[name], f"{prefix}{name}"
-        if kind == "number" and value is None:
-            yield path
-        elif isinstance(kind, Mapping) and isinstance(value, dict):
-            yield from _null_numbers(kind, value, f"{path}.")
-        elif isinstance(kind, list) and isinstance(value, list):
-            for index, entry in enumerate(value):
-                if isinstance(entry, dict):
-                    yield from _null_numbers(kind[0], entry, f"{path}.{index}.")

@@ -29,7 +29,7 @@ class Exchange(Protocol):
         """Let time pass."""
 
     def wait_for_webhook(self, answer: Answer) -> None:
-        """Wait until the files that `answer` names were announced."""
+        """Wait until the webhook of the file that `answer` names was sent."""
 
 
 class Dispatch(Protocol):

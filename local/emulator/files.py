@@ -1,13 +1,12 @@
-"""The files of the workspace: what was asked for, what was made of it, who heard of it."""
+"""The files of the workspace: what was requested, made and sent."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from threading import Condition
 from time import monotonic
 from uuid import uuid4
 
-from local.emulator.designs import Design
 from local.emulator.settings import Ids
 
 
@@ -45,9 +44,11 @@ class Content:
 
 @dataclass(frozen=True, kw_only=True)
 class FileRecord(Content):
-    """A file. `sha256` (hex) and `size` (bytes) are None until it is made.
+    """One accepted request, and its file. `sha256` (hex) and `size` (bytes) are None until then.
 
-    `uuid` is sent with the webhook of `workspace` only.
+    `uuid` is sent with the webhook of `workspace` only. `link` is the last part of the `url` in
+    the 202 of `workspace`. `origin` is the scheme, host and port that the caller used: links to
+    this machine begin with it.
     """
 
     file_id: str
@@ -55,26 +56,12 @@ class FileRecord(Content):
     request_id: str
     design_id: str
     version: int
+    link: str
+    origin: str
     sha256: str | None = None
     size: int | None = None
     downloads: int = 0
     webhooks: tuple[WebhookAttempt, ...] = ()
-
-
-@dataclass(frozen=True)
-class Submission:
-    """One accepted request: the files it asks for, all of one version of a design.
-
-    `link` is the last part of the `url` in the 202 of `workspace`. `origin` is the scheme, host
-    and port that the caller used: links to this machine begin with it.
-    """
-
-    request_id: str
-    link: str
-    origin: str
-    design: Design
-    version: int
-    file_ids: tuple[str, ...]
 
 
 class Files:
@@ -85,34 +72,24 @@ class Files:
         self._ids = ids
         self._records: dict[str, FileRecord] = {}
         self._pdfs: dict[str, tuple[bytes, float]] = {}
-        self._submissions: dict[str, Submission] = {}
-        self._by_link: dict[str, Submission] = {}
         self._closed = False
         self._changed = Condition()
 
-    def add(
-        self, design: Design, version: int, contents: Sequence[Content], origin: str
-    ) -> Submission:
-        """Record a request and give its files their ids."""
-        request_id = self._ids.make("batch")
-        records = [
-            FileRecord(
-                file_id=self._ids.make("file"),
-                uuid=str(uuid4()),
-                request_id=request_id,
-                design_id=design.id,
-                version=version,
-                **vars(content),
-            )
-            for content in contents
-        ]
-        file_ids = tuple(record.file_id for record in records)
-        submission = Submission(request_id, str(uuid4()), origin, design, version, file_ids)
+    def add(self, design_id: str, version: int, content: Content, origin: str) -> FileRecord:
+        """Record a request and give its file the ids."""
+        record = FileRecord(
+            file_id=self._ids.make("file"),
+            uuid=str(uuid4()),
+            request_id=self._ids.make("batch"),
+            design_id=design_id,
+            version=version,
+            link=str(uuid4()),
+            origin=origin,
+            **vars(content),
+        )
         with self._changed:
-            self._records.update(zip(file_ids, records, strict=True))
-            self._submissions[request_id] = submission
-            self._by_link[submission.link] = submission
-        return submission
+            self._records[record.file_id] = record
+        return record
 
     def all(self) -> tuple[FileRecord, ...]:
         """Every file, in the order of the requests."""
@@ -124,28 +101,17 @@ class Files:
         with self._changed:
             return self._records.get(file_id)
 
-    def records(self, file_ids: Sequence[str]) -> list[FileRecord]:
-        """The files of a submission."""
-        with self._changed:
-            return [self._records[file_id] for file_id in file_ids]
+    def at(self, link: str) -> FileRecord | None:
+        """The file whose `url` ends with `link`, or None."""
+        return next((record for record in self.all() if record.link == link), None)
 
-    def submission(self, request_id: str) -> Submission | None:
-        """The submission with this id, or None."""
-        with self._changed:
-            return self._submissions.get(request_id)
-
-    def at(self, link: str) -> Submission | None:
-        """The submission whose `url` ends with `link`, or None."""
-        with self._changed:
-            return self._by_link.get(link)
-
-    def store(self, file_id: str, pdf: bytes) -> None:
-        """Keep the PDF made for a file."""
+    def store(self, file_id: str, pdf: bytes) -> FileRecord:
+        """Keep the PDF made for a file, and return its record."""
         with self._changed:
             record = self._records[file_id]
             self._records[file_id] = replace(record, sha256=sha256(pdf).hexdigest(), size=len(pdf))
             self._pdfs[file_id] = pdf, monotonic() + self._retention_seconds
-            self._changed.notify_all()
+            return self._records[file_id]
 
     def is_made(self, file_id: str) -> bool:
         """Whether the PDF was made, be it still kept or not."""
@@ -161,38 +127,26 @@ class Files:
                 return None
             return pdf
 
-    def wait_until_made(self, file_ids: Sequence[str], seconds: float) -> list[bytes] | None:
-        """Wait until each PDF is made and return them, or None after `seconds`."""
-        with self._changed:
-            self._changed.wait_for(
-                lambda: self._closed or all(id_ in self._pdfs for id_ in file_ids), seconds
-            )
-            pdfs = [self._pdfs[id_][0] for id_ in file_ids if id_ in self._pdfs]
-            return pdfs if len(pdfs) == len(file_ids) else None
-
     def count_download(self, file_id: str) -> None:
-        """Note that the PDF's bytes are on their way to somebody."""
+        """Record that the PDF is downloaded."""
         with self._changed:
             record = self._records[file_id]
             self._records[file_id] = replace(record, downloads=record.downloads + 1)
 
-    def add_webhook(self, file_ids: Sequence[str], attempt: WebhookAttempt) -> None:
-        """Note an attempt to announce files."""
+    def add_webhook(self, file_id: str, attempt: WebhookAttempt) -> None:
+        """Record an attempt to send a file's webhook."""
         with self._changed:
-            for file_id in file_ids:
-                record = self._records[file_id]
-                self._records[file_id] = replace(record, webhooks=(*record.webhooks, attempt))
+            record = self._records[file_id]
+            self._records[file_id] = replace(record, webhooks=(*record.webhooks, attempt))
             self._changed.notify_all()
 
-    def wait_until_announced(self, file_ids: Sequence[str], seconds: float) -> None:
-        """Wait until each file's webhook was attempted once, at most `seconds`."""
+    def wait_for_webhook(self, file_id: str, seconds: float) -> None:
+        """Wait until the file's webhook was attempted once, at most `seconds`."""
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._closed or all(r.webhooks for r in self.records(file_ids)), seconds
-            )
+            self._changed.wait_for(lambda: self._closed or self._records[file_id].webhooks, seconds)
 
     def close(self) -> None:
-        """Release whoever waits."""
+        """End all waits."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

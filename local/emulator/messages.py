@@ -23,15 +23,15 @@ class Answer:
     """An answer.
 
     `promised_length` is the `Content-Length` where that is not the body's: a number, or None for
-    an answer without one, which ends with the connection. `file_ids` are the files that the
-    request asked for; they are never sent.
+    an answer without one, which ends with the connection. `file_id` is the file that the request
+    asked for; it is not sent.
     """
 
     status: int
     body: bytes
     headers: Mapping[str, str]
     promised_length: int | None
-    file_ids: tuple[str, ...] = ()
+    file_id: str | None = None
 
     @classmethod
     def of(

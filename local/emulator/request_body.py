@@ -1,4 +1,4 @@
-"""The checks of a request's body: JSON, and the fields of the generation calls."""
+"""The checks of a request's body: JSON, and the fields of the generation call."""
 
 import json
 import re
@@ -33,13 +33,11 @@ class Rules:
     """What a contract demands of a content.
 
     `file_name` returns the name that the file gets, or raises `ValueError`. `options` are by
-    their name in JSON; None ignores every other field. `unique_names` is whether the names of one
-    request must differ in more than case.
+    their name in JSON; None ignores every other field.
     """
 
     file_name: Callable[[str], str]
     options: Mapping[str, Option] | None = None
-    unique_names: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,49 +46,22 @@ class Generation:
 
     design_id: str
     version: int
-    contents: tuple[Content, ...]
+    content: Content
 
 
-def single(request: Request, rules: Rules) -> Generation:
+def read(request: Request, rules: Rules) -> Generation:
     """Read the body of a call for one file.
 
     Raises:
         Refusal: 400, with every mistake.
     """
     body = _json_object(request)
-    return _generation(body, {"content": body.get("content")}, [], rules)
-
-
-def multiple(request: Request, rules: Rules, most: int) -> Generation:
-    """Read the body of a call for several files, at most `most`.
-
-    Raises:
-        Refusal: 400, with every mistake.
-    """
-    body = _json_object(request)
-    contents = body.get("contents")
-    if not isinstance(contents, list):
-        raise Refusal(400, [*_head_mistakes(body), "contents must be an array"])
-    mistakes = []
-    if not 1 <= len(contents) <= most:
-        mistakes.append(f"contents は1件以上{most}件以下で指定してください")
-    by_path = {f"contents.{index}": content for index, content in enumerate(contents)}
-    asked = _generation(body, by_path, mistakes, rules)
-    names = {content.file_name.lower() for content in asked.contents}
-    if rules.unique_names and len(names) < len(contents):
-        raise Refusal(400, "contents.fileName は重複できません")
-    return asked
-
-
-def _generation(
-    body: dict[str, object], contents: Mapping[str, object], mistakes: list[str], rules: Rules
-) -> Generation:
-    mistakes = [*_head_mistakes(body), *mistakes]
-    read = [_content(content, path, rules, mistakes) for path, content in contents.items()]
+    mistakes = [*_head_mistakes(body)]
+    content = _content(body.get("content"), "content", rules, mistakes)
     design_id, version = body.get("designId"), _integer(body.get("version"))
-    if mistakes or not isinstance(design_id, str) or version is None:
+    if content is None or not isinstance(design_id, str) or version is None:
         raise Refusal(400, mistakes)
-    return Generation(design_id.lower(), version, tuple(filter(None, read)))
+    return Generation(design_id.lower(), version, content)
 
 
 def _head_mistakes(body: dict[str, object]) -> Iterator[str]:

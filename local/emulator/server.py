@@ -39,7 +39,7 @@ class Service(Protocol):
         """Let time pass, not longer than the service runs."""
 
     def wait_for_webhook(self, answer: Answer) -> None:
-        """Wait until the webhooks of the files that `answer` names were sent."""
+        """Wait until the webhook of the file that `answer` names was sent."""
 
 
 class Server:
@@ -105,7 +105,7 @@ class _Exchange:
         self.service.wait(seconds)
 
     def wait_for_webhook(self, answer: Answer) -> None:
-        """Wait until the webhooks of the files that `answer` names were sent."""
+        """Wait until the webhook of the file that `answer` names was sent."""
         self.service.wait_for_webhook(answer)
 
 

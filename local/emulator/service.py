@@ -69,7 +69,7 @@ class Emulator:
                 self._files,
                 self.faults,
                 self._webhooks,
-                rates=self.rates,
+                rate=self.rate,
                 refuse_connections=self._refuse_soon,
                 revoke_tokens=self.revoke_tokens,
             ),
@@ -111,9 +111,9 @@ class Emulator:
         """All files that were asked for, in the order of the requests."""
         return self._files.all()
 
-    def rates(self) -> Mapping[str, RateCount]:
-        """How the rate limits were used: `async` with the downloads, and `sync`."""
-        return {kind: limit.count() for kind, limit in self._api.rates.items()}
+    def rate(self) -> RateCount:
+        """How the rate limit of submissions and downloads was used."""
+        return self._api.rate.count()
 
     def revoke_tokens(self) -> None:
         """Accept none of the access tokens issued so far; `workspace` has none."""
@@ -178,8 +178,9 @@ class _Service:
         self.closing.wait(seconds)
 
     def wait_for_webhook(self, answer: Answer) -> None:
-        """Wait until the files that `answer` names were announced, or some seconds."""
-        self.files.wait_until_announced(answer.file_ids, EARLY_WEBHOOK_SECONDS)
+        """Wait until the webhook of the file that `answer` names was sent, or some seconds."""
+        if answer.file_id is not None:
+            self.files.wait_for_webhook(answer.file_id, EARLY_WEBHOOK_SECONDS)
 
 
 @dataclass(frozen=True)

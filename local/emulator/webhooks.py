@@ -1,14 +1,14 @@
 """The webhook's sender: posts what is finished to the workspace's one URL, and tries again."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Lock
 
 import urllib3
 
 from local.emulator.fault_plan import Call, FaultPlan
-from local.emulator.files import Files, WebhookAttempt
+from local.emulator.files import FileRecord, Files, WebhookAttempt
 from local.emulator.scheduler import Scheduler
 from local.emulator.settings import EmulatorSettings
 
@@ -34,10 +34,10 @@ class Webhooks:
         self._lock = Lock()
         self._held: list[_Once] = []
 
-    def announce(self, event: Event, file_ids: Sequence[str]) -> None:
-        """Send `event`, which is about these files, once, or as a fault has it."""
-        delivery = _Delivery(self, event, tuple(file_ids))
-        fault = self._plan.dispatch(Call.WEBHOOK, self._files.records(file_ids))
+    def send(self, event: Event, record: FileRecord) -> None:
+        """Send a file's `event` once, or as a fault has it."""
+        delivery = _Delivery(self, event, record.file_id)
+        fault = self._plan.dispatch(Call.WEBHOOK, [record])
         if fault is None:
             delivery.post()
         else:
@@ -63,7 +63,7 @@ class Webhooks:
         if self.url is None:
             return
         result = self._post(self.url, delivery.event)
-        self._files.add_webhook(delivery.file_ids, result)
+        self._files.add_webhook(delivery.file_id, result)
         with self._lock:
             released, self._held = self._held, []
         for held in released:
@@ -90,7 +90,7 @@ class _Delivery:
 
     webhooks: Webhooks
     event: Event
-    file_ids: tuple[str, ...]
+    file_id: str
 
     def post(self, after: float = 0) -> None:
         """Send it in `after` seconds."""

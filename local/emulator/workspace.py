@@ -1,6 +1,5 @@
 """The `workspace` contract: two keys, a link in the 202, and the parameters in the webhook."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import override
@@ -8,7 +7,7 @@ from urllib.parse import quote
 
 from local.emulator.api import PART, Api, Operation, Route, completed_event, same
 from local.emulator.fault_plan import Call
-from local.emulator.files import FileRecord, Submission
+from local.emulator.files import FileRecord
 from local.emulator.messages import Refusal, Request
 from local.emulator.request_body import Rules
 from local.emulator.webhooks import Event
@@ -51,58 +50,29 @@ class WorkspaceApi(Api):
                 raise Refusal(401, "認証に失敗しました")
 
     @override
-    def accepted(
-        self, submission: Submission, records: Sequence[FileRecord], *, several: bool
-    ) -> Mapping[str, object]:
-        if not several:
-            return {"url": self._url(submission), "fileId": records[0].file_id}
-        return {
-            "url": self._url(submission),
-            "fileId": submission.request_id,
-            "files": _names_and_ids(records),
-        }
-
-    @override
-    def sync_headers(
-        self, submission: Submission, records: Sequence[FileRecord], *, several: bool
-    ) -> Mapping[str, str]:
-        if several:
-            return {"X-File-Mapping": json.dumps(_names_and_ids(records))}
-        return {"File-URL": self._url(submission), "File-ID": records[0].file_id}
+    def accepted(self, record: FileRecord) -> Mapping[str, object]:
+        workspace = quote(self.settings.workspace_id)
+        path = f"/{workspace}/design/{record.design_id}/files/{record.link}"
+        return {"url": f"{record.origin}{path}", "fileId": record.file_id}
 
     @override
     def download_id(self, record: FileRecord) -> str:
         return record.uuid
 
     @override
-    def completed(self, submission: Submission, records: Sequence[FileRecord]) -> Event:
-        files = [
-            {
-                "fileId": record.file_id,
-                "uuid": record.uuid,
-                "fileName": record.file_name,
-                "params": record.params,
-            }
-            for record in records
-        ]
-        return completed_event(self.settings.workspace_id, submission, files)
+    def completed(self, record: FileRecord) -> Event:
+        file = {
+            "fileId": record.file_id,
+            "uuid": record.uuid,
+            "fileName": record.file_name,
+            "params": record.params,
+        }
+        return completed_event(self.settings.workspace_id, record, file)
 
     def _linked(self, _: Request, design_id: str, link: str) -> Operation:
         """Answer at the `url` of a 202, which needs no keys."""
-        submission = self.files.at(link)
-        if submission is not None and submission.design.id != design_id:
-            submission = None
-        records = self.files.records(submission.file_ids) if submission else []
-        several = len(records) > 1
-        return Operation(
-            Call.DOWNLOAD, lambda: records, lambda: self.bytes_of(records, as_zip=several)
-        )
-
-    def _url(self, submission: Submission) -> str:
-        workspace = quote(self.settings.workspace_id)
-        path = f"/{workspace}/design/{submission.design.id}/files/{submission.link}"
-        return f"{submission.origin}{path}"
-
-
-def _names_and_ids(records: Sequence[FileRecord]) -> list[Mapping[str, str]]:
-    return [{"fileName": record.file_name, "fileId": record.file_id} for record in records]
+        record = self.files.at(link)
+        if record is not None and record.design_id != design_id:
+            record = None
+        subjects = [] if record is None else [record]
+        return Operation(Call.DOWNLOAD, lambda: subjects, lambda: self.pdf_of(record))
