@@ -1,8 +1,8 @@
-"""The part of CloudWatch's metric math that the alarms are made of.
+"""The part of CloudWatch's metric math that the alarms use.
 
 FILL(m, 0)             a period without data has this value
 FILL(m, REPEAT)        … has the last value before it
-IF(m > 0, then, else)  one of two, for each period; nothing where the condition has no data
+IF(m > 0, then, else)  one of two, for each period; nothing if the condition has no data
 
 A time series is a list of one value, or None, for each period, the oldest first.
 """
@@ -14,7 +14,7 @@ from typing import Final, cast
 
 type Series = Sequence[float | None]
 type Expression = Callable[[Mapping[str, Series]], Series]
-"""Gives the series of an expression, from those of its metrics by their ids."""
+"""Returns the series of an expression, from the series of its metrics by id."""
 
 _COMPARISONS: Final[Mapping[type[ast.cmpop], Callable[[float, float], bool]]] = {
     ast.Gt: operator.gt,
@@ -25,7 +25,7 @@ _COMPARISONS: Final[Mapping[type[ast.cmpop], Callable[[float, float], bool]]] = 
 
 
 def parse(expression: str) -> Expression:
-    """Read an expression; ValueError if anything in it is not among the above."""
+    """Read an expression. Raises ValueError if it has anything else than the above."""
     unknown = ValueError(f"unknown metric math: {expression}")
     try:
         tree = ast.parse(expression, mode="eval").body

@@ -1,7 +1,7 @@
-"""The evaluation of alarms that CloudWatch does itself, done for the emulated one.
+"""Evaluates alarms for the emulated CloudWatch, as CloudWatch does itself.
 
-As on AWS an alarm looks at whole periods of its metric, only that they end with this moment, and
-not with a minute: so nothing is waited for.
+An alarm looks at whole periods of its metric. Here the last period ends now, and not with a minute,
+so that nobody has to wait for it.
 """
 
 import operator
@@ -26,12 +26,12 @@ _COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
 }
 
 _FURTHER_PERIODS: Final = 2
-"""CloudWatch looks further back than an alarm's periods: at five for three, as it documents."""
+"""CloudWatch looks further back than an alarm's periods. It documents five for three."""
 
 
 @dataclass(frozen=True)
 class Value:
-    """A value of a metric at a second of the epoch, told `times` times."""
+    """A value of a metric at a second of the epoch, published `times` times."""
 
     second: int
     value: float
@@ -39,12 +39,12 @@ class Value:
 
 
 type _Key = tuple[str, str, frozenset[tuple[str, str]]]
-"""A metric: namespace, name and dimensions, whatever their order."""
+"""A metric: namespace, name, and dimensions in any order."""
 
 
 @dataclass(frozen=True)
 class _Watched:
-    """A metric of an alarm, what is taken of it, and the id that the expression has for it."""
+    """A metric of an alarm, its statistic, and its id in the expression."""
 
     id: str
     metric: Mapping[str, Any]
@@ -62,7 +62,7 @@ class _Watched:
 
 
 class Alarms:
-    """Sets the state of every alarm on metrics, whenever it hears of values."""
+    """Sets the state of every alarm on metrics, each time it gets values."""
 
     def __init__(
         self,
@@ -70,10 +70,10 @@ class Alarms:
         clock: Callable[[], float],
         asked: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        """`clock` tells the seconds of the epoch.
+        """`clock` returns the seconds of the epoch.
 
-        `asked` are the alarms as PutMetricAlarm was given them, by name. Where an alarm is not
-        among them, it is as CloudWatch describes it.
+        `asked` are the alarms as PutMetricAlarm got them, by name. The others are as CloudWatch
+        describes them.
         """
         self._cloudwatch = cloudwatch
         self._clock = clock
@@ -81,10 +81,10 @@ class Alarms:
         self._heard: defaultdict[_Key, deque[Value]] = defaultdict(deque)
 
     def hear(self, told: Told) -> None:
-        """Take new values in, and evaluate all alarms.
+        """Add new values, and evaluate all alarms.
 
         Raises:
-            BotoCoreError, ClientError: the emulated CloudWatch refused or is gone.
+            BotoCoreError, ClientError: the emulated CloudWatch refused, or has stopped.
         """
         alarms = [self._as_asked(alarm) for alarm in self._described()]
         spans: defaultdict[_Key, int] = defaultdict(int)
@@ -114,7 +114,7 @@ class Alarms:
         return cast("MetricAlarmTypeDef", {**asked, "StateValue": alarm.get("StateValue")})
 
     def _forget(self, key: _Key, before: float) -> None:
-        # Nearly in the order of time: what comes late is forgotten late.
+        # The values are nearly in the order of time: a late one is forgotten late.
         heard = self._heard[key]
         while heard and heard[0].second <= before:
             heard.popleft()
@@ -133,13 +133,13 @@ class Alarms:
 def evaluate(
     alarm: "MetricAlarmTypeDef", heard: Mapping[str, Sequence[Value]], now: float
 ) -> "StateValueType | None":
-    """The state of an alarm at a second of the epoch; None to leave it as it is.
+    """The state of an alarm at a second of the epoch, or None to leave it as it is.
 
-    `heard` are the values of its metrics by their ids, "" for that of an alarm on one metric.
+    `heard` are the values of its metrics by id. An alarm on one metric has the id "".
 
-    As CloudWatch does, it looks further back than the alarm's periods. If enough of all these have
-    data, the newest that have are judged, however old they are. Only where there are too few,
-    the alarm's own treatment stands for the rest.
+    Like CloudWatch, it looks further back than the alarm's periods. If enough of these have data,
+    it judges the newest of them, however old they are. If too few have data, the alarm's own
+    treatment of missing data counts for the rest.
     """
     count = alarm.get("EvaluationPeriods", 1)
     looked_at = count + _FURTHER_PERIODS
@@ -157,18 +157,18 @@ def evaluate(
     needed = alarm.get("DatapointsToAlarm") or count
     if breaching + missing * (treatment == "breaching") >= needed:
         return "ALARM"
-    # What is "ignored" leaves the alarm as it is only if all that is there breaches.
+    # "ignore" leaves the alarm as it is only if all periods with data breach.
     if treatment in ("breaching", "notBreaching") or breaching < len(there):
         return "OK"
     return None
 
 
 def _periods(values: Sequence[Value], watched: _Watched, count: int, now: float) -> Series:
-    """What is taken of each of the last periods, the oldest first; None of one without data."""
+    """The statistic of each of the last periods, the oldest first; None for one without data."""
     told: list[list[Value]] = [[] for _ in range(count)]
     for value in values:
         ago = int((now - value.second) // watched.period)
-        # What is stamped a moment ahead belongs to this one.
+        # A value with a timestamp in the near future belongs to the newest period.
         if ago < count:
             told[max(ago, 0)].append(value)
     return [statistic_of(each, watched.statistic) if each else None for each in reversed(told)]
@@ -194,7 +194,7 @@ def _expression(alarm: "MetricAlarmTypeDef") -> Expression:
 
 
 def statistic_of(told: Sequence[Value], statistic: str) -> float:
-    """A statistic of one period's values, by CloudWatch's name; `p95` and the like included."""
+    """A statistic of one period's values, by CloudWatch's name, such as `Sum` or `p95`."""
     count = sum(each.times for each in told)
     total = sum(each.value * each.times for each in told)
     match statistic:

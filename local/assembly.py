@@ -1,4 +1,4 @@
-"""The cloud assembly: what the CDK app synthesizes and a deployment is made from."""
+"""The cloud assembly: the CDK app synthesizes it, and a deployment is made from it."""
 
 import json
 import os
@@ -17,11 +17,11 @@ ASSETS = "cdk:asset-manifest"
 
 
 class SynthesisError(RuntimeError):
-    """The CDK app ended with an error; the message is what it printed."""
+    """The CDK app failed. The message is its output."""
 
 
 class AssemblyError(RuntimeError):
-    """The folder is no cloud assembly, or not one that this program understands."""
+    """The folder is not a cloud assembly, or has parts that this program does not know."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class Assembly:
-    """The stacks of a cloud assembly, each after those that it depends on."""
+    """The stacks of a cloud assembly, each after the stacks that it depends on."""
 
     folder: Path
     stacks: tuple[Stack, ...]
@@ -45,12 +45,12 @@ class Assembly:
         """Reads a cloud assembly.
 
         Raises:
-            AssemblyError: there is none in the folder, or it has stages or assets that are
-                no folders.
+            AssemblyError: the folder has none, or it has stages, or assets that are not
+                folders.
         """
         manifest = folder / "manifest.json"
         if not manifest.is_file():
-            raise AssemblyError(f"{folder} holds no manifest.json: synthesize the app into it.")
+            raise AssemblyError(f"{folder} has no manifest.json: synthesize the app into it.")
         artifacts: Mapping[str, Any] = json.loads(manifest.read_text())["artifacts"]
         order = TopologicalSorter(
             {name: artifact.get("dependencies", ()) for name, artifact in artifacts.items()}
@@ -61,15 +61,15 @@ class Assembly:
             if artifacts[name]["type"] == STACK
         )
         if not stacks:
-            raise AssemblyError(f"{folder} holds no stacks outside of stages.")
+            raise AssemblyError(f"{folder} has no stacks outside of stages.")
         return cls(folder, stacks)
 
 
 def synthesize(settings: Mapping[str, str], outdir: Path) -> Assembly:
-    """Runs the CDK app into `outdir`, which lays the settings over cdk.json's context.
+    """Runs the CDK app into `outdir`. The settings replace those of cdk.json's context.
 
     Raises:
-        SynthesisError: the app refused, for instance because of a setting.
+        SynthesisError: the app failed, for instance because of a wrong setting.
     """
     done = subprocess.run(
         [sys.executable, "app.py"],
@@ -107,10 +107,10 @@ def _load_stack(folder: Path, artifact_name: str, artifacts: Mapping[str, Any]) 
 def _load_assets(folder: Path, manifest_name: str) -> dict[str, Path]:
     manifest = json.loads((folder / manifest_name).read_text())
     if manifest.get("dockerImages"):
-        raise AssemblyError(f"{manifest_name} has container images: none can be run here.")
+        raise AssemblyError(f"{manifest_name} has container images, which cannot run here.")
     assets = {}
     for asset in manifest.get("files", {}).values():
-        # The stack's own template is listed too; it is the one that is no zipped folder.
+        # The stack's own template is listed, too: it is not a zipped folder.
         if asset["source"]["packaging"] != "zip":
             continue
         path = folder / asset["source"]["path"]

@@ -1,4 +1,4 @@
-"""An emulated AWS on this machine: moto's server, or MiniStack as a second opinion."""
+"""An emulated AWS on this machine: moto's server, or MiniStack, which checks more."""
 
 import http.client
 import os
@@ -47,21 +47,21 @@ MINISTACK_LOCK = REPOSITORY / "requirements" / "ministack.txt"
 
 
 class BackendError(RuntimeError):
-    """The emulated AWS could not be installed or started; the message shows its last words."""
+    """The emulated AWS could not be installed or started; the message has its last output."""
 
 
 class BackendKind(StrEnum):
-    """The programs that can play AWS."""
+    """The programs that can emulate AWS."""
 
     MOTO = "moto"
     MINISTACK = "ministack"
 
 
 class Backend:
-    """A running emulated AWS, and the way to talk to it.
+    """A running emulated AWS, and the clients for it.
 
-    Its clients take nothing from this machine's AWS settings, profiles or proxies: they cannot
-    reach a real account.
+    Its clients ignore this machine's AWS settings, profiles and proxies, so they cannot reach a
+    real account.
     """
 
     def __init__(self, kind: BackendKind, endpoint_url: str) -> None:
@@ -74,7 +74,7 @@ class Backend:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """The environment variables that point an AWS SDK in another process here."""
+        """The environment variables that direct an AWS SDK in another process to it."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_REGION": self.region,
@@ -102,7 +102,7 @@ class Backend:
     @overload
     def client(self, service: Literal["kms", "logs"]) -> Any: ...  # noqa: ANN401  (no stubs are pinned)
     def client(self, service: str) -> Any:
-        """The boto3 client of a service; one is made for each and shared by all threads."""
+        """The boto3 client of a service. All threads share it."""
         with self._lock:
             if service not in self._clients:
                 session = boto3.Session(botocore_session=isolated_session(), region_name=REGION)
@@ -125,7 +125,7 @@ class Backend:
 def run_backend(kind: BackendKind, folder: Path) -> Iterator[Backend]:
     """Starts an emulated AWS on a free port of 127.0.0.1 and stops it on leaving.
 
-    `folder` gets its log, and whatever else it writes. It starts empty and keeps nothing.
+    `folder` gets its log and its files. It starts without resources, and keeps none.
 
     Raises:
         BackendError: it ended, or was not ready within `START_SECONDS`.
@@ -144,8 +144,8 @@ def run_backend(kind: BackendKind, folder: Path) -> Iterator[Backend]:
         finally:
             backend.close()
     finally:
-        # MiniStack does not end on SIGTERM while a client holds a connection; neither has
-        # anything to save.
+        # MiniStack ignores SIGTERM while a client has a connection. Neither program has data to
+        # save.
         child.stop(process, grace_seconds=0.5)
 
 
@@ -173,7 +173,7 @@ def _ministack(port: int, folder: Path) -> _Program:
             "MINISTACK_HOST": ADDRESS,
             "MINISTACK_ACCOUNT_ID": ACCOUNT,
             "MINISTACK_REGION": REGION,
-            # At start it would remove containers that it takes for its own.
+            # At its start, MiniStack removes containers that look like its own.
             "DOCKER_HOST": f"unix://{folder}/no-docker.sock",
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
@@ -204,7 +204,7 @@ def install_ministack() -> Path:
             python = unfinished / "bin" / "python"
             _uv("venv", "--allow-existing", "--python", interpreter, str(unfinished))
             _uv("pip", "sync", "--require-hashes", "--python", str(python), str(MINISTACK_LOCK))
-            # Another process may have been faster: then its environment is as good as this one.
+            # Another process may have been faster. Its environment is the same.
             if not environment.exists():
                 unfinished.rename(environment)
         finally:

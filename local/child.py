@@ -1,4 +1,4 @@
-"""Child processes that never outlive this one, not even when it is killed."""
+"""Child processes that end when this process ends, even if it is killed."""
 
 import os
 import signal
@@ -18,11 +18,10 @@ type _Start = Callable[[], subprocess.Popen[bytes]]
 def spawn(
     argv: Sequence[str], env: Mapping[str, str], cwd: Path, log_path: Path
 ) -> subprocess.Popen[bytes]:
-    """Starts a program in a session of its own; may be called from any thread.
+    """Starts a program in a session of its own. Any thread may call it.
 
-    Its environment is `env` and nothing else. What it prints, stdout and stderr, is appended to
-    `log_path`. A program that cannot be executed shows as a process that ends with status 1 and
-    says why in its log.
+    Its environment is `env` only. Its output is appended to `log_path`. If the program cannot be
+    executed, the process ends with status 1 and writes the reason into its log.
 
     Raises:
         OSError: `cwd` or the log file's folder does not exist.
@@ -54,7 +53,7 @@ def spawn(
 
 
 def stop(process: subprocess.Popen[bytes], grace_seconds: float = 5.0) -> None:
-    """Ends the process and its group: SIGTERM, and SIGKILL for what is left after the grace."""
+    """Ends the process and its group: by SIGTERM, and after the grace time by SIGKILL."""
     _signal_group(process, signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):
         process.wait(grace_seconds)
@@ -71,8 +70,8 @@ def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> N
 def _starter() -> SimpleQueue[tuple[_Start, Future[subprocess.Popen[bytes]]]]:
     """The queue of the one thread that starts all children.
 
-    The kernel sends the death signal when the *thread* that forked ends, so children belong to
-    one that lives as long as the process.
+    The kernel sends the death signal when the *thread* that forked ends. So one thread forks all
+    children, and it lives as long as the process.
     """
     requests: SimpleQueue[tuple[_Start, Future[subprocess.Popen[bytes]]]] = SimpleQueue()
 

@@ -1,4 +1,4 @@
-"""What the executor made of the template and the runner plays: functions, event sources, routes."""
+"""The parts of the template that the runner runs: functions, event sources, routes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from typing import Any
 class Layer:
     """A layer version of the template.
 
-    `path` is the asset's folder in the cloud assembly; it holds `python/` as Lambda lays it out
-    under `/opt`. `architectures` are the template's `CompatibleArchitectures`.
+    `path` is the asset's folder in the cloud assembly. It has `python/`, as Lambda has it in
+    `/opt`. `architectures` are the template's `CompatibleArchitectures`.
     """
 
     path: Path
@@ -35,8 +35,8 @@ class Function:
 class EventSource:
     """An SQS event source mapping of the template.
 
-    `maximum_concurrency` is None where the template sets no limit. `report_item_failures` is
-    whether `FunctionResponseTypes` asks for partial batch responses.
+    `maximum_concurrency` is None if the template sets no limit. `report_item_failures` is whether
+    `FunctionResponseTypes` has partial batch responses.
     """
 
     function_name: str
@@ -61,7 +61,7 @@ class Route:
 
 @dataclass(frozen=True)
 class Deployment:
-    """The created system: stack outputs by `stack name → output key`, and what the runner plays.
+    """The created system: stack outputs by stack name and output key, and the runner's parts.
 
     `alarms` are by name, as PutMetricAlarm takes them.
     """

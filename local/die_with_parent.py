@@ -1,8 +1,7 @@
 """Executes a command that the kernel kills when the process that started it dies.
 
-Run as a script: `die_with_parent.py PARENT_PID COMMAND [ARGUMENT ...]`. It is a program between
-fork and exec, and not a `preexec_fn`, because Python code in a forked child can deadlock in a
-process that has threads.
+Run as a script: `die_with_parent.py PARENT_PID COMMAND [ARGUMENT ...]`. It is a program, and not a
+`preexec_fn`, because Python code in the forked child of a process with threads can deadlock.
 """
 
 import ctypes
@@ -14,15 +13,15 @@ PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Asks for the death signal, makes sure that it is not too late for it, and executes."""
+    """Asks for the death signal, checks that the parent still runs, and executes the command."""
     parent, command = int(sys.argv[1]), sys.argv[2:]
-    # Other systems have no such request: there, children end when they are stopped in order.
+    # Other systems have no such request. Children end there when they are stopped in order.
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             sys.exit("The parent process ended first.")
     try:
-        os.execvp(command[0], command)  # noqa: S606  (a shell is the last thing wanted here)
+        os.execvp(command[0], command)  # noqa: S606  (no shell is wanted here)
     except OSError as error:
         sys.exit(f"Cannot start {command[0]}: {error.strerror}.")
 

@@ -1,4 +1,4 @@
-"""Lambda's SQS event source: takes messages off a queue and runs the function on them."""
+"""Lambda's SQS event source: receives messages and runs the function on them."""
 
 import logging
 import math
@@ -23,11 +23,11 @@ logger = logging.getLogger(__name__)
 
 MIN_POLLERS = 2
 MAX_POLLERS = 4
-"""Lambda goes up to a thousand; one machine has not the processors."""
+"""Lambda has up to a thousand. One machine lacks the processors."""
 
 _MAX_SQS_BATCH = 10
 _LONG_POLL_SECONDS = 1
-"""Lambda waits for 20; a runner that is told to stop should not."""
+"""Lambda waits for 20 seconds. A shorter wait lets the runner stop sooner."""
 
 _MAX_BACKOFF_SECONDS = 5.0
 _DELETE_ATTEMPTS = 5
@@ -57,7 +57,7 @@ class SqsEventSource:
             self._add_poller()
 
     def stop(self) -> None:
-        """Finishes the invocations under way, deletes what they have done, and stops."""
+        """Finishes the invocations in flight, deletes their messages, and stops."""
         with self._lock:
             self._stopping.set()
             pollers = tuple(self._pollers)
@@ -98,7 +98,7 @@ class SqsEventSource:
                 self._process(batch)
 
     def _collect(self) -> list["MessageTypeDef"]:
-        """Receives the messages of a batch; waits for more of them as long as the window says."""
+        """Receives the messages of a batch, for as long as the batching window."""
         messages = self._receive(self._source.batch_size, _LONG_POLL_SECONDS)
         window_ends = time.monotonic() + self._source.batching_window_seconds
         while messages and not self._stopping.is_set():
@@ -124,7 +124,7 @@ class SqsEventSource:
         return received.get("Messages", [])
 
     def _process(self, batch: Batch) -> None:
-        """Runs the function; what it does not fail is deleted, the rest becomes visible again."""
+        """Runs the function, and deletes the messages that it did not fail."""
         name = self._source.function_name
         sent = frozenset(message["MessageId"] for message in batch.messages)
         try:

@@ -42,7 +42,7 @@ def kinds() -> Iterator[Kind]:
 
 
 class FaultClient:
-    """Speaks with the emulator at `reportflow_url`, the API's base URL."""
+    """A client of the emulator at `reportflow_url`, the API's base URL."""
 
     def __init__(self, reportflow_url: str) -> None:
         self._base = reportflow_url.removesuffix("/v1") + PREFIX
@@ -80,7 +80,7 @@ class FaultClient:
         self._ask("PUT", "faults", [])
 
     def refuse_connections(self, seconds: float) -> None:
-        """Have the emulator refuse all connections for a while.
+        """Refuse all connections for some seconds.
 
         Raises:
             FaultError: there is no emulator.

@@ -1,4 +1,4 @@
-"""The system run for a person: until a signal, with its state in a file."""
+"""Runs the system until a signal, with its state in a file."""
 
 import signal
 import threading

@@ -1,4 +1,4 @@
-"""The processes of one function: started on demand, used again while warm, replaced when dead."""
+"""The processes of one function: started on demand, reused while warm, replaced when dead."""
 
 import logging
 import threading
@@ -30,8 +30,8 @@ class FunctionPool:
     ) -> None:
         """Unpacks what the function needs; starts no process yet.
 
-        What the processes print is appended to `work_dir/<function name>.log`. Above
-        `max_processes` invocations at a time the others wait for their turn.
+        The processes' output is appended to `work_dir/<function name>.log`. Above `max_processes`
+        invocations at a time, the others wait.
 
         Raises:
             PackageError: the runtime client or a layer cannot be installed.
@@ -51,7 +51,7 @@ class FunctionPool:
         self._closed = False
 
     def warm_up(self) -> None:
-        """Starts a process, so that a function that cannot even be imported shows at once.
+        """Starts a process, so that a function that cannot be imported fails at once.
 
         Raises:
             InvocationFailed: its init phase failed.
@@ -60,7 +60,7 @@ class FunctionPool:
             self._release(self._acquire())
 
     def configure(self, environment: Mapping[str, str]) -> None:
-        """Sets variables, as a deployment does: invocations that begin from now on see them."""
+        """Sets variables, as a deployment does, for invocations that begin from now on."""
         with self._lock:
             self._environment = {**self._environment, **environment}
             self._outdated |= self._processes
@@ -71,7 +71,7 @@ class FunctionPool:
     def invoke(self, payload: bytes) -> bytes:
         """Runs the function on a JSON event and returns its JSON response.
 
-        A process that died before it took the event is replaced, and nobody notices.
+        A process that died before it took the event is replaced.
 
         Raises:
             InvocationFailed: the function answered with an error, or not at all.
@@ -89,7 +89,7 @@ class FunctionPool:
                     logger.info("%s: process %s was gone", self.function.name, process.pid)
                 finally:
                     self._release(process)
-        raise InvocationFailed(FailureKind.EXIT, f"No process lives on; see {self.log_path}")
+        raise InvocationFailed(FailureKind.EXIT, f"No process is alive; see {self.log_path}")
 
     def pids(self) -> tuple[int, ...]:
         """The process ids of the function's live processes."""
@@ -97,7 +97,7 @@ class FunctionPool:
             return tuple(process.pid for process in self._processes if process.is_alive())
 
     def close(self) -> None:
-        """Ends all processes; invocations under way fail."""
+        """Ends all processes. Invocations in flight fail."""
         with self._lock:
             self._closed = True
             processes = tuple(self._processes)
@@ -141,7 +141,7 @@ class FunctionPool:
 def _environment(
     function: Function, search_path: tuple[Path, ...], backend: Backend
 ) -> Mapping[str, str]:
-    """What Lambda gives every function, the template's own, and where the emulated AWS is."""
+    """Lambda's own variables, the template's, and those that direct the SDK to the emulated AWS."""
     return {
         "AWS_SESSION_TOKEN": "local",
         "AWS_EXECUTION_ENV": "AWS_Lambda_python3.13",
@@ -156,7 +156,7 @@ def _environment(
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "TZ": ":UTC",
         "_HANDLER": function.handler,
-        # Lambda's functions have no home; the developer's, with its .aws and .netrc, is not theirs.
+        # Lambda's functions have no home folder. The developer's has .aws and .netrc.
         "HOME": "/nonexistent",
         **backend.environment,
         # On AWS each function has its own role's keys.

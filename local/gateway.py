@@ -48,7 +48,7 @@ class HttpGateway:
         self._pools = pools
         self._api = api
         self._integration_seconds = integration_seconds
-        # An invocation outlives its request's time-out here, as it does on Lambda.
+        # As on Lambda, an invocation goes on after its request's time-out.
         self._invocations = ThreadPoolExecutor(thread_name_prefix="gateway-invocation")
         self._server = HttpServer(self._answer, error_response, port, MAX_BODY_BYTES)
 
@@ -58,7 +58,7 @@ class HttpGateway:
         return self._server.url
 
     def stop(self) -> None:
-        """Takes no more requests, and finishes those under way."""
+        """Takes no more requests, and finishes those in flight."""
         self._server.stop()
         self._invocations.shutdown()
 

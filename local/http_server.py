@@ -25,10 +25,10 @@ logger = logging.getLogger(__name__)
 
 ADDRESS: Final = "127.0.0.1"
 MAX_HEADER_BYTES: Final = 10_240
-"""Of the request line and all headers."""
+"""The most for the request line and all headers."""
 
 REQUEST_SECONDS = 60.0
-"""For a client to send a request, from the end of the one before, and to take the answer."""
+"""A client's time to send a request, from the end of the one before, and to take the answer."""
 
 _MAX_HEADERS = 100
 _LINGER_SECONDS = 2.0
@@ -56,7 +56,7 @@ class HttpRequest:
 
 @dataclass(frozen=True)
 class HttpResponse:
-    """What goes back to the client, without the headers of the connection itself.
+    """An answer, without the headers of the connection itself.
 
     `promised_length` is the `Content-Length`. If it is not the body's length, or None for an
     answer without one, the connection is closed behind the body.
@@ -69,7 +69,7 @@ class HttpResponse:
 
 
 class Client:
-    """The other side of a connection, whose one request was read."""
+    """A client that waits for the answer to its request."""
 
     def __init__(self, connection: socket.socket, *, keeps: bool, head_only: bool) -> None:
         self._connection = connection
@@ -110,8 +110,8 @@ class HttpServer:
     def __init__(self, answer: Answer, refuse: Refuse, port: int, max_body_bytes: int) -> None:
         """Listen on `port` of 127.0.0.1, or on a free one for 0.
 
-        `answer` is called from the thread of each connection. `refuse` makes the answer to what
-        is no request, or too large.
+        The thread of each connection calls `answer`. `refuse` returns the answer to a request that
+        is malformed or too large.
 
         Raises:
             OSError: the port is in use.
@@ -206,8 +206,8 @@ class _Connection(socketserver.BaseRequestHandler):
             while rest is not None:
                 rest = self._serve(rest)
         except OSError as error:
-            # A client that goes away or stalls is no error of ours.
-            logger.debug("a client went away: %s", type(error).__name__)
+            # A client that disconnects or stalls is not an error of the server.
+            logger.debug("a client disconnected: %s", type(error).__name__)
         finally:
             self.server.closed(self.request)
 
@@ -288,7 +288,7 @@ class _Connection(socketserver.BaseRequestHandler):
 
 
 def _check(head: h11.Request, max_body_bytes: int) -> None:
-    """Refuse what h11 takes and a gateway does not.
+    """Refuse what h11 accepts and a gateway does not.
 
     Raises:
         _RefusedError: the request is wrong or too large.
@@ -311,7 +311,7 @@ def _check(head: h11.Request, max_body_bytes: int) -> None:
 
 
 def _refusal(parser: h11.Connection, error: h11.RemoteProtocolError) -> _RefusedError:
-    """The answer to what h11 cannot read; it does not tell a long path from long headers."""
+    """The refusal of what h11 cannot read. It tells a long path from long headers."""
     too_large = error.error_status_hint == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
     if too_large and b"\n" not in parser.trailing_data[0]:
         return _RefusedError(HTTPStatus.REQUEST_URI_TOO_LONG)

@@ -1,7 +1,7 @@
 """What a function process executes: `lambda_bootstrap.py SEARCH_PATH FUNCTION_NAME`.
 
-Python starts it with `-I -S`, so the standard library is all there is to import until the search
-path is put before it. The function's name is there for people who look at the process list.
+Python starts it with `-I -S`, so it can import the standard library only, until it adds the search
+path. The function's name is for people who read the process list.
 """
 
 import os

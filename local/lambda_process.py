@@ -26,7 +26,7 @@ from local.runtime_api import (
 logger = logging.getLogger(__name__)
 
 INIT_SECONDS = 60.0
-"""Longer than Lambda's ten, for machines that are slow or emulate another processor."""
+"""Longer than Lambda's ten, for slow machines and those that emulate another processor."""
 
 _BOOTSTRAP = Path(__file__).with_name("lambda_bootstrap.py")
 
@@ -51,11 +51,14 @@ class InvocationFailed(Exception):
 
 
 class NotTakenError(Exception):
-    """The process died before it took the invocation: another one can have it."""
+    """The process died before it took the invocation. Another process can take it."""
 
 
 class FunctionProcess:
-    """One process of a function, from its init phase to its end; used by one thread at a time."""
+    """One process of a function, from its init phase to its end.
+
+    Use it from one thread at a time.
+    """
 
     def __init__(
         self,
@@ -77,7 +80,7 @@ class FunctionProcess:
             ),
         }
         folders = os.pathsep.join(str(folder) for folder in search_path)
-        # Not the virtual environment's Python but the one behind it, which knows nothing of it.
+        # The Python behind the virtual environment, which does not see its packages.
         python = str(Path(sys.executable).resolve())
         self._process = child.spawn(
             [python, "-I", "-S", str(_BOOTSTRAP), folders, function.name],
@@ -88,12 +91,12 @@ class FunctionProcess:
 
     @property
     def pid(self) -> int:
-        """The process id, of a dead process too."""
+        """The process id, also of a dead process."""
         return self._process.pid
 
     @property
     def is_usable(self) -> bool:
-        """Whether it may be given an invocation, as far as anybody knows."""
+        """Whether it can take an invocation, as far as is known."""
         return self._ready
 
     def is_alive(self) -> bool:
@@ -104,7 +107,7 @@ class FunctionProcess:
         """Waits until the handler is imported and the process asks for its first invocation.
 
         Raises:
-            InvocationFailed: it did not come to that.
+            InvocationFailed: it failed before that.
         """
         try:
             request = self._api.receive(time.monotonic() + INIT_SECONDS, self.is_alive)
@@ -120,7 +123,7 @@ class FunctionProcess:
         self._ready = True
 
     def invoke(self, payload: bytes) -> bytes:
-        """Hands the event out and waits for the response.
+        """Sends the event and waits for the response.
 
         Raises:
             InvocationFailed: the function answered with an error, or not at all.
@@ -174,7 +177,7 @@ class FunctionProcess:
         child.stop(self._process, grace_seconds=0)
 
     def close(self) -> None:
-        """Ends the process and forgets its connections."""
+        """Ends the process and closes its connections."""
         self.kill()
         self._api.close()
 

@@ -1,9 +1,8 @@
-"""The metrics that AWS itself would put into CloudWatch, put there for the emulated AWS.
+"""Publishes to the emulated CloudWatch the metrics that AWS itself publishes.
 
-CloudWatch Logs takes them from what the functions print (the embedded metric format), Lambda and
-SQS tell their own. Of the latter there is what can be known here: no throttles, since the runner
-never throttles; no age of the oldest message, which SQS tells to CloudWatch only; nothing of API
-Gateway.
+CloudWatch Logs reads them from the functions' logs (the embedded metric format). Lambda and SQS
+publish their own. Some are missing here: throttles, because the runner never throttles; the age of
+the oldest message, which SQS reports to CloudWatch only; and all of API Gateway's.
 """
 
 import json
@@ -34,17 +33,17 @@ logger = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 5.0
 MAX_READ_BYTES = 4 * 1024 * 1024
-"""Read of one log in one interval; what is beyond is read in the next."""
+"""The most that is read of one log in one interval. The rest is read in the next."""
 
 _MAX_DATA = 1000
-"""Of one call, and of values in one of its data: CloudWatch's own limits."""
+"""The most data in one call; `_MAX_VALUES` in one datum. They are CloudWatch's limits."""
 
 _MAX_VALUES = 150
 
 
 @dataclass(frozen=True)
 class Moment:
-    """A metric at a time, to the second, which is as fine as CloudWatch keeps it."""
+    """A metric at a time, to the second, as CloudWatch keeps it."""
 
     namespace: str
     name: str
@@ -53,7 +52,7 @@ class Moment:
     second: int
 
     def with_values(self, values: Iterable[tuple[float, int]]) -> "MetricDatumTypeDef":
-        """The values, each with how often it was told, as PutMetricData takes them."""
+        """The values, each with its count, as PutMetricData takes them."""
         each, counts = zip(*values, strict=True)
         return {
             "MetricName": self.name,
@@ -69,11 +68,11 @@ type Datum = tuple[Moment, float]
 """One value of a metric."""
 
 type Told = Mapping[Moment, Counter[float]]
-"""The values of metrics, each with how often it was told."""
+"""The values of metrics, each with its count."""
 
 
 def embedded(line: bytes) -> Iterator[Datum]:
-    """The values that a line of a log holds in the embedded metric format; mostly none."""
+    """The values in a line of a log, in the embedded metric format. Most lines have none."""
     if not line.startswith(b"{") or b'"_aws"' not in line:
         return
     try:
@@ -100,14 +99,14 @@ def embedded(line: bytes) -> Iterator[Datum]:
 
 
 class LogTail:
-    """Reads what is added to a log, by whole lines."""
+    """Reads the lines that are added to a log."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._position = 0
 
     def read(self) -> Sequence[bytes]:
-        """The lines since the last call, of `MAX_READ_BYTES` at most."""
+        """The whole lines since the last call, at most `MAX_READ_BYTES`."""
         try:
             with self._path.open("rb") as log:
                 log.seek(self._position)
@@ -115,13 +114,13 @@ class LogTail:
         except FileNotFoundError:
             return []
         whole = read.rfind(b"\n") + 1
-        # A line that fills all of it is nobody's metric.
+        # A line that fills the whole buffer is not a metric.
         self._position += whole or (len(read) if len(read) == MAX_READ_BYTES else 0)
         return read[:whole].splitlines()
 
 
 class MeasuredPool(FunctionPool):
-    """A function's processes, with what Lambda tells of their invocations."""
+    """A function's processes, with Lambda's metrics of their invocations."""
 
     def __init__(
         self,
@@ -149,7 +148,7 @@ class MeasuredPool(FunctionPool):
         return response
 
     def data(self) -> Iterator[Datum]:
-        """What has been told since the last call."""
+        """The values since the last call."""
         with suppress(Empty):
             while True:
                 yield self._data.get_nowait()
@@ -163,7 +162,7 @@ class MeasuredPool(FunctionPool):
 class MetricsPublisher:
     """Publishes in the background, every `INTERVAL_SECONDS` and once more when it is stopped.
 
-    `hear` is told what was published. A failure is logged and the values are lost.
+    `hear` gets the published values. A failure is logged, and the values are lost.
     """
 
     def __init__(

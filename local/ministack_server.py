@@ -1,7 +1,7 @@
-"""MiniStack whose CloudFormation takes alarms on expressions: run by MiniStack's own Python.
+"""MiniStack with a CloudFormation that accepts alarms on expressions. MiniStack's Python runs it.
 
-It refuses them, and with them all of a stack. Here it gets an alarm on the last metric of the
-expression. What the expression makes of it, `local/alarms.py` knows.
+MiniStack itself refuses them, and with them the whole stack. Here it gets an alarm on the
+expression's last metric. `local/alarms.py` evaluates the expression.
 """
 
 from collections.abc import Mapping

@@ -1,11 +1,11 @@
-"""moto's server with every request done in one piece: `moto_server.py PORT`.
+"""moto's server, with one request at a time to each service: `moto_server.py PORT`.
 
-moto answers in threads and locks nothing. Between the check of a condition and the write that it
-guards another thread may run, so two claims of one job would both succeed; an item can be read
-half written; a message that is sent while another one is deleted can be lost. The services
-promise otherwise, so requests to one of them wait for one another here. A receive that waits for
-messages looks for them now and then, and lets the others have their turn between: moto is asked
-only when there is one, for several queues are waited on all the time.
+moto answers in threads and has no locks. Another thread may run between the check of a condition
+and the write after it, so two claims of one job would both succeed. An item can be read half
+written. A message that is sent while another one is deleted can be lost. AWS promises otherwise, so
+requests to one service wait for each other here. A receive that waits for messages polls the queue,
+and lets other requests run in between. It calls moto only if the queue has messages, because
+several queues are polled all the time.
 """
 
 import io
@@ -43,7 +43,7 @@ _move_label = SecretsManagerBackend.update_secret_version_stage
 
 
 class OneAtATime:
-    """Lets one request to each of the services in at a time."""
+    """Lets one request at a time through to each service."""
 
     def __init__(self, application: "WSGIApplication") -> None:
         self._application = application
@@ -52,7 +52,7 @@ class OneAtATime:
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        """Answer a request when it is its turn."""
+        """Answer a request when no other is in flight."""
         if environ.get("HTTP_X_AMZ_TARGET") == RECEIVE:
             return self._receive(environ)(environ, start_response)
         signed_for = _SERVICE.search(environ.get("HTTP_AUTHORIZATION", ""))
@@ -79,7 +79,7 @@ class OneAtATime:
 
 
 def _has_messages(queue_url: str, region: str | None) -> bool:
-    """Whether a receive would find any; of a queue that is not there moto has to say so."""
+    """Whether a receive would find messages. For an unknown queue, moto must answer."""
     *_, account, name = queue_url.split("/")
     if region is None:
         return True
@@ -88,7 +88,7 @@ def _has_messages(queue_url: str, region: str | None) -> bool:
 
 
 def _is_answer(response: Response) -> bool:
-    """Messages or an error; a message can be on its way to its dead-letter queue."""
+    """Whether the answer has messages or an error. A redriven message leaves it empty."""
     return response.status_code != 200 or bool(json.loads(response.get_data()).get("Messages"))
 
 
@@ -103,7 +103,7 @@ def _move_current(
     remove_from_version_id: str,
     move_to_version_id: str,
 ) -> tuple[str, str]:
-    """Move AWSCURRENT as moto does, and with it what is read where no label is named."""
+    """Move AWSCURRENT as moto does, and the default version with it."""
     answer = _move_label(
         backend, secret_id, version_stage, remove_from_version_id, move_to_version_id
     )

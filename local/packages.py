@@ -17,11 +17,11 @@ ARCHITECTURES = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 
 
 class PackageError(RuntimeError):
-    """A package cannot be made ready to run; the message says what the installer said."""
+    """A package cannot be installed. The message has the installer's output."""
 
 
 def search_path(function: Function) -> tuple[Path, ...]:
-    """What Python searches before its standard library, in Lambda's order.
+    """The folders that Python searches before its standard library, in Lambda's order.
 
     The function's package comes first, then its layers, then AWS's runtime interface client.
     Of two layers the later one wins: Lambda unpacks them over one another.
@@ -37,8 +37,8 @@ def search_path(function: Function) -> tuple[Path, ...]:
 def unpack(asset: Path) -> Path:
     """Copies an asset of the cloud assembly, once, to where a function may run from it.
 
-    The assembly is what gets deployed: nothing that runs may write there. An asset's folder name
-    contains its content's hash, so a copy never goes stale.
+    The assembly is deployed as it is, so no process may write there. An asset's folder name has the
+    hash of its content, so a copy is never out of date.
     """
     return _made_once(BUILD_CACHE / "run" / asset.name, lambda copy: _copy(asset, copy))
 
@@ -58,14 +58,17 @@ def _layer_folder(layer: Layer) -> Path:
     architecture = ARCHITECTURES.get(platform.machine(), platform.machine())
     if not layer.architectures or architecture in layer.architectures:
         return unpack(layer.path)
-    # Not at the top: building layers is needed only on a machine the template is not made for.
+    # Imported here: layers are built only for a processor that the template is not made for.
     from stacks.packaging import vendor_layer  # noqa: PLC0415
 
     return vendor_layer(architecture)
 
 
 def _made_once(folder: Path, make: Callable[[Path], None]) -> Path:
-    """Makes a folder elsewhere and moves it into its place whole, whoever else does the same."""
+    """Makes a folder elsewhere and moves it into its place as a whole.
+
+    Other processes may do the same.
+    """
     if folder.exists():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)

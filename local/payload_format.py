@@ -1,8 +1,8 @@
-"""API Gateway's payload format 2.0: the event made of an HTTP request, and the response read back.
+"""API Gateway's payload format 2.0: from a request to an event, and from a result to an answer.
 
-Where AWS's documentation is silent, this follows what its users and its own test tool observed:
-paths arrive decoded, a body is text for a few content types only, and a function's answer without
-a `statusCode` is the body as it stands.
+AWS does not document everything. The rest follows what users and AWS's own test tool observed:
+paths are decoded, a body is text for a few content types only, and a function's result without a
+`statusCode` is the body.
 """
 
 import base64
@@ -31,19 +31,19 @@ _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
 class MalformedResponseError(ValueError):
-    """The function's response has a `statusCode` but is not of the form that must go with it."""
+    """The function's response has a `statusCode`, and another part is malformed."""
 
 
 @dataclass(frozen=True)
 class Api:
-    """Where the API would be on AWS."""
+    """The API's place on AWS."""
 
     region: str
     account: str
 
 
 def path_parameters(route: Route, method: str, path: str) -> Mapping[str, str] | None:
-    """The values of the route's `{parameters}`, or None where the route is not this request's.
+    """The values of the route's `{parameters}`, or None if the route does not match.
 
     A greedy `{parameter+}` at the end takes the rest of the path, slashes included.
     """
@@ -66,7 +66,7 @@ def path_parameters(route: Route, method: str, path: str) -> Mapping[str, str] |
 def make_event(
     request: HttpRequest, route: Route, parameters: Mapping[str, str], api: Api
 ) -> Mapping[str, object]:
-    """The event of a request; what a request does not have is left out, as API Gateway does."""
+    """The event of a request. Like API Gateway, it leaves out what the request does not have."""
     headers = _headers(request)
     route_key = f"{route.method} {route.path}"
     path = _decoded(request.path)
@@ -117,10 +117,10 @@ def make_event(
 
 
 def read_response(payload: bytes) -> HttpResponse:
-    """Reads what a function answered.
+    """Reads a function's response.
 
     Raises:
-        MalformedResponseError: it has a `statusCode`, but the rest does not fit.
+        MalformedResponseError: it has a `statusCode`, and another part is malformed.
     """
     answer = json.loads(payload)
     if not isinstance(answer, dict) or "statusCode" not in answer:
@@ -134,7 +134,7 @@ def read_response(payload: bytes) -> HttpResponse:
 
 
 def error_response(status: HTTPStatus) -> HttpResponse:
-    """What API Gateway itself answers where no function does."""
+    """API Gateway's own answer, without a function."""
     body = json.dumps({"message": _MESSAGES.get(status, status.phrase)}, separators=(",", ":"))
     return _whole(status, (("content-type", "application/json"),), body.encode())
 
@@ -148,7 +148,7 @@ def _full_path(route: Route) -> str:
 
 
 def _decoded(path: str) -> str:
-    """The path as API Gateway sees it: decoded once, and cut at a `?` that comes to light."""
+    """The path as API Gateway sees it: decoded once, and cut at a decoded `?`."""
     return unquote(path).partition("?")[0]
 
 
@@ -169,7 +169,7 @@ def _headers(request: HttpRequest) -> dict[str, str]:
 
 
 def _text(body: bytes, content_type: str) -> str | None:
-    """The body as text, or None where API Gateway takes it for binary."""
+    """The body as text, or None if API Gateway treats it as binary."""
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type in _TEXT_TYPES or media_type.startswith("text/"):
         try:

@@ -1,4 +1,4 @@
-"""What a person does in ReportFlow's settings after a rotation: put the webhook's new URL there."""
+"""Does what a person does after a rotation: gives ReportFlow the webhook's new URL."""
 
 import json
 import logging
@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local.backend import Backend
 
 SETTLED_SECONDS: Final = 15.0
-"""From a new token until every function accepts it; `cli.rotation` waits as long for the URL."""
+"""From a new token until every function accepts it. `cli.rotation` waits as long."""
 
 POLL_SECONDS: Final = 1.0
 
@@ -21,10 +21,10 @@ _log = logging.getLogger(__name__)
 
 
 class Follower:
-    """Watches the secret, and says which token ReportFlow should use.
+    """Finds from the secret which token ReportFlow should use.
 
-    During a rotation both tokens are good. The new one is used when every function accepts it,
-    which is when `rotate-webhook-secret` shows the new URL.
+    During a rotation the functions accept both tokens. ReportFlow uses the new one when every
+    function accepts it. `rotate-webhook-secret` then shows the new URL.
     """
 
     def __init__(self, token: str, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -33,7 +33,7 @@ class Follower:
         self._next: tuple[str, float] | None = None
 
     def see(self, token: str) -> str | None:
-        """Take note of the secret's current token; returns the one to use from now on, if new."""
+        """Take the secret's current token. Returns the token to use from now on, if it is new."""
         if token == self._used:
             self._next = None
         elif self._next is None or self._next[0] != token:
@@ -60,7 +60,7 @@ def following(
                 text = client.get_secret_value(SecretId=secret_arn)["SecretString"]
                 new = follower.see(json.loads(text)["webhookToken"])
             except (ClientError, BotoCoreError, ValueError, TypeError, KeyError) as error:
-                # A test may have broken the secret, or the backend. The next look may find it well.
+                # A test may have broken the secret or the backend. The next attempt may succeed.
                 _log.debug("the secret cannot be read: %s", type(error).__name__)
                 continue
             if new is not None:

@@ -1,7 +1,7 @@
 """Lambda's Runtime API for one function process.
 
-There is no server thread. A process asks for one thing at a time, so whoever invokes the function
-reads the process's requests and answers them, and learns of its death by the closed connection.
+There is no server thread. A process makes one request at a time, so the invoking thread reads and
+answers it. A closed connection means that the process is dead.
 """
 
 import http.client
@@ -16,18 +16,18 @@ from email.message import Message
 ADDRESS = "127.0.0.1"
 INIT_ERROR = "/2018-06-01/runtime/init/error"
 MAX_PAYLOAD_BYTES = 6 * 1024 * 1024 + 100
-"""Of an event and of a response: 6 MiB, and the 100 bytes that Lambda grants beyond."""
+"""The limit of an event and of a response: 6 MiB, and the 100 bytes that Lambda adds."""
 
 _LIVENESS_SECONDS = 0.05
 
 
 class ProcessEndedError(Exception):
-    """The process ended before it sent what was waited for."""
+    """The process ended before it sent the expected request."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the process asks for or reports; a body above the payload limit is None."""
+    """A request of the process. A body above the payload limit is None."""
 
     method: str
     path: str
@@ -36,9 +36,9 @@ class Request:
 
 
 class RuntimeApi:
-    """The loopback endpoint that one process is given as `AWS_LAMBDA_RUNTIME_API`.
+    """The loopback endpoint that one process gets as `AWS_LAMBDA_RUNTIME_API`.
 
-    Used by one thread at a time.
+    Use it from one thread at a time.
     """
 
     def __init__(self) -> None:
@@ -58,8 +58,8 @@ class RuntimeApi:
     def cut_off(self) -> bool:
         """Whether the process ended without having read the whole of the last answer.
 
-        The kernel resets a connection that is closed with unread data, and one that is written
-        to after the other side is gone. A connection that ends in order was read to its end.
+        The kernel resets a connection that is closed with unread data, or written to after the
+        other side has closed it. A connection that ends in order was read to its end.
         """
         return self._cut_off
 
@@ -67,11 +67,11 @@ class RuntimeApi:
         """Waits for the process's next request until `deadline`, in `time.monotonic()` seconds.
 
         Raises:
-            ProcessEndedError: the process is dead and has sent nothing more.
+            ProcessEndedError: the process is dead, and has sent no other request.
             TimeoutError: the deadline has passed.
         """
         while True:
-            # Asked before looking, so that nothing sent before the end is missed.
+            # Checked first, so that a request sent before the end is not missed.
             alive = is_alive()
             remaining = deadline - time.monotonic()
             ready = self._selector.select(min(max(remaining, 0), _LIVENESS_SECONDS) if alive else 0)
@@ -86,10 +86,10 @@ class RuntimeApi:
                 raise TimeoutError
 
     def is_asking(self) -> bool:
-        """Whether the process is there, waiting for the answer to its last request."""
+        """Whether the process is alive and waits for the answer to its last request."""
         if self._asking is None:
             return False
-        # It has nothing to say while it waits: whatever there is to read is its end.
+        # It sends nothing while it waits, so anything to read is the end of the connection.
         return not any(key.data is self._asking for key, _ in self._selector.select(0))
 
     def answer(
@@ -98,7 +98,7 @@ class RuntimeApi:
         """Answers the last request.
 
         Raises:
-            ProcessEndedError: the process is gone; it has not read the whole answer.
+            ProcessEndedError: the process has ended, and has not read the whole answer.
             TimeoutError: it does not read the answer.
         """
         connection, self._asking = self._asking, None
@@ -146,8 +146,8 @@ class _Connection:
         self._reader = accepted.makefile("rb")
 
     def read(self, timeout_seconds: float) -> Request | None:
-        """The next request, or None where the connection ends in order instead."""
-        # Where its end came before the reset, reading would show the end only.
+        """The next request, or None if the connection ends in order instead."""
+        # If the end came before the reset, a read would show the end only.
         if error := self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             raise ConnectionResetError(error, os.strerror(error))
         self.socket.settimeout(timeout_seconds)

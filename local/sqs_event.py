@@ -1,4 +1,4 @@
-"""What Lambda's SQS event source hands to a function, and how it reads the response."""
+"""The events of Lambda's SQS event source, and how it reads the response."""
 
 import base64
 import json
@@ -21,7 +21,7 @@ class Batch:
 def batches(
     messages: Sequence["MessageTypeDef"], queue_arn: str, max_bytes: int
 ) -> Iterator[Batch]:
-    """Makes one event of the messages, or several where one would be above `max_bytes`."""
+    """Makes one event of the messages, or several if one would be above `max_bytes`."""
     frame = len(_event([]))
     included: list[MessageTypeDef] = []
     records: list[bytes] = []
@@ -41,8 +41,8 @@ def batches(
 def failed_messages(response: bytes, sent: frozenset[str]) -> frozenset[str]:
     """Reads a partial batch response: which of the message ids `sent` have failed.
 
-    No list, or an empty one, means that none has. A response that makes no sense, such as one
-    that names a message which was not in the batch, fails the whole batch.
+    No list, or an empty one, means that none has. A malformed response fails the whole batch, for
+    instance if it names a message that was not in it.
     """
     try:
         answer = json.loads(response)
@@ -63,7 +63,7 @@ def failed_messages(response: bytes, sent: frozenset[str]) -> frozenset[str]:
 
 
 def _item_identifier(item: object) -> str:
-    """The message id that an item names; empty, and so no message's, where it names none."""
+    """The message id that an item names, or an empty text if it names none."""
     match item:
         case {"itemIdentifier": str(identifier)}:
             return identifier
@@ -100,5 +100,5 @@ def _attribute(value: "MessageAttributeValueOutputTypeDef") -> dict[str, object]
         attribute["stringValue"] = value["StringValue"]
     if "BinaryValue" in value:
         attribute["binaryValue"] = base64.b64encode(value["BinaryValue"]).decode()
-    # SQS takes no lists, and Lambda shows them empty.
+    # SQS has no lists, and Lambda shows them as empty.
     return {**attribute, "stringListValues": [], "binaryListValues": []}

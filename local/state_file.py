@@ -1,4 +1,4 @@
-"""The file that says how to reach the running system. One process owns it at a time."""
+"""The file with the addresses of the running system. One process owns it at a time."""
 
 import fcntl
 import json
@@ -20,7 +20,7 @@ _POLL_SECONDS = 0.1
 
 
 class StateFileError(RuntimeError):
-    """The file cannot be used: another system has it, or it is no state file."""
+    """The file cannot be used: another system has it, or it is not a state file."""
 
 
 class StateFile:

@@ -1,4 +1,4 @@
-"""The whole system on this machine: synthesized, created, filled with keys, and running."""
+"""The whole system on this machine: synthesizes, creates, sets the keys, and runs it."""
 
 import json
 import os
@@ -34,15 +34,17 @@ LOCAL_SETTINGS: Mapping[str, str] = {
     "orphan_grace_seconds": "300",
     "unfinished_alarm_seconds": "600",
 }
-"""What differs from cdk.json: a message whose function was killed comes back after six time-outs,
-and nobody at a terminal waits minutes for that, nor for the PDF whose webhook was lost, nor an hour
-for an alarm."""
+"""The differences from cdk.json.
+
+They shorten waits for a person at a terminal: for the message of a killed function, which returns
+after six time-outs; for the PDF of a lost webhook; and for an alarm.
+"""
 
 EMULATORS_PACE: Mapping[str, str] = {
     "reportflow_requests_per_minute": "6000",
     "reportflow_burst": "500",
 }
-"""The emulator takes what it is given; the real ReportFlow is called as from AWS."""
+"""For the emulator, which has no rate limit. Another ReportFlow is called as from AWS."""
 
 KEYS: Mapping[str, tuple[str, ...]] = {
     "workspace": ("appKey", "secretKey"),
@@ -51,10 +53,10 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 """The names of the account's keys in the secret, by contract."""
 
 APP_KEYS: Mapping[str, str] = {"workspace": "local-app-key", "central": "ak_local"}
-"""The emulator's first or only key, by contract. `set-keys` can tell them apart, as real ones."""
+"""The emulator's first or only key, by contract. `set-keys` accepts them like real ones."""
 
 MAX_PROCESSES = 4
-"""Of each function: more would only wait for this machine's processor."""
+"""The most of each function. More would only wait for this machine's processors."""
 
 
 class StartError(RuntimeError):
@@ -65,9 +67,9 @@ class StartError(RuntimeError):
 class Options:
     """What to run.
 
-    `reportflow_url` None starts the emulator; `port` 0 takes a free one for the webhook's front;
-    `settings` are deployment settings over cdk.json's and `LOCAL_SETTINGS`. `app_key` None is the
-    contract's in `APP_KEYS`.
+    `reportflow_url` None starts the emulator. `port` is the webhook's; 0 takes a free one.
+    `settings` are deployment settings, and replace those of cdk.json and `LOCAL_SETTINGS`.
+    `app_key` None is the contract's in `APP_KEYS`.
     """
 
     backend: BackendKind = BackendKind.MOTO
@@ -82,7 +84,7 @@ class Options:
 
 @dataclass(frozen=True)
 class State:
-    """What another program needs to drive the system; the keys of the state file."""
+    """The content of the state file: what another program needs to use the system."""
 
     aws_endpoint_url: str
     region: str
@@ -103,7 +105,10 @@ class State:
     log_folder: str
 
     def write(self, path: Path) -> None:
-        """Put the file in place whole and for its owner only: it holds the webhook's secret."""
+        """Replace the file as a whole.
+
+        Only its owner can read it, because it has the webhook's secret.
+        """
         unfinished = path.with_name(f".{path.name}.unfinished")
         unfinished.touch(mode=0o600)
         unfinished.write_text(json.dumps(asdict(self), indent=2) + "\n")
@@ -112,7 +117,7 @@ class State:
 
 @dataclass(frozen=True)
 class System:
-    """A running system. `emulator` is None where another ReportFlow is used."""
+    """A running system. `emulator` is None if another ReportFlow is used."""
 
     state: State
     backend: Backend
@@ -124,10 +129,10 @@ class System:
 @contextmanager
 def run(
     options: Options,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
     start_backend: Callable[[BackendKind, Path], AbstractContextManager[Backend]] = run_backend,
 ) -> Iterator[System]:
-    """Start the system, and stop all of it on leaving. `tell` hears of each step and its time.
+    """Start the system, and stop all of it on leaving. `report` gets each step and its time.
 
     Raises:
         SynthesisError: a setting is wrong.
@@ -149,7 +154,7 @@ def run(
         if reportflow_url is None:
             emulator = stack.enter_context(Emulator(_emulator_settings(options)))
             reportflow_url = emulator.url
-        with _step("synthesize the template", tell):
+        with _step("synthesize the template", report):
             assembly = synthesize(
                 {
                     **LOCAL_SETTINGS,
@@ -161,21 +166,21 @@ def run(
                 },
                 Path(assembly_folder),
             )
-        with _step(f"start {options.backend}", tell):
+        with _step(f"start {options.backend}", report):
             backend = stack.enter_context(start_backend(options.backend, log_folder))
-        with _step("create the template's resources", tell):
+        with _step("create the template's resources", report):
             deployment = deploy(assembly, backend)
         payload_buckets = _make_payload_buckets(deployment, backend)
         outputs = {name: value for of in deployment.outputs.values() for name, value in of.items()}
         token = _fill_in_keys(backend, outputs["SecretArn"], options)
-        with _step("start the functions", tell):
+        with _step("start the functions", report):
             pools = _start_functions(deployment, backend, log_folder, stack)
         queue_urls = [value for name, value in outputs.items() if name.endswith("QueueUrl")]
         alarms = Alarms(backend.client("cloudwatch"), time.time, deployment.alarms)
         publisher = MetricsPublisher(backend, pools.values(), queue_urls, alarms.hear)
         publisher.start()
         stack.callback(publisher.stop)
-        with _step("start the webhook's front and the event sources", tell):
+        with _step("start the gateway and the event sources", report):
             gateway = _start_gateway(deployment, pools, options.port)
             stack.callback(gateway.stop)
             webhook_url = f"{gateway.url}/webhooks/{token}"
@@ -210,7 +215,7 @@ def run(
 
 
 def _origin(url: str) -> str:
-    """Scheme, host and port: where another ReportFlow than the real one keeps its files."""
+    """Scheme, host and port, from which ReportFlow's files are fetched."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
 
@@ -222,7 +227,7 @@ def _of_emulator(emulator: Emulator) -> Mapping[str, str]:
 def _emulator_settings(options: Options) -> EmulatorSettings:
     contract = _contract(options)
     if contract not in set(Contract):
-        # The synthesis refuses it, with all other mistakes.
+        # The synthesis reports it, with all other mistakes.
         return options.emulator
     rate = options.emulator.requests_per_minute
     return replace(
@@ -236,7 +241,7 @@ def _emulator_settings(options: Options) -> EmulatorSettings:
 
 
 def _settings(deployment: Deployment, outputs: Mapping[str, str]) -> dict[str, str]:
-    """The environment variables of submitter and downloader, which have the same for the same."""
+    """The environment variables of submitter and downloader. The same name has the same value."""
     names = {outputs[f"{role}FunctionName"] for role in ("Submitter", "Downloader")}
     return {
         name: value
@@ -255,7 +260,7 @@ def _app_key(options: Options) -> str:
 
 
 def _make_payload_buckets(deployment: Deployment, backend: Backend) -> tuple[str, ...]:
-    """Make what upstream systems bring along: the buckets that the submitter may read."""
+    """Create the buckets of upstream systems, which the submitter may read."""
     named = [function.environment.get("PAYLOAD_BUCKETS", "") for function in deployment.functions]
     buckets = tuple(bucket for names in named for bucket in names.split(",") if bucket)
     for bucket in buckets:
@@ -267,7 +272,7 @@ def _make_payload_buckets(deployment: Deployment, backend: Backend) -> tuple[str
 
 
 def _fill_in_keys(backend: Backend, secret_arn: str, options: Options) -> str:
-    """Do what a person does after a deployment, and return the webhook's token."""
+    """Set the keys, as a person does after a deployment, and return the webhook's token."""
     client = backend.client("secretsmanager")
     secret = json.loads(client.get_secret_value(SecretId=secret_arn)["SecretString"])
     names = KEYS.get(_contract(options), ())
@@ -319,7 +324,7 @@ def _start_event_sources(
 
 
 @contextmanager
-def _step(name: str, tell: Callable[[str], None]) -> Iterator[None]:
+def _step(name: str, report: Callable[[str], None]) -> Iterator[None]:
     begun = time.monotonic()
     yield
-    tell(f"{name}: {time.monotonic() - begun:.1f} s")
+    report(f"{name}: {time.monotonic() - begun:.1f} s")

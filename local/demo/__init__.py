@@ -1,4 +1,4 @@
-"""The main job on one machine: real messages in, PDFs out, and a table of how each job ended."""
+"""The demo: sends real messages through the system, and shows how each job ended."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ _ENDS: Final = ("ARCHIVED", "FAILED")
 
 @dataclass(frozen=True)
 class Ending:
-    """How one message's job ended; `problem` is what should have been otherwise."""
+    """How one message's job ended. `problem` says what was not as expected."""
 
     message: Message
     job_id: str
@@ -41,11 +41,11 @@ class Ending:
 
 
 def demonstrate(system: System, output: Path) -> bool:
-    """Send all messages, wait until their jobs have ended, and show them.
+    """Send all messages, wait until their jobs have finished, and show them.
 
-    The PDFs are put into a new folder in `output`. True: every job ended as it should.
+    Writes the PDFs into a new folder in `output`. Returns whether every job ended as expected.
     """
-    # Where nobody set a width, in a log or a pipe, a row is better long than folded.
+    # In a log or a pipe, a long row is better than a folded one.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
     sent = _send(system)
     jobs = _follow(system, [job_id for _, job_id, _ in sent], console)
@@ -68,7 +68,7 @@ def demonstrate(system: System, output: Path) -> bool:
 
 
 def _send(system: System) -> list[tuple[Message, str, datetime]]:
-    """Send everything at once; the id of each message's job, and when it was sent."""
+    """Send all messages at once. Returns each with its job's id and the time it was sent."""
     sqs = system.backend.client("sqs")
 
     def send(message: Message) -> tuple[Message, str, datetime]:
@@ -85,7 +85,7 @@ def _send(system: System) -> list[tuple[Message, str, datetime]]:
 
 
 def _follow(system: System, job_ids: list[str], console: Console) -> dict[str, dict[str, Any]]:
-    """Watch the table until all jobs have ended, or patience has; their records."""
+    """Watch the table until all jobs have finished, or time is up. Returns their records."""
     dynamodb = system.backend.client("dynamodb")
     deadline = time.monotonic() + PATIENCE_SECONDS
     columns = (
@@ -141,7 +141,7 @@ def _judge(
     dead: Counter[tuple[str, str]],
     output: Path,
 ) -> Ending:
-    """Compare how the job ended, in the table, the bucket and the queues, with how it must."""
+    """Compare the job's end, in the table, the bucket and the queues, with the expected one."""
     ending = Ending(message, job_id)
     if not job:
         return replace(ending, problem="there is no record of it")
@@ -161,7 +161,7 @@ def _judge(
 def _inspect(
     system: System, ending: Ending, job: Mapping[str, Any], sent_at: datetime, output: Path
 ) -> Ending:
-    """Fetch the archived PDF, look into it, and put it where a person finds it."""
+    """Fetch the archived PDF, compare its digest with the record's, and write it to `output`."""
     content = (
         system.backend.client("s3")
         .get_object(Bucket=system.state.archive_bucket, Key=job["archiveKey"])["Body"]
@@ -177,12 +177,12 @@ def _inspect(
         seconds=(datetime.fromisoformat(job["archivedAt"]) - sent_at).total_seconds(),
     )
     if hashlib.sha256(content).hexdigest() != job["sha256"]:
-        return replace(ending, problem="the archived bytes are not those on its record")
+        return replace(ending, problem="the archived PDF's digest is not the one on its record")
     return ending
 
 
 def _surplus(system: System, endings: Sequence[Ending]) -> Iterator[str]:
-    """What there is more of than one PDF a job: in the archive, and made by ReportFlow."""
+    """Report PDFs beyond one per job, in the archive and at ReportFlow."""
     s3 = system.backend.client("s3")
     versions = [
         version["Key"]
@@ -193,7 +193,7 @@ def _surplus(system: System, endings: Sequence[Ending]) -> Iterator[str]:
     ]
     archived = sum(ending.status == "ARCHIVED" for ending in endings)
     if len(versions) != archived:
-        yield f"{archived} jobs are archived, but the bucket holds {len(versions)} objects"
+        yield f"{archived} jobs are archived, but the bucket has {len(versions)} objects"
     if system.emulator is not None and len(system.emulator.files()) != archived:
         yield f"ReportFlow made {len(system.emulator.files())} PDFs for {archived} jobs"
 
@@ -220,5 +220,5 @@ def _show(endings: Sequence[Ending], console: Console) -> None:
 
 
 def _plain(value: Mapping[str, Any]) -> str:
-    """A DynamoDB attribute's text; the table holds strings and numbers only."""
+    """The text of a DynamoDB attribute. The table has strings and numbers only."""
     return str(next(iter(value.values())))

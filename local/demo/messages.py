@@ -1,4 +1,4 @@
-"""The demo's messages: what upstream systems really send, and two mistakes."""
+"""The demo's messages: documents as upstream systems send them, and two mistakes."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -31,8 +31,8 @@ _STORES = ("東京", "大阪", "Sapporo", "福岡", "名古屋")
 class Message:
     """One message and how its job must end.
 
-    `times` is how often it is sent. `failure` is the error code that its job must end with, None
-    where a PDF must be archived.
+    `times` is how often it is sent. `failure` is the job's expected error code, or None if a PDF
+    must be archived.
     """
 
     about: str

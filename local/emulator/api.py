@@ -1,6 +1,6 @@
-"""The calls that both contracts have; what differs stands in `workspace` and in `central`.
+"""The calls that both contracts have. `workspace` and `central` have what differs.
 
-A subclass of `Api` is one contract. Files, press, webhooks and server know none of it.
+A subclass of `Api` is one contract. Files, press, webhooks and server do not depend on it.
 """
 
 import re
@@ -26,15 +26,15 @@ from local.emulator.settings import EmulatorSettings
 from local.emulator.webhooks import Event, Webhooks
 
 PART: Final = "([^/]+)"
-"""One part of a path, given to the route's operation."""
+"""One part of a path. The route's operation gets it."""
 
 
 @dataclass(frozen=True)
 class Operation:
     """What a request asks for.
 
-    `call` is None if no fault can happen to it. `subjects` are the files that it is about, as far
-    as they are known; `run` does it and answers.
+    `call` is None if no fault can happen to it. `subjects` returns the files that it is about, if
+    they are known. `run` does it and answers.
 
     Raises:
         Refusal: From `run`, the error to answer with.
@@ -46,7 +46,9 @@ class Operation:
 
 
 type Route = tuple[str, str, Callable[..., Operation]]
-"""Method, pattern of the path, and what makes an operation of the request and the path's parts."""
+"""Method, pattern of the path, and a function from the request and the path's parts to an
+operation.
+"""
 
 
 class Api(ABC):
@@ -82,7 +84,7 @@ class Api(ABC):
 
     @abstractmethod
     def authenticate(self, request: Request) -> None:
-        """Check who asks.
+        """Check the caller's keys.
 
         Raises:
             Refusal: 412 without the headers, 401 with wrong ones.
@@ -94,7 +96,7 @@ class Api(ABC):
 
     @abstractmethod
     def download_id(self, record: FileRecord) -> str:
-        """Return what stands before the file's id in the path of its download."""
+        """Return the part before the file's id in the path of its download."""
 
     @abstractmethod
     def completed(self, record: FileRecord) -> Event:
@@ -110,7 +112,7 @@ class Api(ABC):
         return Operation(None, list, partial(_unknown_path, request))
 
     def close(self) -> None:
-        """Wait for the PDFs being made, and drop the others."""
+        """Wait for the PDFs that are being made, and drop the others."""
         self._press.close()
 
     def _generate(self, request: Request) -> Operation:
@@ -148,7 +150,7 @@ class Api(ABC):
         """Answer with the PDF.
 
         Raises:
-            Refusal: The file is unknown (None), not made yet, or not kept any more.
+            Refusal: The file is unknown (None), not made yet, or expired.
         """
         settings = self.settings
         if record is None:

@@ -17,9 +17,9 @@ from local.emulator.webhooks import Event, Webhooks
 
 SCOPE: Final = "pdf:generate"
 SHARE_TYPES: Final = {"01": "workspace", "02": "invited", "03": "public"}
-"""What the request says, and what answers and webhooks say."""
+"""The value in the request, and the one in answers and webhooks."""
 
-# What no file name may have; a lone surrogate has no UTF-8.
+# No file name may have these. A lone surrogate has no UTF-8.
 _FORBIDDEN = re.compile('[/\\\\:*?"<>|\x00-\x1f\x7f-\x9f\ud800-\udfff]')
 
 
@@ -86,7 +86,7 @@ class CentralApi(Api):
 
     @override
     def accepted(self, record: FileRecord) -> Mapping[str, object]:
-        # The service's pages describe `url` in three ways; this one is of the least use to clients.
+        # The service's pages describe `url` in three ways. This one helps a client least.
         return {
             "requestId": record.request_id,
             "url": _page_url(record),
@@ -124,6 +124,6 @@ def _page_url(record: FileRecord) -> str:
 
 
 def _page(_: Request, *_ids: str) -> Operation:
-    """Answer with the web page on which people see a file: it is no PDF."""
+    """Answer with the web page that shows a file to people: it is not a PDF."""
     page = b"<!doctype html><html><title>Re:port Flow</title><body>Please sign in.</body></html>"
     return Operation(None, list, lambda: Answer.of(200, page, "text/html; charset=utf-8"))

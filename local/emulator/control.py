@@ -1,4 +1,7 @@
-"""The paths under `/_emulator/`, which the real service has not: for tests in another process."""
+"""The paths under `/_emulator/`, for `reportflow local fault` and for tests.
+
+ReportFlow has none.
+"""
 
 from collections.abc import Callable
 
@@ -49,7 +52,7 @@ class Control:
         """Answer a request under `PREFIX`.
 
         Raises:
-            Refusal: 400 for a body that says something else, 404 for another path.
+            Refusal: 400 for another body, 404 for another path.
         """
         result: object = {}
         match request.method, request.path.removeprefix(PREFIX):
@@ -100,7 +103,7 @@ def _decoded[T](request: Request, kind: type[T]) -> T:
 
 
 def _camel(record: dict[str, object]) -> dict[str, object]:
-    """`file_id` as `fileId`, in the names of the record only: `params` are the customer's."""
+    """`file_id` as `fileId`, in the record's own names only: `params` stay as they are."""
     return {
         head + "".join(word.capitalize() for word in words): value
         for name, value in record.items()

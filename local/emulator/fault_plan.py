@@ -1,4 +1,4 @@
-"""Which call goes wrong, how, and how often: settable while the service runs."""
+"""Which call gets which fault, and how often. It can be set while the service runs."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +31,7 @@ from local.emulator.files import Content
 
 
 class Call(StrEnum):
-    """Where a fault can strike."""
+    """The calls that a fault can happen to."""
 
     SUBMIT = "submit"
     DOWNLOAD = "download"
@@ -50,9 +50,9 @@ FITTING: Final[Mapping[Call, tuple[type[HttpFault] | type[DispatchFault], ...]]]
 
 
 class Fault(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """One kind of misbehaviour, and what it strikes.
+    """One fault, and the calls that it happens to.
 
-    It strikes a call whose file name and `jobId` parameter begin as given, `times` times at most
+    It happens to a call whose file name and `jobId` parameter begin as given, `times` times at most
     (None: always), and each time with `probability`, which the seed and the file decide.
 
     Raises:
@@ -74,7 +74,7 @@ class Fault(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
             )
 
     def matches(self, subjects: Sequence[Content]) -> bool:
-        """Whether one of the files is meant."""
+        """Whether it can happen to one of the files."""
         if not self.file_name_prefix and not self.job_id_prefix:
             return True
         return any(
@@ -90,7 +90,7 @@ def kind_of(fault: type[HttpFault] | type[DispatchFault]) -> str:
 
 
 class FaultPlan:
-    """The faults in force; the first that strikes a call is the one that happens."""
+    """The faults in force. The first that fits a call happens to it."""
 
     def __init__(self, seed: int, faults: Sequence[Fault] = ()) -> None:
         self._seed = seed
@@ -98,7 +98,7 @@ class FaultPlan:
         self.replace(faults)
 
     def replace(self, faults: Sequence[Fault]) -> None:
-        """Put other faults in force, and count anew."""
+        """Put other faults in force, and restart the counts."""
         with self._lock:
             self._faults = tuple(faults)
             self._struck: Counter[int] = Counter()
@@ -115,7 +115,7 @@ class FaultPlan:
             return [(fault, self._struck[number]) for number, fault in enumerate(self._faults)]
 
     def http(self, call: Call, subjects: Callable[[], Sequence[Content]]) -> HttpFault | None:
-        """The fault that happens to a request; `subjects` is asked only if there are faults."""
+        """The fault that happens to a request. Calls `subjects` only if there are faults."""
         fault = self._strike(call, subjects)
         return fault if isinstance(fault, HttpFault) else None
 
@@ -141,7 +141,8 @@ class FaultPlan:
         fault = self._faults[number]
         if fault.times is not None and self._struck[number] >= fault.times:
             return False
-        # Drawn from the file and not from one sequence, so that the threads' order decides nothing.
+        # Drawn from the file, and not from one sequence, so that the order of threads has no
+        # effect.
         name = subjects[0].file_name if subjects else ""
         self._considered[number, name] += 1
         draw = f"{self._seed}/{number}/{name}/{self._considered[number, name]}"

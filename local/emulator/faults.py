@@ -1,7 +1,7 @@
-"""The ways in which the service can misbehave on request.
+"""The faults that the service can have on request.
 
-Each kind of fault says in its `apply` what becomes of one request, one generation or one webhook.
-The server, the press and the webhooks call `apply` in one place each and know no kind by name.
+The method `apply` of each kind handles one request, one generation or one webhook. The server, the
+press and the webhooks call it in one place each, and do not know the kinds.
 """
 
 from dataclasses import replace
@@ -14,10 +14,10 @@ from local.emulator.messages import Answer
 
 
 class Exchange(Protocol):
-    """One request, and what can become of it."""
+    """One request, and what a fault can do with it."""
 
     def take(self) -> Answer:
-        """Have the service do what is asked, and give its answer."""
+        """Do what is asked, and return the answer."""
 
     def send(self, answer: Answer) -> None:
         """Answer the client."""
@@ -26,14 +26,14 @@ class Exchange(Protocol):
         """Reset the connection without an answer."""
 
     def wait(self, seconds: float) -> None:
-        """Let time pass."""
+        """Wait."""
 
     def wait_for_webhook(self, answer: Answer) -> None:
         """Wait until the webhook of the file that `answer` names was sent."""
 
 
 class Dispatch(Protocol):
-    """One generation or one webhook, and what can become of it."""
+    """One generation or one webhook, and what a fault can do with it."""
 
     def post(self, after: float = 0) -> None:
         """Do it once, in `after` seconds."""
@@ -46,7 +46,7 @@ class HttpFault(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind
     """A fault of a submission or a download."""
 
     def apply(self, exchange: Exchange) -> None:
-        """Do to the request what the fault is."""
+        """Handle the request as the fault does."""
         raise NotImplementedError
 
 
@@ -56,7 +56,7 @@ class DispatchFault(
     """A fault of a generation or of a webhook."""
 
     def apply(self, dispatch: Dispatch) -> None:
-        """Do to it what the fault is."""
+        """Handle it as the fault does."""
         raise NotImplementedError
 
 
@@ -109,7 +109,7 @@ class CutAfter(HttpFault, frozen=True, tag="cutAfter"):
 
 
 class PromisedLength(StrEnum):
-    """What the `Content-Length` of a truncated body says."""
+    """The value of `Content-Length` with a truncated body."""
 
     WHOLE = "whole"
     TRUNCATED = "truncated"

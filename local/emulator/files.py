@@ -20,10 +20,10 @@ class WebhookAttempt:
 
 @dataclass(frozen=True)
 class Content:
-    """What one file is to be made of.
+    """The name and the parameters of a file.
 
     Only `central` has `share_type` ("01" workspace, "02" invited, "03" public), `passcode_enabled`
-    and `passthrough`, which is the caller's and given back as it came.
+    and `passthrough`, which is returned to the caller unchanged.
     """
 
     file_name: str
@@ -44,7 +44,9 @@ class Content:
 
 @dataclass(frozen=True, kw_only=True)
 class FileRecord(Content):
-    """One accepted request, and its file. `sha256` (hex) and `size` (bytes) are None until then.
+    """One accepted request, and its file.
+
+    `sha256` (hex) and `size` (bytes) are None until it is made.
 
     `uuid` is sent with the webhook of `workspace` only. `link` is the last part of the `url` in
     the 202 of `workspace`. `origin` is the scheme, host and port that the caller used: links to
@@ -97,7 +99,7 @@ class Files:
             return tuple(self._records.values())
 
     def get(self, file_id: str) -> FileRecord | None:
-        """The file, or None where it is unknown."""
+        """The file, or None if it is unknown."""
         with self._changed:
             return self._records.get(file_id)
 
@@ -114,12 +116,12 @@ class Files:
             return self._records[file_id]
 
     def is_made(self, file_id: str) -> bool:
-        """Whether the PDF was made, be it still kept or not."""
+        """Whether the PDF was made. It may have expired since."""
         with self._changed:
             return self._records[file_id].sha256 is not None
 
     def pdf(self, file_id: str) -> bytes | None:
-        """The PDF, or None where it is not made or not kept any more."""
+        """The PDF, or None if it is not made yet, or has expired."""
         with self._changed:
             pdf, expires = self._pdfs.get(file_id, (None, 0.0))
             if pdf is not None and expires <= monotonic():

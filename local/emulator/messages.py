@@ -22,9 +22,8 @@ class Request:
 class Answer:
     """An answer.
 
-    `promised_length` is the `Content-Length` where that is not the body's: a number, or None for
-    an answer without one, which ends with the connection. `file_id` is the file that the request
-    asked for; it is not sent.
+    `promised_length` is the `Content-Length`. None is an answer without one, which ends with the
+    connection. `file_id` is the file that the request asked for; it is not sent.
     """
 
     status: int
@@ -41,13 +40,13 @@ class Answer:
         content_type: str,
         headers: Mapping[str, str] | None = None,
     ) -> Self:
-        """An answer that tells its length as it is."""
+        """An answer with its true length."""
         return cls(status, body, {"Content-Type": content_type, **(headers or {})}, len(body))
 
     @classmethod
     def json(cls, status: int, value: object, headers: Mapping[str, str] | None = None) -> Self:
         """An answer with a JSON body."""
-        # A lone surrogate, which JSON may carry, has no UTF-8: all but ASCII is escaped then.
+        # JSON may have a lone surrogate, which has no UTF-8. Then all but ASCII is escaped.
         try:
             body = json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError:

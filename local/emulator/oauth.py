@@ -1,4 +1,4 @@
-"""The token endpoint of `central`: OAuth's client-credentials grant, and the tokens it gave."""
+"""The token endpoint of `central`: OAuth's client-credentials grant, and the issued tokens."""
 
 import secrets
 from base64 import b64decode
@@ -28,7 +28,7 @@ _NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
 class Tokens:
-    """The access tokens of one client; `default_scope` is what a request without one gets."""
+    """The access tokens of one client. A request without a scope gets `default_scope`."""
 
     def __init__(self, settings: EmulatorSettings, default_scope: str) -> None:
         self._settings = settings
@@ -61,7 +61,7 @@ class Tokens:
         return Answer.json(200, answer, _NO_STORE)
 
     def scopes(self, authorization: str) -> frozenset[str] | None:
-        """Return what the header's token may do, or None if it is unknown or expired."""
+        """Return the scopes of the header's token, or None if it is unknown or expired."""
         scheme, _, token = authorization.partition(" ")
         with self._lock:
             scopes, expires = self._tokens.get(token.strip(), (frozenset(), 0.0))

@@ -1,4 +1,4 @@
-"""The press: takes submissions, makes their PDFs after the answer, and has them announced."""
+"""The press: takes submissions, makes their PDFs after the answer, and sends their webhooks."""
 
 import random
 from collections.abc import Callable

@@ -22,8 +22,8 @@ class RateCount:
 class RateLimit:
     """At most `per_minute` requests in any 60 seconds; None allows all.
 
-    With `counts_refused`, a request that is refused takes a place in the window too. `clock` counts
-    seconds.
+    With `counts_refused`, a request that is refused takes a place in the window too. `clock`
+    returns seconds.
     """
 
     def __init__(

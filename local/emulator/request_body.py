@@ -13,14 +13,14 @@ from local.emulator.messages import Refusal, Request
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
 MAX_DEPTH = 600
-"""A PDF's layout calls itself once a level, and Python has room for 1,000 calls."""
+"""The PDF's layout is recursive, and Python allows 1,000 nested calls."""
 
 
 @dataclass(frozen=True)
 class Option:
     """A field that a content may have besides `fileName` and `params`.
 
-    `name` is the attribute of `Content`; `mistake` says what is wrong if `allows` is false.
+    `name` is the attribute of `Content`; `mistake` is the message if `allows` is false.
     """
 
     name: str
@@ -30,10 +30,10 @@ class Option:
 
 @dataclass(frozen=True)
 class Rules:
-    """What a contract demands of a content.
+    """A contract's rules for a content.
 
-    `file_name` returns the name that the file gets, or raises `ValueError`. `options` are by
-    their name in JSON; None ignores every other field.
+    `file_name` returns the name that the file gets, or raises `ValueError`. `options` are by their
+    name in JSON. With None, other fields are ignored.
     """
 
     file_name: Callable[[str], str]
@@ -73,7 +73,7 @@ def _head_mistakes(body: dict[str, object]) -> Iterator[str]:
 
 
 def _integer(value: object) -> int | None:
-    """A JSON value that JavaScript calls an integer: 1.0 is one, true is none."""
+    """An integer in JavaScript's sense: 1.0 is one, and true is not."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None

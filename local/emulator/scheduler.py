@@ -1,4 +1,4 @@
-"""Work that is due at a time, done by a few threads."""
+"""Runs actions at their time, on a few threads."""
 
 import heapq
 import itertools
@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 
 
 class Scheduler:
-    """Runs actions when they are due; `close` drops those that have not begun."""
+    """Runs actions when they are due. `close` drops those that have not begun."""
 
     def __init__(self, name: str, workers: int) -> None:
         self._due: list[tuple[float, int, Callable[[], None]]] = []
@@ -26,7 +26,7 @@ class Scheduler:
             thread.start()
 
     def post(self, action: Callable[[], None], after: float = 0) -> None:
-        """Have `action` run once `after` seconds have passed."""
+        """Run `action` in `after` seconds."""
         with self._changed:
             heapq.heappush(self._due, (monotonic() + after, next(self._order), action))
             self._changed.notify()
@@ -47,7 +47,7 @@ class Scheduler:
                 logger.exception("An action of the emulator failed")
 
     def _next(self) -> Callable[[], None] | None:
-        """Wait for an action to be due; None once closed."""
+        """Wait until an action is due. Returns None after `close`."""
         with self._changed:
             while not self._closing:
                 wait = self._due[0][0] - monotonic() if self._due else None

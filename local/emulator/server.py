@@ -15,28 +15,28 @@ _MESSAGES = {HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "リクエストボディが�
 
 
 class Prepared(Protocol):
-    """A request that is understood, but not taken yet."""
+    """A request that was read, and not yet done."""
 
     @property
     def fault(self) -> HttpFault | None:
-        """What goes wrong with it."""
+        """The fault that happens to it."""
 
     def take(self) -> Answer:
         """Do what is asked, and answer; an error is an answer too."""
 
 
 class Service(Protocol):
-    """What the server serves; its methods are called from many threads."""
+    """What the server serves. Many threads call its methods."""
 
     @property
     def max_body_bytes(self) -> int:
         """The largest body that is read."""
 
     def prepare(self, request: Request) -> Prepared:
-        """Find out what is asked for, and which fault happens to it."""
+        """Find out what the request asks for, and which fault happens to it."""
 
     def wait(self, seconds: float) -> None:
-        """Let time pass, not longer than the service runs."""
+        """Wait, but not longer than the service runs."""
 
     def wait_for_webhook(self, answer: Answer) -> None:
         """Wait until the webhook of the file that `answer` names was sent."""
@@ -86,7 +86,7 @@ class Server:
 
 @dataclass(frozen=True)
 class _Exchange:
-    """A request on a connection, as faults see it."""
+    """A request and its connection, for a fault."""
 
     service: Service
     client: Client
@@ -101,7 +101,7 @@ class _Exchange:
         self.client.reset()
 
     def wait(self, seconds: float) -> None:
-        """Let time pass."""
+        """Wait."""
         self.service.wait(seconds)
 
     def wait_for_webhook(self, answer: Answer) -> None:

@@ -36,8 +36,8 @@ _APIS: Final[Mapping[Contract, type[Api]]] = {
 class Emulator:
     """ReportFlow on 127.0.0.1, from construction until `close`; a context manager that closes.
 
-    `settings` are those in force. `webhook_url` is the workspace's, and can be set at any time;
-    None sends nothing. `port` 0 takes a free one. `faults` can be replaced at any time.
+    `webhook_url` is the workspace's, and can be set at any time. With None it sends no webhooks.
+    `port` 0 takes a free one. `faults` can be replaced at any time.
 
     Raises:
         OSError: The port is taken.
@@ -100,7 +100,7 @@ class Emulator:
 
     @property
     def webhook_url(self) -> str | None:
-        """Where finished files are announced."""
+        """The URL that webhooks are sent to."""
         return self._webhooks.url
 
     @webhook_url.setter
@@ -108,7 +108,7 @@ class Emulator:
         self._webhooks.url = url
 
     def files(self) -> tuple[FileRecord, ...]:
-        """All files that were asked for, in the order of the requests."""
+        """All requested files, in the order of the requests."""
         return self._files.all()
 
     def rate(self) -> RateCount:
@@ -116,17 +116,17 @@ class Emulator:
         return self._api.rate.count()
 
     def revoke_tokens(self) -> None:
-        """Accept none of the access tokens issued so far; `workspace` has none."""
+        """Accept none of the access tokens issued so far. `workspace` has no tokens."""
         if isinstance(self._api, CentralApi):
             self._api.tokens.revoke()
 
     def refuse_connections(self, seconds: float) -> None:
-        """Reset what is open and refuse connections for a while."""
+        """Close all connections, and refuse new ones for some seconds."""
         self._server.close()
         self._outages.post(self._server.listen, seconds)
 
     def close(self) -> None:
-        """End all threads and connections; PDFs and webhooks not begun are dropped."""
+        """End all threads and connections, and drop PDFs and webhooks that have not begun."""
         self._closing.set()
         self._files.close()
         self._close_workers()
@@ -144,7 +144,7 @@ class Emulator:
         self.close()
 
     def _refuse_soon(self, seconds: float) -> None:
-        """Refuse connections, after the answer to whoever asked for it has left."""
+        """Refuse connections, after the answer to this request has been sent."""
         self._outages.post(partial(self.refuse_connections, seconds), _MOMENT_SECONDS)
 
     def _close_workers(self) -> None:
@@ -165,7 +165,7 @@ class _Service:
     closing: Event
 
     def prepare(self, request: Request) -> "_Prepared":
-        """Find out what is asked for, and which fault happens to it."""
+        """Find out what the request asks for, and which fault happens to it."""
         if request.path.startswith(PREFIX):
             return _Prepared(None, partial(self.control.answer, request))
         operation = self.api.operation(request)
@@ -174,7 +174,7 @@ class _Service:
         return _Prepared(self.faults.http(operation.call, operation.subjects), operation.run)
 
     def wait(self, seconds: float) -> None:
-        """Let time pass, not longer than the emulator runs."""
+        """Wait, but not longer than the emulator runs."""
         self.closing.wait(seconds)
 
     def wait_for_webhook(self, answer: Answer) -> None:
@@ -185,7 +185,7 @@ class _Service:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A request that is understood, but not taken yet."""
+    """A request that was read, and not yet done."""
 
     fault: HttpFault | None
     run: Callable[[], Answer]

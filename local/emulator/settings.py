@@ -1,4 +1,4 @@
-"""What the emulated service is configured with, and what the real one does not document."""
+"""The emulator's settings, with one for each thing that ReportFlow does not document."""
 
 import secrets
 import sys
@@ -27,7 +27,7 @@ class Contract(StrEnum):
 
 
 class Ids(StrEnum):
-    """What the ids of files and requests look like; the service's pages show all three."""
+    """The form of the ids of files and requests. The service's pages show all three."""
 
     PREFIXED = "prefixed"
     UUID = "uuid"
@@ -46,10 +46,7 @@ class Ids(StrEnum):
 
 @dataclass(frozen=True)
 class Limits:
-    """What a contract's pages say of its sizes, rates, times and ids.
-
-    None is a rate without a limit.
-    """
+    """The sizes, rates and ids that a contract's pages state. None is a rate without a limit."""
 
     max_body_bytes: int
     requests_per_minute: int | None
@@ -81,8 +78,8 @@ class EmulatorSettings:
         ids: Form of the ids of files and requests. None is the one on the contract's pages.
         render_seconds: Least and most seconds from the 202 to the finished PDF. Unknown.
         render_workers: PDFs made at the same time.
-        not_ready_status: Answer to a download of a PDF still being made. Unknown; a client of
-            the service knows the text NOT_READY, and 404 is the least helpful to ours.
+        not_ready_status: Answer to a download of a PDF still being made. Unknown. A client of
+            the service knows the text NOT_READY, and 404 helps ours least.
         not_ready_message: Its message.
         unknown_status: Answer to a download of a file or request that does not exist.
         unknown_message: Its message.
@@ -93,7 +90,7 @@ class EmulatorSettings:
             any 60 s before 429. None is the documented number: no limit for `workspace`, 100 for
             `central`. `UNLIMITED` switches the limit off.
         rate_limit_counts_refused: Whether a request that is answered 429 counts too, so that a
-            caller that never pauses is never let in again. Unknown.
+            caller that never pauses gets only 429. Unknown.
         rate_limit_retry_after: Whether a 429 for the rate carries `Retry-After`. Unknown.
         webhook_timeout_seconds: How long the receiver may take. Unknown.
         webhook_retries: Further attempts after a 5xx or no answer. Unknown.
@@ -102,7 +99,7 @@ class EmulatorSettings:
         seed: Decides delays and the faults that have a probability.
 
     Raises:
-        ValueError: A value that the service could not have.
+        ValueError: A value that is not possible.
     """
 
     contract: Contract = Contract.WORKSPACE

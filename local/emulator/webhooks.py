@@ -1,4 +1,4 @@
-"""The webhook's sender: posts what is finished to the workspace's one URL, and tries again."""
+"""The webhook's sender: posts finished files to the workspace's one URL, with retries."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ type Event = Mapping[str, object]
 
 
 class Webhooks:
-    """Delivers events without keeping their maker waiting; without a `url` it sends none."""
+    """Sends events in the background. Without a `url` it sends none."""
 
     def __init__(
         self, settings: EmulatorSettings, files: Files, plan: FaultPlan, url: str | None
@@ -44,12 +44,12 @@ class Webhooks:
             fault.apply(delivery)
 
     def close(self) -> None:
-        """Wait for deliveries under way, and drop the others."""
+        """Wait for deliveries in flight, and drop the others."""
         self._scheduler.close()
         self._pool.clear()
 
     def schedule(self, delivery: "_Delivery", attempt: int, after: float) -> None:
-        """Have an attempt made in `after` seconds."""
+        """Make an attempt in `after` seconds."""
         self._scheduler.post(lambda: self._deliver(delivery, attempt), after)
 
     def hold(self, delivery: "_Delivery", seconds: float) -> None:
@@ -86,7 +86,7 @@ class Webhooks:
 
 @dataclass(frozen=True)
 class _Delivery:
-    """One event on its way."""
+    """One event in flight."""
 
     webhooks: Webhooks
     event: Event
@@ -102,7 +102,7 @@ class _Delivery:
 
 
 class _Once:
-    """An action that happens at the first of its calls."""
+    """An action that happens at its first call only."""
 
     def __init__(self, action: Callable[[], None]) -> None:
         self._action = action

@@ -12,5 +12,5 @@ class ExecutionError(RuntimeError):
 class UnsupportedTemplateError(ExecutionError):
     """The template has a type, property or intrinsic that the executor does not know.
 
-    What it left out in silence would be deployed without ever having been tested.
+    Without this error, the part would be deployed and never tested.
     """

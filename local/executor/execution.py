@@ -23,8 +23,8 @@ def deploy(assembly: Assembly, backend: Backend) -> Deployment:
     """Create all stacks' resources in an empty backend.
 
     Raises:
-        UnsupportedTemplateError: some template has what the executor does not know; the message
-            lists all of it, and nothing has been created.
+        UnsupportedTemplateError: a template has something that the executor does not know. The
+            message lists all of it, and nothing has been created.
         ExecutionError: a resource could not be created.
     """
     plans: list[tuple[Stack, tuple[Resource, ...]]] = []
@@ -36,8 +36,7 @@ def deploy(assembly: Assembly, backend: Backend) -> Deployment:
             problems.append(str(error))
     if problems:
         raise UnsupportedTemplateError(
-            "Teach local/executor what these are, or leave them out of the stacks:\n"
-            + "\n".join(problems)
+            "Add these to local/executor, or remove them from the stacks:\n" + "\n".join(problems)
         )
     execution = _Execution(backend)
     for stack, resources in plans:
@@ -47,7 +46,7 @@ def deploy(assembly: Assembly, backend: Backend) -> Deployment:
 
 @dataclass(frozen=True)
 class _StackScope:
-    """What names stand for once the resources before have been created."""
+    """The values of names, after the resources before have been created."""
 
     created: Mapping[str, Created]
     exports: Mapping[str, str]

@@ -1,6 +1,6 @@
 """Lambda: functions, versions, aliases, layers, event source mappings and permissions.
 
-The runner plays them. Every function is created once, so its versions and aliases are all the same.
+The runner runs them. Every function is created once, so all its versions and aliases are the same.
 """
 
 from typing import Annotated, Final, Literal

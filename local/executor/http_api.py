@@ -1,4 +1,4 @@
-"""API Gateway: HTTP APIs of Lambda proxies, payload format 2.0. The runner plays them."""
+"""API Gateway: HTTP APIs of Lambda proxies, payload format 2.0. The runner serves them."""
 
 from hashlib import sha256
 from typing import Final, Literal
@@ -31,7 +31,7 @@ def _create_route(properties: Properties, context: Context) -> Created:
 
 def _create_stage(properties: Properties, context: Context) -> Created:
     if properties["ApiId"] in context.played.stages:
-        raise ExecutionError("the runner plays one stage of an API, and this is another")
+        raise ExecutionError("the runner serves one stage per API, and this is another")
     context.played.stages[properties["ApiId"]] = properties["StageName"]
     return Created(properties["StageName"])
 

@@ -12,9 +12,9 @@ _SUBSTITUTION = re.compile(r"\$\{(!?)([^}]*)\}")
 
 
 class Scope(Protocol):
-    """What names stand for at the place of an intrinsic.
+    """The values of the names in an intrinsic.
 
-    Each method raises `UnsupportedTemplateError` for a name that there is not.
+    Each method raises `UnsupportedTemplateError` for an unknown name.
     """
 
     def ref(self, logical_id: str) -> str:
@@ -57,7 +57,7 @@ class PseudoParameters:
 
 
 def resolve(value: object, scope: Scope, pseudo: PseudoParameters) -> Any:  # noqa: ANN401  (JSON)
-    """Return the JSON value with every intrinsic in it replaced by what it stands for.
+    """Return the JSON value with every intrinsic in it replaced by its value.
 
     Raises:
         UnsupportedTemplateError: it has an unknown or malformed intrinsic, or an unknown name.

@@ -1,4 +1,4 @@
-"""What the runner plays instead of the backend, gathered while the stacks are created."""
+"""What the runner runs instead of the backend, collected while the stacks are created."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from local.executor.errors import ExecutionError
 
 @dataclass(frozen=True)
 class Target:
-    """What a caller names: a function, or its version or alias by the qualifier."""
+    """A function, or with a qualifier its version or alias."""
 
     function: Function
     qualifier: str = ""
@@ -42,8 +42,8 @@ class Permission:
 class Played:
     """The parts so far.
 
-    `qualified` are the functions' versions and aliases; `stages` is by API id, `integrations` what
-    is invoked by id, and `alarms` what was asked of CloudWatch by name.
+    `qualified` are the functions' versions and aliases; `stages` are by API id, `integrations` are
+    the invoked functions by id, and `alarms` are the requests to CloudWatch by name.
     """
 
     layers: dict[str, Layer] = field(default_factory=dict)
@@ -77,8 +77,8 @@ class Played:
         """Return the routes, each with its function and stage.
 
         Raises:
-            ExecutionError: AWS would answer 404 or 500 at one of them, since its API has no
-                stage, its integration is missing or its function permits no call from there.
+            ExecutionError: AWS would answer 404 or 500 at one of them: its API has no stage,
+                its integration is missing, or its function permits no call from there.
         """
         return tuple(self._route(target, region, account) for target in self.targets)
 

@@ -1,4 +1,4 @@
-"""A stack's template, read before anything is created: what is in it, known, and in which order."""
+"""Reads a stack's template before anything is created: checks it, and finds the order."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ RESOURCE_TYPES: Mapping[str, ResourceType] = {
     for resource_type in module.RESOURCE_TYPES
 }
 _SECTIONS = {"AWSTemplateFormatVersion", "Description", "Outputs", "Resources"}
-# By these the CDK asks, at each deployment, whether the account was bootstrapped.
+# With these, the CDK checks at each deployment whether the account was bootstrapped.
 _BOOTSTRAP = {"Parameters": {"BootstrapVersion"}, "Rules": {"CheckBootstrapVersion"}}
 _RESOURCE_KEYS = {
     *("Type", "Properties", "DependsOn", "Metadata"),
@@ -41,7 +41,7 @@ class Resource:
 
 
 def read_resources(stack: Stack, pseudo: PseudoParameters) -> tuple[Resource, ...]:
-    """Return a stack's resources, each after those that it needs.
+    """Return a stack's resources, each after the resources that it needs.
 
     Raises:
         UnsupportedTemplateError: something in the template is unknown, missing or circular; the
@@ -87,7 +87,7 @@ def read_resources(stack: Stack, pseudo: PseudoParameters) -> tuple[Resource, ..
 
 @dataclass(frozen=True)
 class _Dependencies:
-    """A scope in which every name stands for itself, and which notes the names."""
+    """A scope in which every name is its own value. It collects the names."""
 
     known: Collection[str]
     found: set[str] = field(default_factory=set)
@@ -127,6 +127,6 @@ def _check_outputs(template: Mapping[str, Any], pseudo: PseudoParameters) -> Ite
         try:
             value = resolve(output, scope, pseudo).get("Value")
             if not isinstance(value, str):
-                yield f"output {key}: its value is no text"
+                yield f"output {key}: its value is not a text"
         except UnsupportedTemplateError as error:
             yield f"output {key}: {error}"
