@@ -355,7 +355,7 @@ def _show(client: "FaultClient") -> None:
                 fault["call"],
                 fault["fault"]["kind"],
                 " ".join(f"{name}={value}" for name, value in values.items()),
-                f"{fault['struck']} of {fault['times'] or 'any'}",
+                f"{fault['happened']} of {fault['times'] or 'any'}",
                 f"{fault['probability']:.0%}",
                 fault["fileNamePrefix"],
             )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from local.alarm_expression import Expression, Series, parse
-from local.metrics import Told
+from local.metrics import Published
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
@@ -78,9 +78,9 @@ class Alarms:
         self._cloudwatch = cloudwatch
         self._clock = clock
         self._asked = asked or {}
-        self._heard: defaultdict[_Key, deque[Value]] = defaultdict(deque)
+        self._values: defaultdict[_Key, deque[Value]] = defaultdict(deque)
 
-    def hear(self, told: Told) -> None:
+    def update(self, published: Published) -> None:
         """Add new values, and evaluate all alarms.
 
         Raises:
@@ -91,10 +91,10 @@ class Alarms:
         for alarm in alarms:
             for watched in _watched(alarm):
                 spans[watched.key] = max(spans[watched.key], _span(alarm))
-        for moment, counts in told.items():
+        for moment, counts in published.items():
             key = (moment.namespace, moment.name, frozenset(moment.dimensions))
             if key in spans:
-                self._heard[key] += [
+                self._values[key] += [
                     Value(moment.second, value, times) for value, times in counts.items()
                 ]
         now = self._clock()
@@ -115,13 +115,13 @@ class Alarms:
 
     def _forget(self, key: _Key, before: float) -> None:
         # The values are nearly in the order of time: a late one is forgotten late.
-        heard = self._heard[key]
-        while heard and heard[0].second <= before:
-            heard.popleft()
+        values = self._values[key]
+        while values and values[0].second <= before:
+            values.popleft()
 
     def _evaluate(self, alarm: "MetricAlarmTypeDef", now: float) -> None:
-        heard = {watched.id: self._heard[watched.key] for watched in _watched(alarm)}
-        state = evaluate(alarm, heard, now)
+        values = {watched.id: self._values[watched.key] for watched in _watched(alarm)}
+        state = evaluate(alarm, values, now)
         if state is not None and state != alarm.get("StateValue"):
             self._cloudwatch.set_alarm_state(
                 AlarmName=alarm.get("AlarmName", ""),
@@ -131,11 +131,11 @@ class Alarms:
 
 
 def evaluate(
-    alarm: "MetricAlarmTypeDef", heard: Mapping[str, Sequence[Value]], now: float
+    alarm: "MetricAlarmTypeDef", values: Mapping[str, Sequence[Value]], now: float
 ) -> "StateValueType | None":
     """The state of an alarm at a second of the epoch, or None to leave it as it is.
 
-    `heard` are the values of its metrics by id. An alarm on one metric has the id "".
+    `values` are the values of its metrics by id. An alarm on one metric has the id "".
 
     Like CloudWatch, it looks further back than the alarm's periods. If enough of these have data,
     it judges the newest of them, however old they are. If too few have data, the alarm's own
@@ -144,7 +144,7 @@ def evaluate(
     count = alarm.get("EvaluationPeriods", 1)
     looked_at = count + _FURTHER_PERIODS
     series = {
-        watched.id: _periods(heard[watched.id], watched, looked_at, now)
+        watched.id: _periods(values[watched.id], watched, looked_at, now)
         for watched in _watched(alarm)
     }
     there = [one for one in reversed(_expression(alarm)(series)) if one is not None][:count]
@@ -165,13 +165,13 @@ def evaluate(
 
 def _periods(values: Sequence[Value], watched: _Watched, count: int, now: float) -> Series:
     """The statistic of each of the last periods, the oldest first; None for one without data."""
-    told: list[list[Value]] = [[] for _ in range(count)]
+    by_period: list[list[Value]] = [[] for _ in range(count)]
     for value in values:
         ago = int((now - value.second) // watched.period)
         # A value with a timestamp in the near future belongs to the newest period.
         if ago < count:
-            told[max(ago, 0)].append(value)
-    return [statistic_of(each, watched.statistic) if each else None for each in reversed(told)]
+            by_period[max(ago, 0)].append(value)
+    return [statistic_of(each, watched.statistic) if each else None for each in reversed(by_period)]
 
 
 def _watched(alarm: "MetricAlarmTypeDef") -> Sequence[_Watched]:
@@ -193,10 +193,10 @@ def _expression(alarm: "MetricAlarmTypeDef") -> Expression:
     return lambda series: next(iter(series.values()))
 
 
-def statistic_of(told: Sequence[Value], statistic: str) -> float:
+def statistic_of(values: Sequence[Value], statistic: str) -> float:
     """A statistic of one period's values, by CloudWatch's name, such as `Sum` or `p95`."""
-    count = sum(each.times for each in told)
-    total = sum(each.value * each.times for each in told)
+    count = sum(each.times for each in values)
+    total = sum(each.value * each.times for each in values)
     match statistic:
         case "Sum":
             return total
@@ -205,11 +205,11 @@ def statistic_of(told: Sequence[Value], statistic: str) -> float:
         case "Average":
             return total / count
         case "Maximum":
-            return max(each.value for each in told)
+            return max(each.value for each in values)
         case "Minimum":
-            return min(each.value for each in told)
+            return min(each.value for each in values)
     below = count * float(statistic.removeprefix("p")) / 100
-    for each in sorted(told, key=lambda one: one.value):
+    for each in sorted(values, key=lambda one: one.value):
         below -= each.times
         if below <= 0:
             break

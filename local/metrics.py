@@ -67,7 +67,7 @@ class Moment:
 type Datum = tuple[Moment, float]
 """One value of a metric."""
 
-type Told = Mapping[Moment, Counter[float]]
+type Published = Mapping[Moment, Counter[float]]
 """The values of metrics, each with its count."""
 
 
@@ -142,9 +142,9 @@ class MeasuredPool(FunctionPool):
             errors = 0
         finally:
             milliseconds = (time.monotonic() - begun) * 1000
-            self._tell("Invocations", 1, "Count")
-            self._tell("Errors", errors, "Count")
-            self._tell("Duration", milliseconds, "Milliseconds")
+            self._record("Invocations", 1, "Count")
+            self._record("Errors", errors, "Count")
+            self._record("Duration", milliseconds, "Milliseconds")
         return response
 
     def data(self) -> Iterator[Datum]:
@@ -153,7 +153,7 @@ class MeasuredPool(FunctionPool):
             while True:
                 yield self._data.get_nowait()
 
-    def _tell(self, name: str, value: float, unit: "StandardUnitType") -> None:
+    def _record(self, name: str, value: float, unit: "StandardUnitType") -> None:
         dimensions = (("FunctionName", self.function.name),)
         moment = Moment("AWS/Lambda", name, dimensions, unit, int(time.time()))
         self._data.put((moment, value))
@@ -162,7 +162,7 @@ class MeasuredPool(FunctionPool):
 class MetricsPublisher:
     """Publishes in the background, every `INTERVAL_SECONDS` and once more when it is stopped.
 
-    `hear` gets the published values. A failure is logged, and the values are lost.
+    `use` gets the published values. A failure is logged, and the values are lost.
     """
 
     def __init__(
@@ -170,10 +170,10 @@ class MetricsPublisher:
         backend: Backend,
         pools: Iterable[MeasuredPool],
         queue_urls: Iterable[str],
-        hear: Callable[[Told], None],
+        use: Callable[[Published], None],
     ) -> None:
         self._backend = backend
-        self._hear = hear
+        self._use = use
         self._pools = tuple(pools)
         self._queue_urls = tuple(queue_urls)
         self._tails = tuple(LogTail(pool.log_path) for pool in self._pools)
@@ -196,11 +196,11 @@ class MetricsPublisher:
 
     def _publish(self) -> None:
         try:
-            told: Told = defaultdict(Counter)
+            published: Published = defaultdict(Counter)
             for moment, value in self._collect():
-                told[moment][value] += 1
+                published[moment][value] += 1
             data: Mapping[str, list[MetricDatumTypeDef]] = defaultdict(list)
-            for moment, counts in told.items():
+            for moment, counts in published.items():
                 for values in batched(counts.items(), _MAX_VALUES, strict=False):
                     data[moment.namespace].append(moment.with_values(values))
             for namespace in data:
@@ -208,7 +208,7 @@ class MetricsPublisher:
                     self._backend.client("cloudwatch").put_metric_data(
                         Namespace=namespace, MetricData=some
                     )
-            self._hear(told)
+            self._use(published)
         except (BotoCoreError, ClientError) as error:
             logger.warning("metrics not published: %s", error)
 

@@ -177,7 +177,7 @@ def run(
             pools = _start_functions(deployment, backend, log_folder, stack)
         queue_urls = [value for name, value in outputs.items() if name.endswith("QueueUrl")]
         alarms = Alarms(backend.client("cloudwatch"), time.time, deployment.alarms)
-        publisher = MetricsPublisher(backend, pools.values(), queue_urls, alarms.hear)
+        publisher = MetricsPublisher(backend, pools.values(), queue_urls, alarms.update)
         publisher.start()
         stack.callback(publisher.stop)
         with _step("start the gateway and the event sources", report):

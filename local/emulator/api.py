@@ -1,6 +1,6 @@
 """The calls that both contracts have. `workspace` and `central` have what differs.
 
-A subclass of `Api` is one contract. Files, press, webhooks and server do not depend on it.
+A subclass of `Api` is one contract. Files, renderer, webhooks and server do not depend on it.
 """
 
 import re
@@ -19,8 +19,8 @@ from local.emulator.designs import Design
 from local.emulator.fault_plan import Call, FaultPlan
 from local.emulator.files import Content, FileRecord, Files
 from local.emulator.messages import Answer, Refusal, Request
-from local.emulator.press import Press
 from local.emulator.rate_limit import RateLimit
+from local.emulator.renderer import Renderer
 from local.emulator.request_body import Rules
 from local.emulator.settings import EmulatorSettings
 from local.emulator.webhooks import Event, Webhooks
@@ -71,7 +71,7 @@ class Api(ABC):
         self.rate = RateLimit(
             settings.limits.requests_per_minute, counts_refused=settings.rate_limit_counts_refused
         )
-        self._press = Press(settings, files, plan, webhooks, self.completed)
+        self._renderer = Renderer(settings, files, plan, webhooks, self.completed)
         self._routes: Sequence[Route] = (
             ("POST", "/v1/file/async/single", self._generate),
             ("GET", f"/v1/file/download/{PART}/{PART}", self._download),
@@ -113,7 +113,7 @@ class Api(ABC):
 
     def close(self) -> None:
         """Wait for the PDFs that are being made, and drop the others."""
-        self._press.close()
+        self._renderer.close()
 
     def _generate(self, request: Request) -> Operation:
         def subjects() -> Sequence[Content]:
@@ -128,7 +128,7 @@ class Api(ABC):
             generation = request_body.read(request, self.rules)
             design = self._design(generation.design_id, generation.version)
             origin = f"http://{request.headers['host']}"
-            record = self._press.accept(design, generation.version, generation.content, origin)
+            record = self._renderer.accept(design, generation.version, generation.content, origin)
             answer = Answer.json(self.settings.accepted_status, self.accepted(record))
             return replace(answer, file_id=record.file_id)
 

@@ -90,8 +90,8 @@ class Control:
 
     def _faults(self) -> object:
         return [
-            {"struck": struck, **msgspec.to_builtins(fault)}
-            for fault, struck in self._plan.struck()
+            {"happened": happened, **msgspec.to_builtins(fault)}
+            for fault, happened in self._plan.counts()
         ]
 
 

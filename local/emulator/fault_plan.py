@@ -101,7 +101,7 @@ class FaultPlan:
         """Put other faults in force, and restart the counts."""
         with self._lock:
             self._faults = tuple(faults)
-            self._struck: Counter[int] = Counter()
+            self._counts: Counter[int] = Counter()
             self._considered: Counter[tuple[int, str]] = Counter()
 
     def add(self, fault: Fault) -> None:
@@ -109,22 +109,22 @@ class FaultPlan:
         with self._lock:
             self._faults = (*self._faults, fault)
 
-    def struck(self) -> list[tuple[Fault, int]]:
+    def counts(self) -> list[tuple[Fault, int]]:
         """The faults in force, and how often each has happened."""
         with self._lock:
-            return [(fault, self._struck[number]) for number, fault in enumerate(self._faults)]
+            return [(fault, self._counts[number]) for number, fault in enumerate(self._faults)]
 
     def http(self, call: Call, subjects: Callable[[], Sequence[Content]]) -> HttpFault | None:
         """The fault that happens to a request. Calls `subjects` only if there are faults."""
-        fault = self._strike(call, subjects)
+        fault = self._choose(call, subjects)
         return fault if isinstance(fault, HttpFault) else None
 
     def dispatch(self, call: Call, subjects: Sequence[Content]) -> DispatchFault | None:
         """The fault that happens to a generation or a webhook."""
-        fault = self._strike(call, lambda: subjects)
+        fault = self._choose(call, lambda: subjects)
         return fault if isinstance(fault, DispatchFault) else None
 
-    def _strike(
+    def _choose(
         self, call: Call, subjects: Callable[[], Sequence[Content]]
     ) -> HttpFault | DispatchFault | None:
         if not self._faults:
@@ -132,14 +132,14 @@ class FaultPlan:
         files = subjects()
         with self._lock:
             for number, fault in enumerate(self._faults):
-                if fault.call is call and fault.matches(files) and self._strikes(number, files):
-                    self._struck[number] += 1
+                if fault.call is call and fault.matches(files) and self._happens(number, files):
+                    self._counts[number] += 1
                     return fault.fault
         return None
 
-    def _strikes(self, number: int, subjects: Sequence[Content]) -> bool:
+    def _happens(self, number: int, subjects: Sequence[Content]) -> bool:
         fault = self._faults[number]
-        if fault.times is not None and self._struck[number] >= fault.times:
+        if fault.times is not None and self._counts[number] >= fault.times:
             return False
         # Drawn from the file, and not from one sequence, so that the order of threads has no
         # effect.

@@ -1,7 +1,7 @@
 """The faults that the service can have on request.
 
 The method `apply` of each kind handles one request, one generation or one webhook. The server, the
-press and the webhooks call it in one place each, and do not know the kinds.
+renderer and the webhooks call it in one place each, and do not know the kinds.
 """
 
 from dataclasses import replace

@@ -5,7 +5,7 @@ template    a stack's resources in dependency order, each checked against its ty
 intrinsics  Ref, Fn::GetAtt and their like
 resource    what a resource type is
 services, storage, cloudwatch, functions, http_api    the resource types
-played      functions, event sources and routes: what the runner runs instead of the backend
+parts       functions, event sources and routes: what the runner runs instead of the backend
 """
 
 from local.executor.errors import ExecutionError, UnsupportedTemplateError

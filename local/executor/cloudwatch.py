@@ -16,7 +16,7 @@ def _create_alarm(properties: Properties, context: Context) -> Created:
         except ValueError as error:
             raise UnsupportedTemplateError(str(error)) from error
     context.client("cloudwatch").put_metric_alarm(**properties)
-    context.played.alarms[name] = properties
+    context.parts.alarms[name] = properties
     return Created(name, {"Arn": context.arn("cloudwatch", f"alarm:{name}")})
 
 

@@ -12,7 +12,7 @@ from local.backend import Backend
 from local.deployment import Deployment
 from local.executor.errors import ExecutionError, UnsupportedTemplateError
 from local.executor.intrinsics import PseudoParameters, resolve
-from local.executor.played import Played
+from local.executor.parts import Parts
 from local.executor.resource import Context, Created
 from local.executor.template import Resource, read_resources
 
@@ -71,7 +71,7 @@ class _Execution:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._played = Played()
+        self._parts = Parts()
         self._exports: dict[str, str] = {}
         self._outputs: dict[str, Mapping[str, str]] = {}
 
@@ -81,7 +81,7 @@ class _Execution:
         scope = _StackScope(created, self._exports)
         for resource in resources:
             context = Context(
-                self._backend, self._played, stack.name, resource.logical_id, stack.assets
+                self._backend, self._parts, stack.name, resource.logical_id, stack.assets
             )
             try:
                 properties = resolve(resource.properties, scope, pseudo)
@@ -113,10 +113,10 @@ class _Execution:
             region=region,
             account=account,
             outputs=self._outputs,
-            functions=tuple(self._played.functions.values()),
-            event_sources=tuple(self._played.event_sources),
-            routes=self._played.routes(region, account),
-            alarms=self._played.alarms,
+            functions=tuple(self._parts.functions.values()),
+            event_sources=tuple(self._parts.event_sources),
+            routes=self._parts.routes(region, account),
+            alarms=self._parts.alarms,
         )
 
 

@@ -9,18 +9,18 @@ import msgspec
 
 from local.deployment import EventSource, Function, Layer
 from local.executor.errors import ExecutionError
-from local.executor.played import Permission, Target
+from local.executor.parts import Permission, Target
 from local.executor.resource import Context, Created, Properties, ResourceType, many, shape
 
 
 def _create_function(properties: Properties, context: Context) -> Created:
-    layers = tuple(context.played.layer(arn) for arn in properties.get("Layers", []))
+    layers = tuple(context.parts.layer(arn) for arn in properties.get("Layers", []))
     architectures = properties.get("Architectures", ["x86_64"])
     for layer in layers:
         if not layer.architectures.issuperset(architectures):
             raise ExecutionError(f"layer {layer.path.name} is not for {architectures}")
     name = properties.get("FunctionName") or context.name(64)
-    context.played.functions[name] = Function(
+    context.parts.functions[name] = Function(
         name=name,
         handler=properties["Handler"],
         code=context.asset(properties["Code"]["S3Key"]),
@@ -35,7 +35,7 @@ def _create_function(properties: Properties, context: Context) -> Created:
 def _create_layer(properties: Properties, context: Context) -> Created:
     name = properties.get("LayerName") or context.name(140)
     arn = context.arn("lambda", f"layer:{name}:1")
-    context.played.layers[arn] = Layer(
+    context.parts.layers[arn] = Layer(
         path=context.asset(properties["Content"]["S3Key"]),
         architectures=frozenset(properties["CompatibleArchitectures"]),
     )
@@ -44,11 +44,11 @@ def _create_layer(properties: Properties, context: Context) -> Created:
 
 def _create_version(properties: Properties, context: Context) -> Created:
     """Publish a function's version; ExecutionError if it has one, because nothing has changed."""
-    function = context.played.target(properties["FunctionName"]).function
+    function = context.parts.target(properties["FunctionName"]).function
     version = "1"
-    if Target(function, version) in context.played.qualified:
+    if Target(function, version) in context.parts.qualified:
         raise ExecutionError(f"a version for {function.name} exists ({version})")
-    context.played.qualified.append(Target(function, version))
+    context.parts.qualified.append(Target(function, version))
     return Created(
         context.arn("lambda", f"function:{function.name}:{version}"), {"Version": version}
     )
@@ -56,17 +56,17 @@ def _create_version(properties: Properties, context: Context) -> Created:
 
 def _create_alias(properties: Properties, context: Context) -> Created:
     version = f"{properties['FunctionName']}:{properties['FunctionVersion']}"
-    alias = Target(context.played.target(version).function, properties["Name"])
-    if alias in context.played.qualified:
+    alias = Target(context.parts.target(version).function, properties["Name"])
+    if alias in context.parts.qualified:
         raise ExecutionError(f"{alias} exists")
-    context.played.qualified.append(alias)
+    context.parts.qualified.append(alias)
     arn = context.arn("lambda", f"function:{alias}")
     return Created(arn, {"AliasArn": arn})
 
 
 def _create_event_source(properties: Properties, context: Context) -> Created:
     """Give an event source to the runner, after the checks that AWS makes of it."""
-    function = context.played.target(properties["FunctionName"]).function
+    function = context.parts.target(properties["FunctionName"]).function
     sqs = context.client("sqs")
     arn = properties["EventSourceArn"]
     url = sqs.get_queue_url(QueueName=arn.rsplit(":", 1)[-1])["QueueUrl"]
@@ -82,7 +82,7 @@ def _create_event_source(properties: Properties, context: Context) -> Created:
     window = properties.get("MaximumBatchingWindowInSeconds", 0)
     if batch_size > 10 and not window:
         raise ExecutionError("a batch of more than 10 needs a batching window")
-    context.played.event_sources.append(
+    context.parts.event_sources.append(
         EventSource(
             function_name=function.name,
             queue_url=url,
@@ -97,8 +97,8 @@ def _create_event_source(properties: Properties, context: Context) -> Created:
 
 
 def _create_permission(properties: Properties, context: Context) -> Created:
-    target = context.played.target(properties["FunctionName"])
-    context.played.permissions.append(Permission(target, properties["SourceArn"]))
+    target = context.parts.target(properties["FunctionName"])
+    context.parts.permissions.append(Permission(target, properties["SourceArn"]))
     return Created(context.name(100))
 
 

@@ -4,7 +4,7 @@ from hashlib import sha256
 from typing import Final, Literal
 
 from local.executor.errors import ExecutionError
-from local.executor.played import RouteTarget
+from local.executor.parts import RouteTarget
 from local.executor.resource import Context, Created, Properties, ResourceType, shape
 
 
@@ -15,8 +15,8 @@ def _create_api(_properties: Properties, context: Context) -> Created:
 
 
 def _create_integration(properties: Properties, context: Context) -> Created:
-    target = context.played.target(properties["IntegrationUri"])
-    context.played.integrations[_identifier(context)] = target
+    target = context.parts.target(properties["IntegrationUri"])
+    context.parts.integrations[_identifier(context)] = target
     return Created(_identifier(context))
 
 
@@ -25,14 +25,14 @@ def _create_route(properties: Properties, context: Context) -> Created:
     if not path:
         raise ExecutionError(f"route key {properties['RouteKey']} is not a method and a path")
     integration_id = properties["Target"].removeprefix("integrations/")
-    context.played.targets.append(RouteTarget(properties["ApiId"], method, path, integration_id))
+    context.parts.targets.append(RouteTarget(properties["ApiId"], method, path, integration_id))
     return Created(_identifier(context))
 
 
 def _create_stage(properties: Properties, context: Context) -> Created:
-    if properties["ApiId"] in context.played.stages:
+    if properties["ApiId"] in context.parts.stages:
         raise ExecutionError("the runner serves one stage per API, and this is another")
-    context.played.stages[properties["ApiId"]] = properties["StageName"]
+    context.parts.stages[properties["ApiId"]] = properties["StageName"]
     return Created(properties["StageName"])
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from local.backend import Backend
 from local.executor.errors import ExecutionError
-from local.executor.played import Played
+from local.executor.parts import Parts
 
 type Properties = dict[str, Any]
 """Checked properties, as the template spells them."""
@@ -41,7 +41,7 @@ class Context:
     """Where a resource is created: its place in the stack, and the AWS around it."""
 
     backend: Backend
-    played: Played
+    parts: Parts
     stack: str
     logical_id: str
     assets: Mapping[str, Path]

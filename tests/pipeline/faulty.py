@@ -125,7 +125,7 @@ class FaultySystem:
                 self.send(job_id)
             for job_id in job_ids.values():
                 self.driver.ended(job_id, seconds)
-        idle = [fault for fault, times in self.emulator.faults.struck() if not times]
+        idle = [fault for fault, times in self.emulator.faults.counts() if not times]
         assert not idle, "these faults never happened"
         return job_ids
 

@@ -87,7 +87,7 @@ def test_every_job_ends_and_none_is_doubled_unseen(
 
     endings = {job_id: stormy.ending(job_id) for job_id in job_ids}
 
-    struck = sum(times for _, times in stormy.emulator.faults.struck())
+    struck = sum(times for _, times in stormy.emulator.faults.counts())
     ends = Counter(ending.error_code or ending.status for ending in endings.values())
     print(f"{struck} faults, {aws_failures.failed.total()} failures of AWS, {kills} kills: {ends}")
     for job_id, ending in endings.items():

@@ -227,7 +227,7 @@ class TestPlan:
         struck = [plan.http(Call.SUBMIT, lambda: [self.SUBJECT]) for _ in range(5)]
 
         assert struck == [first, first, second, second, second]
-        assert plan.struck() == [(faults[0], 2), (faults[1], 3)]
+        assert plan.counts() == [(faults[0], 2), (faults[1], 3)]
 
     def test_equal_faults_are_counted_apart(self) -> None:
         plan = FaultPlan(0, [Fault(Call.SUBMIT, CutBefore())] * 2)
@@ -279,7 +279,7 @@ class TestOverHttp:
 
         assert (response.status_code, response.headers["Retry-After"]) == (429, "5")
         [told] = requests.get(f"{emulator.origin}/_emulator/faults", timeout=10).json()
-        assert told["struck"] == 1
+        assert told["happened"] == 1
         assert told["fault"]["status"] == 429
 
     @pytest.mark.parametrize(

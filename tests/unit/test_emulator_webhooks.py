@@ -192,7 +192,7 @@ class TestFaults:
     def test_reordered(self, emulator: Emulator, heard: Receiver) -> None:
         emulator.faults.replace([Fault(Call.WEBHOOK, Reordered(60))])
         submit(emulator, "first.pdf")
-        wait_until(lambda: emulator.faults.struck()[0][1])
+        wait_until(lambda: emulator.faults.counts()[0][1])
         submit(emulator, "second.pdf")
         wait_until(lambda: len(heard.names()) == 2)
 
@@ -212,7 +212,7 @@ class TestFaults:
         ]
         with Emulator(IN_ORDER, heard.url, faults=faults) as emulator:
             submit(emulator, "first.pdf")
-            wait_until(lambda: emulator.faults.struck()[0][1])
+            wait_until(lambda: emulator.faults.counts()[0][1])
             submit(emulator, "second.pdf")
             submit(emulator, "third.pdf")
             wait_until(lambda: len(heard.names()) >= 3)

@@ -132,7 +132,7 @@ def test_what_is_unknown_is_refused_by_name(
         ({"Parameters": {"Mine": {}}}, "unknown entry Mine in section Parameters"),
         ({"outputs": {"O": {"Value": {"Fn::Split": ["", ""]}}}}, "output O: .*Fn::Split"),
         ({"outputs": {"O": {"Value": {"Ref": "Y"}}}}, "output O: .*Y"),
-        ({"outputs": {"O": {"Value": {"Ref": "AWS::NoValue"}}}}, "output O: .*no text"),
+        ({"outputs": {"O": {"Value": {"Ref": "AWS::NoValue"}}}}, "output O: .*not a text"),
         ({"outputs": {"O": {"Value": "", "Condition": "C"}}}, "output O: unknown Condition"),
     ],
     ids=repr,

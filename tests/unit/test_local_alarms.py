@@ -262,7 +262,7 @@ def test_alarms_turn_red_and_green_with_what_is_heard(backend: Backend) -> None:
             "Count",
             int(clock.now),
         )
-        watching.hear({moment: Counter({float(waiting): 1})})
+        watching.update({moment: Counter({float(waiting): 1})})
         described = cloudwatch.describe_alarms(AlarmNames=names)["MetricAlarms"]
         state = {each["AlarmName"]: each["StateValue"] for each in described}
         assert state[names[1]] != "ALARM"
@@ -287,10 +287,10 @@ def test_an_expression_is_evaluated_as_it_was_asked_for(backend: Backend) -> Non
         [described] = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
         return described["StateValue"]
 
-    watching.hear({Moment(name, "Errors", (), "Count", int(NOW)): Counter({9.0: 1})})
+    watching.update({Moment(name, "Errors", (), "Count", int(NOW)): Counter({9.0: 1})})
     assert state() == "ALARM"
     clock.now += 61
-    watching.hear({})
+    watching.update({})
     assert state() == "OK"
 
 
@@ -301,7 +301,7 @@ def test_a_state_that_somebody_else_sets_is_put_right(backend: Backend) -> None:
     put_alarm(cloudwatch, name, name)
     cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="wrong")
 
-    Alarms(cloudwatch, Clock()).hear({})
+    Alarms(cloudwatch, Clock()).update({})
 
     [described] = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
     assert described["StateValue"] == "OK"
@@ -314,7 +314,7 @@ def test_more_alarms_than_fit_on_a_page_are_evaluated(backend: Backend) -> None:
         put_alarm(cloudwatch, f"{prefix}-{number:03}", prefix)
     moment = Moment(prefix, "Errors", (), "Count", int(NOW))
 
-    Alarms(cloudwatch, Clock()).hear({moment: Counter({1.0: 1})})
+    Alarms(cloudwatch, Clock()).update({moment: Counter({1.0: 1})})
 
     pages = cloudwatch.get_paginator("describe_alarms").paginate(AlarmNamePrefix=prefix)
     states = [each["StateValue"] for page in pages for each in page["MetricAlarms"]]

@@ -15,7 +15,7 @@ import pytest
 from local import metrics
 from local.backend import Backend, BackendKind
 from local.lambda_process import InvocationFailed
-from local.metrics import LogTail, MeasuredPool, MetricsPublisher, Told, embedded
+from local.metrics import LogTail, MeasuredPool, MetricsPublisher, Published, embedded
 from reportflow import observability
 from tests.conftest import Backends
 from tests.unit.small_functions import make_function
@@ -150,7 +150,7 @@ def test_what_is_printed_and_what_lambda_and_sqs_tell_is_published(
     sqs.send_message(QueueUrl=queue, MessageBody="waits")
     heard: Counter[str] = Counter()
 
-    def hear(told: Told) -> None:
+    def hear(told: Published) -> None:
         heard.update({moment.name: counts.total() for moment, counts in told.items()})
 
     publisher = MetricsPublisher(backend, [pool], [queue], hear)

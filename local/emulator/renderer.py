@@ -1,4 +1,4 @@
-"""The press: takes submissions, makes their PDFs after the answer, and sends their webhooks."""
+"""Takes submissions, makes their PDFs after the answer, and sends their webhooks."""
 
 import random
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from local.emulator.webhooks import Event, Webhooks
 type EventOf = Callable[[FileRecord], Event]
 
 
-class Press:
+class Renderer:
     """Makes PDFs on a few threads; `event_of` gives the webhook's body for a finished file."""
 
     def __init__(
@@ -68,13 +68,13 @@ class Press:
 class _Job:
     """One PDF to be made, `delay` seconds from when it is posted."""
 
-    press: Press
+    renderer: Renderer
     make: Callable[[], None]
     delay: float
 
     def post(self, after: float = 0) -> None:
         """Make it in `after` seconds and the usual delay."""
-        self.press.schedule(self.make, self.delay + after)
+        self.renderer.schedule(self.make, self.delay + after)
 
     def hold(self, seconds: float) -> None:
         """Make it `seconds` late: ReportFlow does not promise an order."""

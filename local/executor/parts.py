@@ -39,7 +39,7 @@ class Permission:
 
 
 @dataclass(frozen=True)
-class Played:
+class Parts:
     """The parts so far.
 
     `qualified` are the functions' versions and aliases; `stages` are by API id, `integrations` are
