@@ -309,7 +309,7 @@ def outage(
 @contextmanager
 def _local(context: typer.Context) -> Iterator[None]:
     """Import `local` within, and report why a system does not start."""
-    from cli.failures import CliError
+    from cli.failures import CliError, ExitCode
 
     root = context.find_root()
     source = root.get_parameter_source("state")
@@ -327,7 +327,9 @@ def _local(context: typer.Context) -> Iterator[None]:
     try:
         yield
     except START_ERRORS as error:
-        raise CliError(str(error)) from error
+        # Such a message can have several lines, which a `CliError` joins.
+        typer.secho(str(error), fg=typer.colors.RED, err=True)
+        raise typer.Exit(ExitCode.UNABLE) from None
 
 
 @contextmanager

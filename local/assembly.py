@@ -2,14 +2,15 @@
 
 import json
 import os
-import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, Self
 
+from local import child
 from local.paths import REPOSITORY
 
 STACK = "aws:cloudformation:stack"
@@ -71,22 +72,22 @@ def synthesize(settings: Mapping[str, str], outdir: Path) -> Assembly:
     Raises:
         SynthesisError: the app failed, for instance because of a wrong setting.
     """
-    done = subprocess.run(
-        [sys.executable, "app.py"],
-        cwd=REPOSITORY,
-        env={
-            **os.environ,
-            "CDK_OUTDIR": str(outdir.resolve()),
-            "CDK_CONTEXT_JSON": json.dumps(dict(settings)),
-        },
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SynthesisError(done.stdout.strip() or f"app.py ended with {done.returncode}.")
+    environment = {
+        **os.environ,
+        "CDK_OUTDIR": str(outdir.resolve()),
+        "CDK_CONTEXT_JSON": json.dumps(dict(settings)),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "app.log"
+        app = child.spawn([sys.executable, "app.py"], environment, REPOSITORY, log)
+        try:
+            status = app.wait()
+        except BaseException:
+            # With its process group, because the app runs node.
+            child.stop(app, grace_seconds=0)
+            raise
+        if status:
+            raise SynthesisError(log.read_text().strip() or f"app.py ended with {status}.")
     return Assembly.load(outdir)
 
 

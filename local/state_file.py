@@ -80,7 +80,9 @@ def read(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StateFileError(f"{path} cannot be read: {error.strerror}.") from error
+        raise StateFileError(
+            f"{path} cannot be read: {error.strerror}. Name a state file with --state."
+        ) from error
     except ValueError:
         state = text
     if state is not None and not (isinstance(state, dict) and "aws_endpoint_url" in state):

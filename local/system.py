@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,7 @@ from local.event_source import SqsEventSource
 from local.executor import deploy
 from local.function_pool import FunctionPool
 from local.gateway import HttpGateway
+from local.http_server import ADDRESS
 from local.metrics import MeasuredPool, MetricsPublisher
 from local.paths import BUILD_CACHE
 from local.payload_format import Api
@@ -147,6 +149,7 @@ def run(
             f"{log_folder} cannot be written: {error.strerror}. The local system needs the "
             "repository's folder .build for packages and logs."
         ) from error
+    _check_port(options.port)
     with ExitStack() as stack:
         assembly_folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="reportflow-"))
         emulator = None
@@ -181,7 +184,8 @@ def run(
         publisher.start()
         stack.callback(publisher.stop)
         with _step("start the gateway and the event sources", report):
-            gateway = _start_gateway(deployment, pools, options.port)
+            api = Api(deployment.region, deployment.account)
+            gateway = HttpGateway(deployment.routes, pools, api, port=options.port)
             stack.callback(gateway.stop)
             webhook_url = f"{gateway.url}/webhooks/{token}"
             if emulator is not None:
@@ -294,16 +298,18 @@ def _start_functions(
     return pools
 
 
-def _start_gateway(
-    deployment: Deployment, pools: Mapping[str, FunctionPool], port: int
-) -> HttpGateway:
-    api = Api(deployment.region, deployment.account)
+def _check_port(port: int) -> None:
+    """Report a port that is in use before the long part of the start.
+
+    Raises:
+        StartError: it is.
+    """
     try:
-        return HttpGateway(deployment.routes, pools, api, port=port)
+        socket.create_server((ADDRESS, port)).close()
     except OSError as error:
         raise StartError(
-            f"Port {port} cannot be used ({error.strerror}): take another with --port, or 0 for a "
-            "free one."
+            f"Port {port} cannot be used: {os.strerror(error.errno or 0)}. Use another --port, "
+            "or 0 for a free one."
         ) from error
 
 
