@@ -214,6 +214,7 @@ def demo(
         from local.system import Options, run
 
         options = Options(backend=BackendKind(backend), settings=_pairs(settings, "--set"))
+        output.mkdir(parents=True, exist_ok=True)  # before the long part
         with interrupted_by_signals(), run(options, _report) as running:
             as_expected = demonstrate(running, output)
     raise typer.Exit(0 if as_expected else 1)
@@ -388,11 +389,9 @@ def _running(context: typer.Context, path: Path) -> dict[str, Any]:
 def _start_in_background() -> None:
     """Start the same command without --detach, and wait until its system is ready."""
     from cli.failures import CliError
-    from local.paths import BUILD_CACHE
+    from local.system import make_log_folder
 
-    folder = BUILD_CACHE / "logs"
-    folder.mkdir(parents=True, exist_ok=True)
-    log_path = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-up.log"
+    log_path = make_log_folder() / "up.log"
     arguments = [argument for argument in sys.argv[1:] if argument != "--detach"]
     with log_path.open("wb") as log:
         process = subprocess.Popen(

@@ -141,14 +141,7 @@ def run(
         BackendError, ExecutionError, PackageError, InvocationFailed, StartError: a part does not
             start.
     """
-    log_folder = BUILD_CACHE / "logs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-    try:
-        log_folder.mkdir(parents=True)
-    except OSError as error:
-        raise StartError(
-            f"{log_folder} cannot be written: {error.strerror}. The local system needs the "
-            "repository's folder .build for packages and logs."
-        ) from error
+    log_folder = make_log_folder()
     _check_port(options.port)
     with ExitStack() as stack:
         assembly_folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="reportflow-"))
@@ -216,6 +209,23 @@ def run(
             pools=pools,
             log_folder=log_folder,
         )
+
+
+def make_log_folder() -> Path:
+    """Make a new folder for logs, in the repository's `.build`.
+
+    Raises:
+        StartError: it cannot be written.
+    """
+    folder = BUILD_CACHE / "logs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise StartError(
+            f"{folder} cannot be written: {error.strerror}. The local system needs the "
+            "repository's folder .build for packages and logs."
+        ) from error
+    return folder
 
 
 def _origin(url: str) -> str:

@@ -21,7 +21,8 @@ from rich.table import Table
 from local.demo.messages import Message, messages
 from local.system import System
 
-PATIENCE_SECONDS: Final = 180.0
+WAIT_SECONDS: Final = 180.0
+"""For all jobs to finish."""
 
 _ENDS: Final = ("ARCHIVED", "FAILED")
 
@@ -87,7 +88,7 @@ def _send(system: System) -> list[tuple[Message, str, datetime]]:
 def _follow(system: System, job_ids: list[str], console: Console) -> dict[str, dict[str, Any]]:
     """Watch the table until all jobs have finished, or time is up. Returns their records."""
     dynamodb = system.backend.client("dynamodb")
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + WAIT_SECONDS
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
