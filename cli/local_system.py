@@ -1,20 +1,26 @@
 """`local`: the whole system on this machine, from a clone of the repository."""
 
-import importlib
 import os
-import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
+from cli.local_faults import app as faults
+from cli.local_state import (
+    STATE,
+    StateFile,
+    pairs,
+    report,
+    running_state,
+    state_option,
+    using_local,
+)
+
 if TYPE_CHECKING:
-    from local.fault_client import FaultClient
     from local.system import System
 
 app = typer.Typer(
@@ -22,11 +28,6 @@ app = typer.Typer(
     short_help="Run the whole system on this machine.",
     help="Run the whole system on this machine: an emulated AWS, the functions, and an emulated "
     "ReportFlow that makes real PDFs. It needs a clone of the repository.",
-)
-faults = typer.Typer(
-    no_args_is_help=True,
-    help="Make the emulated ReportFlow misbehave.",
-    short_help="Make the emulated ReportFlow misbehave.",
 )
 app.add_typer(faults, name="fault")
 
@@ -49,15 +50,6 @@ Settings = Annotated[
         help="A deployment setting, such as contract=central. Repeat the option for more.",
     ),
 ]
-StateFile = Annotated[
-    Path,
-    typer.Option(
-        metavar="FILE",
-        envvar="REPORTFLOW_STATE",
-        help="The system's state file.",
-    ),
-]
-STATE: Final = Path("state.json")
 
 
 @app.command("up")
@@ -94,14 +86,14 @@ def up(
 
     Example: `reportflow local up --detach`
     """
-    with _local(context):
+    with using_local(context):
         from local.backend import BackendKind
         from local.foreground import run_until_signal
         from local.system import Options
 
         options = Options(
             backend=BackendKind(backend),
-            settings=_pairs(settings, "--set"),
+            settings=pairs(settings, "--set"),
             reportflow_url=reportflow_url,
             workspace_id=workspace_id,
             app_key=app_key,
@@ -111,7 +103,7 @@ def up(
         if detach:
             _start_in_background()
         else:
-            run_until_signal(options, state, _report, lambda running: _ready(running, state))
+            run_until_signal(options, state, report, lambda running: _ready(running, state))
 
 
 @app.command("down")
@@ -120,11 +112,11 @@ def down(context: typer.Context, state: StateFile = STATE) -> None:
 
     Example: `reportflow local down`
     """
-    with _local(context):
+    with using_local(context):
         from local.state_file import stop
 
         running = stop(state)
-    _report("Stopped." if running else f"No system runs with {state}.")
+    report("Stopped." if running else f"No system runs with {state}.")
 
 
 @app.command("status")
@@ -135,7 +127,7 @@ def status(context: typer.Context, state: StateFile = STATE) -> None:
     """
     from cli.output import fields
 
-    found = _running(context, state)
+    found = running_state(context, state)
     fields(
         [
             ("process", found["pid"]),
@@ -173,7 +165,7 @@ def logs(
     from cli.failures import CliError
     from cli.output import say
 
-    folder = Path(_running(context, state)["log_folder"])
+    folder = Path(running_state(context, state)["log_folder"])
     wanted = names or list(_LOGS)
     found = {
         path: name for name in wanted for path in folder.glob("*.log") if name in path.name.lower()
@@ -207,183 +199,17 @@ def demo(
 
     Example: `reportflow local demo --output /tmp/pdfs`
     """
-    with _local(context):
+    with using_local(context):
         from local.backend import BackendKind
         from local.demo import demonstrate
         from local.foreground import interrupted_by_signals
         from local.system import Options, run
 
-        options = Options(backend=BackendKind(backend), settings=_pairs(settings, "--set"))
+        options = Options(backend=BackendKind(backend), settings=pairs(settings, "--set"))
         output.mkdir(parents=True, exist_ok=True)  # before the long part
-        with interrupted_by_signals(), run(options, _report) as running:
+        with interrupted_by_signals(), run(options, report) as running:
             as_expected = demonstrate(running, output)
     raise typer.Exit(0 if as_expected else 1)
-
-
-@faults.command("list")
-def list_faults(context: typer.Context) -> None:
-    """List the kinds of faults, what each can happen to, and what it imitates.
-
-    Example: `reportflow local fault list`
-    """
-    from cli.output import out, table
-
-    with _local(context):
-        from local.fault_client import kinds
-
-        rows = [(each.name, " ".join(each.calls), each.fields, each.imitates) for each in kinds()]
-    out().print(table(("kind", "calls", "fields", "imitates"), rows))
-
-
-@faults.command("set")
-def set_fault(
-    context: typer.Context,
-    call: Annotated[
-        str, typer.Argument(metavar="CALL", help="submit, download, token, render or webhook.")
-    ],
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="See `fault list`.")],
-    values: Annotated[
-        list[str] | None, typer.Argument(metavar="[FIELD=VALUE]...", help="See `fault list`.")
-    ] = None,
-    times: Annotated[int, typer.Option(help="How often it happens.", min=1)] = 1,
-    always: Annotated[bool, typer.Option("--always", help="Until it is cleared.")] = False,
-    probability: Annotated[
-        float, typer.Option(help="The share of the calls that it happens to.", min=0, max=1)
-    ] = 1,
-    file_name: Annotated[
-        str, typer.Option(metavar="PREFIX", help="Only files whose name begins with this.")
-    ] = "",
-    state: StateFile = STATE,
-) -> None:
-    """Put a fault in force, beside those that are. The first that fits a call happens to it.
-
-    Example: `reportflow local fault set submit status status=503 --times 3`
-    """
-    with _faults(context, state) as client:
-        client.add(
-            call,
-            kind,
-            _pairs(values or [], "FIELD=VALUE"),
-            times=None if always else times,
-            probability=probability,
-            fileNamePrefix=file_name,
-        )
-        _show(client)
-
-
-@faults.command("show")
-def show_faults(context: typer.Context, state: StateFile = STATE) -> None:
-    """Show the faults in force, and how often each has happened.
-
-    Example: `reportflow local fault show`
-    """
-    with _faults(context, state) as client:
-        _show(client)
-
-
-@faults.command("clear")
-def clear_faults(context: typer.Context, state: StateFile = STATE) -> None:
-    """End all faults.
-
-    Example: `reportflow local fault clear`
-    """
-    with _faults(context, state) as client:
-        client.clear()
-        _show(client)
-
-
-@faults.command("outage")
-def outage(
-    context: typer.Context,
-    seconds: Annotated[float, typer.Argument(min=0)],
-    state: StateFile = STATE,
-) -> None:
-    """Have ReportFlow refuse all connections for some seconds.
-
-    Example: `reportflow local fault outage 60`
-    """
-    with _faults(context, state) as client:
-        client.refuse_connections(seconds)
-    _report(f"ReportFlow refuses connections for {seconds:g} s.")
-
-
-@contextmanager
-def _local(context: typer.Context) -> Iterator[None]:
-    """Import `local` within, and report why a system does not start."""
-    from cli.failures import CliError, ExitCode
-
-    root = context.find_root()
-    source = root.get_parameter_source("state")
-    if source is not None and source.name == "COMMANDLINE":
-        raise typer.BadParameter("write --state after the command", param_hint="--state")
-    try:
-        importlib.import_module("local.foreground")
-    except ImportError as error:
-        raise CliError(
-            f"The local system is not installed ({error.name} is missing). Clone the repository, "
-            "run `make setup` in it, and use its .venv/bin/reportflow."
-        ) from error
-    from local.foreground import START_ERRORS
-
-    try:
-        yield
-    except START_ERRORS as error:
-        # Such a message can have several lines, which a `CliError` joins.
-        typer.secho(str(error), fg=typer.colors.RED, err=True)
-        raise typer.Exit(ExitCode.UNABLE) from None
-
-
-@contextmanager
-def _faults(context: typer.Context, state: Path) -> "Iterator[FaultClient]":
-    from cli.failures import CliError
-
-    url = _running(context, state)["reportflow_url"]
-    from local.fault_client import FaultClient, FaultError
-
-    try:
-        yield FaultClient(url)
-    except FaultError as error:
-        raise CliError(f"{error} See `reportflow local fault list`.") from error
-
-
-def _show(client: "FaultClient") -> None:
-    from cli.output import out, table
-
-    rows = []
-    for fault in client.faults():
-        values = {name: value for name, value in fault["fault"].items() if value is not None}
-        del values["kind"]
-        rows.append(
-            (
-                fault["call"],
-                fault["fault"]["kind"],
-                " ".join(f"{name}={value}" for name, value in values.items()),
-                f"{fault['happened']} of {fault['times'] or 'any'}",
-                f"{fault['probability']:.0%}",
-                fault["fileNamePrefix"],
-            )
-        )
-    if rows:
-        columns = ("call", "kind", "fields", "happened", "of calls", "file name")
-        out().print(table(columns, rows))
-    else:
-        _report("No fault is in force.")
-
-
-def _running(context: typer.Context, path: Path) -> dict[str, Any]:
-    """The state of the running system."""
-    from cli.failures import CliError, ExitCode
-
-    with _local(context):
-        from local.state_file import owner, read
-
-        state = read(path)
-        if state is None or owner(path) is None:
-            raise CliError(
-                f"No system runs with {path}. Start it with {_command('up', path)}.",
-                ExitCode.FINDINGS,
-            )
-    return state
 
 
 def _start_in_background() -> None:
@@ -401,21 +227,26 @@ def _start_in_background() -> None:
             stderr=log,
             start_new_session=True,
         )
-    with log_path.open() as log_text:
-        ended = False
-        while not ended:
-            ended = process.poll() is not None
-            said = log_text.read()
-            _report(said, end="")
-            if _READY in said:
-                return
-            time.sleep(_POLL_SECONDS)
-    raise CliError(f"The system did not start. Its output is in {log_path}.")
+    said, ended = "", False
+    try:
+        with log_path.open() as log_text:
+            while not ended and _READY not in said:
+                time.sleep(_POLL_SECONDS)
+                ended = process.poll() is not None
+                more = log_text.read()
+                report(more, end="")
+                said += more
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait()
+        raise
+    if ended:
+        raise CliError(f"The system did not start. Its output is in {log_path}.")
 
 
 def _ready(running: "System", path: Path) -> None:
-    state = "" if path == STATE else f" --state {shlex.quote(str(path))}"
-    _report(
+    state = state_option(path)
+    report(
         f"{_READY} {os.getpid()}. State in {path}, logs in {running.log_folder}.\n"
         "Next, for instance in another terminal:\n"
         f"  echo '{_EXAMPLE}' |\n"
@@ -425,21 +256,3 @@ def _ready(running: "System", path: Path) -> None:
         f"  reportflow local fault set submit status status=503 --times 3{state}\n"
         f"  reportflow local down{state}"
     )
-
-
-def _command(name: str, path: Path) -> str:
-    state = "" if path == STATE else f" --state {shlex.quote(str(path))}"
-    return f"`reportflow local {name}{state}`"
-
-
-def _pairs(texts: list[str], hint: str) -> dict[str, str]:
-    pairs = [text.partition("=") for text in texts]
-    for (key, equals, _), text in zip(pairs, texts, strict=True):
-        if not (key and equals):
-            raise typer.BadParameter(f"{text!r} is not KEY=VALUE", param_hint=hint)
-    return {key: value for key, _, value in pairs}
-
-
-def _report(text: str, end: str = "\n") -> None:
-    sys.stderr.write(text + end)
-    sys.stderr.flush()

@@ -59,7 +59,9 @@ class FaultClient:
         try:
             fault = msgspec.convert(value, Fault, strict=False)
         except msgspec.ValidationError as error:
-            raise FaultError(f"{call} {kind}: {error}") from error
+            raise FaultError(
+                f"{call} {kind}: {error}. See `reportflow local fault list`."
+            ) from error
         self._ask("POST", "faults", msgspec.to_builtins(fault))
 
     def faults(self) -> list[dict[str, Any]]:
