@@ -8,18 +8,10 @@ from collections.abc import Callable
 import msgspec
 
 from local.emulator.fault_plan import Fault, FaultPlan
-from local.emulator.files import Files
 from local.emulator.messages import Answer, Refusal, Request
-from local.emulator.rate_limit import RateCount
 from local.emulator.webhooks import Webhooks
 
 PREFIX = "/_emulator/"
-
-
-class WebhookUrl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of `PUT /_emulator/webhook`."""
-
-    url: str | None
 
 
 class Outage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,22 +21,17 @@ class Outage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Control:
-    """Reads the emulator's state and sets its faults over HTTP."""
+    """Sets the emulator's faults over HTTP."""
 
     def __init__(
         self,
-        files: Files,
         plan: FaultPlan,
         webhooks: Webhooks,
-        *,
-        rate: Callable[[], RateCount],
         refuse_connections: Callable[[float], None],
         revoke_tokens: Callable[[], None],
     ) -> None:
-        self._files = files
         self._plan = plan
         self._webhooks = webhooks
-        self._rate = rate
         self._refuse_connections = refuse_connections
         self._revoke_tokens = revoke_tokens
 
@@ -56,10 +43,6 @@ class Control:
         """
         result: object = {}
         match request.method, request.path.removeprefix(PREFIX):
-            case "GET", "state":
-                result = self._state()
-            case "GET", "rate":
-                result = _camel(vars(self._rate()))
             case "DELETE", "tokens":
                 self._revoke_tokens()
             case ("GET" | "PUT" | "POST") as method, "faults":
@@ -68,25 +51,13 @@ class Control:
                 elif method == "POST":
                     self._plan.add(_decoded(request, Fault))
                 result = self._faults()
-            case ("GET" | "PUT") as method, "webhook":
-                if method == "PUT":
-                    self._webhooks.url = _decoded(request, WebhookUrl).url
+            case "GET", "webhook":
                 result = {"url": self._webhooks.url}
             case "PUT", "outage":
                 self._refuse_connections(_decoded(request, Outage).seconds)
             case _:
                 raise Refusal(404, f"Cannot {request.method} {request.path}")
         return Answer.json(200, result)
-
-    def _state(self) -> object:
-        files = self._files.all()
-        return {
-            "requested": len(files),
-            "made": sum(file.sha256 is not None for file in files),
-            "downloads": sum(file.downloads for file in files),
-            "webhooks": sum(len(file.webhooks) for file in files),
-            "files": [_camel(msgspec.to_builtins(file)) for file in files],
-        }
 
     def _faults(self) -> object:
         return [
@@ -100,12 +71,3 @@ def _decoded[T](request: Request, kind: type[T]) -> T:
         return msgspec.json.decode(request.body, type=kind)
     except msgspec.MsgspecError as error:
         raise Refusal(400, str(error)) from None
-
-
-def _camel(record: dict[str, object]) -> dict[str, object]:
-    """`file_id` as `fileId`, in the record's own names only: `params` stay as they are."""
-    return {
-        head + "".join(word.capitalize() for word in words): value
-        for name, value in record.items()
-        for head, *words in [name.split("_")]
-    }

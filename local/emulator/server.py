@@ -1,52 +1,40 @@
 """The emulator's HTTP server, and the one place where a fault happens to a request."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from threading import Lock
-from typing import Protocol
+from threading import Event, Lock
 from urllib.parse import parse_qsl
 
 from local.emulator.faults import HttpFault
-from local.emulator.messages import Answer, Request
+from local.emulator.files import Files
+from local.emulator.messages import Answer, Refusal, Request
 from local.http_server import ADDRESS, Client, HttpRequest, HttpResponse, HttpServer
 
+logger = logging.getLogger(__name__)
+
+EARLY_WEBHOOK_SECONDS = 10
 _MESSAGES = {HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "リクエストボディが大きすぎます"}
 
 
-class Prepared(Protocol):
-    """A request that was read, and not yet done."""
-
-    @property
-    def fault(self) -> HttpFault | None:
-        """The fault that happens to it."""
-
-    def take(self) -> Answer:
-        """Do what is asked, and answer; an error is an answer too."""
-
-
-class Service(Protocol):
-    """What the server serves. Many threads call its methods."""
-
-    @property
-    def max_body_bytes(self) -> int:
-        """The largest body that is read."""
-
-    def prepare(self, request: Request) -> Prepared:
-        """Find out what the request asks for, and which fault happens to it."""
-
-    def wait(self, seconds: float) -> None:
-        """Wait, but not longer than the service runs."""
-
-    def wait_for_webhook(self, answer: Answer) -> None:
-        """Wait until the webhook of the file that `answer` names was sent."""
+type Prepare = Callable[[Request], tuple[HttpFault | None, Callable[[], Answer]]]
+"""Finds the fault that happens to a request, and returns it with what does the request."""
 
 
 class Server:
-    """Serves on 127.0.0.1 from construction until `close`; port 0 takes a free one."""
+    """Serves on 127.0.0.1 from construction until `close`; port 0 takes a free one.
 
-    def __init__(self, service: Service, port: int) -> None:
-        self._service = service
+    Faults wait until `closing` at most.
+    """
+
+    def __init__(
+        self, prepare: Prepare, port: int, max_body_bytes: int, files: Files, closing: Event
+    ) -> None:
+        self._prepare = prepare
+        self._max_body_bytes = max_body_bytes
+        self._files = files
+        self._closing = closing
         self._lock = Lock()
         self._server: HttpServer | None = self._start(port)
         self.port = self._server.port
@@ -65,7 +53,7 @@ class Server:
                 self._server = None
 
     def _start(self, port: int) -> HttpServer:
-        return HttpServer(self._answer, _refuse, port, self._service.max_body_bytes)
+        return HttpServer(self._answer, _refuse, port, self._max_body_bytes)
 
     def _answer(self, request: HttpRequest, client: Client) -> None:
         headers = dict(request.headers)
@@ -74,23 +62,34 @@ class Server:
             return
         headers.setdefault("host", f"{ADDRESS}:{request.port}")
         query = dict(parse_qsl(request.query))
-        prepared = self._service.prepare(
+        fault, run = self._prepare(
             Request(request.method, request.path, query, headers, request.body)
         )
-        exchange = _Exchange(self._service, client, prepared.take)
-        if prepared.fault is None:
+        exchange = _Exchange(client, run, self._files, self._closing)
+        if fault is None:
             exchange.send(exchange.take())
         else:
-            prepared.fault.apply(exchange)
+            fault.apply(exchange)
 
 
 @dataclass(frozen=True)
 class _Exchange:
     """A request and its connection, for a fault."""
 
-    service: Service
     client: Client
-    take: Callable[[], Answer]
+    run: Callable[[], Answer]
+    files: Files
+    closing: Event
+
+    def take(self) -> Answer:
+        """Do what is asked; an error is an answer too."""
+        try:
+            return self.run()
+        except Refusal as refusal:
+            return refusal.answer
+        except Exception:
+            logger.exception("The emulator failed to answer")
+            return Answer.error(500, "Internal server error")
 
     def send(self, answer: Answer) -> None:
         """Answer the client."""
@@ -101,12 +100,13 @@ class _Exchange:
         self.client.reset()
 
     def wait(self, seconds: float) -> None:
-        """Wait."""
-        self.service.wait(seconds)
+        """Wait, but not longer than the emulator runs."""
+        self.closing.wait(seconds)
 
     def wait_for_webhook(self, answer: Answer) -> None:
-        """Wait until the webhook of the file that `answer` names was sent."""
-        self.service.wait_for_webhook(answer)
+        """Wait until the webhook of the file that `answer` names was sent, or some seconds."""
+        if answer.file_id is not None:
+            self.files.wait_for_webhook(answer.file_id, EARLY_WEBHOOK_SECONDS)
 
 
 def _response(answer: Answer) -> HttpResponse:

@@ -1,8 +1,6 @@
 """The emulator as a whole."""
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from threading import Event
 from types import TracebackType
@@ -15,7 +13,7 @@ from local.emulator.designs import CATALOG, Design
 from local.emulator.fault_plan import Fault, FaultPlan
 from local.emulator.faults import HttpFault
 from local.emulator.files import FileRecord, Files
-from local.emulator.messages import Answer, Refusal, Request
+from local.emulator.messages import Answer, Request
 from local.emulator.rate_limit import RateCount
 from local.emulator.scheduler import Scheduler
 from local.emulator.server import Server
@@ -23,10 +21,7 @@ from local.emulator.settings import Contract, EmulatorSettings
 from local.emulator.webhooks import Webhooks
 from local.emulator.workspace import WorkspaceApi
 
-logger = logging.getLogger(__name__)
-
 _MOMENT_SECONDS = 0.05
-EARLY_WEBHOOK_SECONDS = 10
 _APIS: Final[Mapping[Contract, type[Api]]] = {
     Contract.WORKSPACE: WorkspaceApi,
     Contract.CENTRAL: CentralApi,
@@ -62,23 +57,11 @@ class Emulator:
             settings, designs, self._files, self.faults, self._webhooks
         )
         self._outages = Scheduler("outage", 1)
-        service = _Service(
-            max_body_bytes=settings.limits.max_body_bytes,
-            api=self._api,
-            control=Control(
-                self._files,
-                self.faults,
-                self._webhooks,
-                rate=self.rate,
-                refuse_connections=self._refuse_soon,
-                revoke_tokens=self.revoke_tokens,
-            ),
-            faults=self.faults,
-            files=self._files,
-            closing=self._closing,
-        )
+        self._control = Control(self.faults, self._webhooks, self._refuse_soon, self.revoke_tokens)
         try:
-            self._server = Server(service, port)
+            self._server = Server(
+                self._prepare, port, settings.limits.max_body_bytes, self._files, self._closing
+            )
         except OSError:
             self._close_workers()
             raise
@@ -143,6 +126,14 @@ class Emulator:
     ) -> None:
         self.close()
 
+    def _prepare(self, request: Request) -> tuple[HttpFault | None, Callable[[], Answer]]:
+        if request.path.startswith(PREFIX):
+            return None, partial(self._control.answer, request)
+        operation = self._api.operation(request)
+        if operation.call is None:
+            return None, operation.run
+        return self.faults.http(operation.call, operation.subjects), operation.run
+
     def _refuse_soon(self, seconds: float) -> None:
         """Refuse connections, after the answer to this request has been sent."""
         self._outages.post(partial(self.refuse_connections, seconds), _MOMENT_SECONDS)
@@ -151,51 +142,3 @@ class Emulator:
         self._outages.close()
         self._api.close()
         self._webhooks.close()
-
-
-@dataclass(frozen=True)
-class _Service:
-    """What the server serves: the contract, and the paths for tests."""
-
-    max_body_bytes: int
-    api: Api
-    control: Control
-    faults: FaultPlan
-    files: Files
-    closing: Event
-
-    def prepare(self, request: Request) -> "_Prepared":
-        """Find out what the request asks for, and which fault happens to it."""
-        if request.path.startswith(PREFIX):
-            return _Prepared(None, partial(self.control.answer, request))
-        operation = self.api.operation(request)
-        if operation.call is None:
-            return _Prepared(None, operation.run)
-        return _Prepared(self.faults.http(operation.call, operation.subjects), operation.run)
-
-    def wait(self, seconds: float) -> None:
-        """Wait, but not longer than the emulator runs."""
-        self.closing.wait(seconds)
-
-    def wait_for_webhook(self, answer: Answer) -> None:
-        """Wait until the webhook of the file that `answer` names was sent, or some seconds."""
-        if answer.file_id is not None:
-            self.files.wait_for_webhook(answer.file_id, EARLY_WEBHOOK_SECONDS)
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """A request that was read, and not yet done."""
-
-    fault: HttpFault | None
-    run: Callable[[], Answer]
-
-    def take(self) -> Answer:
-        """Do what is asked; an error is an answer too."""
-        try:
-            return self.run()
-        except Refusal as refusal:
-            return refusal.answer
-        except Exception:
-            logger.exception("The emulator failed to answer")
-            return Answer.error(500, "Internal server error")

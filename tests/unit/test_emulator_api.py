@@ -343,19 +343,5 @@ class TestDownload:
         assert emulator.files()[0].downloads == 0
 
 
-class TestState:
-    def test_tells_what_was_made_of_each_file(self, emulator: Emulator) -> None:
-        submit(emulator, jobId="job_1")
-        record = made(emulator)
-        download(emulator, record)
-
-        state = requests.get(f"{emulator.origin}/_emulator/state", timeout=10).json()
-
-        assert (state["requested"], state["made"], state["downloads"]) == (1, 1, 1)
-        [file] = state["files"]
-        assert file["fileId"] == record.file_id
-        assert file["sha256"] == record.sha256
-        assert file["params"] == {**PARAMS, "jobId": "job_1"}
-
-    def test_unknown_path_is_404(self, emulator: Emulator) -> None:
-        refusal(requests.get(f"{emulator.origin}/_emulator/other", timeout=10), 404)
+def test_unknown_path_of_the_control_is_404(emulator: Emulator) -> None:
+    refusal(requests.get(f"{emulator.origin}/_emulator/other", timeout=10), 404)

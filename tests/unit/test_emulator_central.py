@@ -303,17 +303,6 @@ class TestDownload:
         assert download(emulator, record).headers["File-ID"] == record.file_id
 
 
-def test_state_shows_the_options(emulator: Emulator) -> None:
-    post(emulator, with_content(shareType="02", passthrough={"order_id": "A-1"}))
-    made(emulator)
-
-    state = requests.get(f"{emulator.origin}/_emulator/state", timeout=10).json()
-
-    [file] = state["files"]
-    assert (file["shareType"], file["passcodeEnabled"]) == ("02", False)
-    assert file["passthrough"] == {"order_id": "A-1"}
-
-
 def test_the_harshest_settings_still_make_pdfs() -> None:
     settings = replace(harshest(Contract.CENTRAL), render_seconds=(1, 1))
     with receiver() as heard, Emulator(settings, heard.url) as emulator:

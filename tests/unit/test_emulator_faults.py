@@ -128,7 +128,7 @@ class TestSubmit:
 
     def is_back(self, emulator: Emulator) -> bool:
         try:
-            return requests.get(f"{emulator.origin}/_emulator/state", timeout=10).ok
+            return requests.get(f"{emulator.origin}/_emulator/faults", timeout=10).ok
         except requests.ConnectionError:
             return False
 

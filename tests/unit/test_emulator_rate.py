@@ -1,7 +1,6 @@
 from dataclasses import dataclass, replace
 
 import pytest
-import requests
 
 from local.emulator import Contract, Emulator, EmulatorSettings
 from local.emulator.rate_limit import RateCount, RateLimit
@@ -70,13 +69,13 @@ def test_submissions_and_downloads_share_one_limit(settings: EmulatorSettings) -
         record = made(emulator)
         statuses += [download(emulator, record).status_code for _ in range(2)]
         refused = submit(emulator), download(emulator, record)
-        rate = requests.get(f"{emulator.origin}/_emulator/rate", timeout=10).json()
+        rate = emulator.rate()
 
     assert statuses == [202, 200, 200]
     for response in refused:
         refusal(response, 429)
         assert 0 < int(response.headers["Retry-After"]) <= 60
-    assert rate == {"perMinute": 3, "allowed": 3, "refused": 2, "mostInAWindow": 3}
+    assert rate == RateCount(per_minute=3, allowed=3, refused=2, most_in_a_window=3)
 
 
 def test_retry_after_can_be_left_out(settings: EmulatorSettings) -> None:

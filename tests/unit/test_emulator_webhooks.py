@@ -11,7 +11,7 @@ from local.emulator import Contract, Emulator, EmulatorSettings
 from local.emulator.designs import INVOICE
 from local.emulator.fault_plan import Call, Fault
 from local.emulator.faults import EarlyWebhook, Late, Lost, Reordered, Repeated
-from local.emulator.service import EARLY_WEBHOOK_SECONDS
+from local.emulator.server import EARLY_WEBHOOK_SECONDS
 from tests.unit.emulator_client import (
     BOTH,
     FAST,
@@ -149,11 +149,7 @@ class TestDelivery:
         with Emulator(FAST) as emulator:
             submit(emulator, "first.pdf")
             made(emulator)
-            response = requests.put(
-                f"{emulator.origin}/_emulator/webhook", json={"url": heard.url}, timeout=10
-            )
-            assert response.ok
-            assert emulator.webhook_url == heard.url
+            emulator.webhook_url = heard.url
             submit(emulator, "second.pdf")
             # The first one's may still have been on its way.
             wait_until(lambda: "second.pdf" in heard.names())
