@@ -246,6 +246,7 @@ def _start_in_background() -> None:
 
 def _ready(running: "System", path: Path) -> None:
     state = state_option(path)
+    fault = f"  reportflow local fault set submit status status=503 --times 3{state}\n"
     report(
         f"{_READY} {os.getpid()}. State in {path}, logs in {running.log_folder}.\n"
         "Next, for instance in another terminal:\n"
@@ -253,6 +254,6 @@ def _ready(running: "System", path: Path) -> None:
         f"    reportflow submit -{state} | reportflow watch -{state}\n"
         f"  reportflow list{state}\n"
         f"  reportflow fetch first-1{state}\n"
-        f"  reportflow local fault set submit status status=503 --times 3{state}\n"
+        f"{fault if running.emulator else ''}"
         f"  reportflow local down{state}"
     )
