@@ -3,6 +3,7 @@
 FILL(m, 0)             a period without data has this value
 FILL(m, REPEAT)        … has the last value before it
 IF(m > 0, then, else)  one of two, for each period; nothing if the condition has no data
+m * 2 + n              the same, period by period
 
 A time series is a list of one value, or None, for each period, the oldest first.
 """
@@ -16,11 +17,13 @@ type Series = Sequence[float | None]
 type Expression = Callable[[Mapping[str, Series]], Series]
 """Returns the series of an expression, from the series of its metrics by id."""
 
-_COMPARISONS: Final[Mapping[type[ast.cmpop], Callable[[float, float], bool]]] = {
+_OPERATORS: Final[Mapping[type[ast.cmpop | ast.operator], Callable[[float, float], float]]] = {
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
+    ast.Add: operator.add,
+    ast.Mult: operator.mul,
 }
 
 
@@ -50,9 +53,10 @@ def _read(node: ast.expr) -> Expression | None:
             return _apply(_fill, filled, value)
         case ast.Call(func=ast.Name(id="IF"), args=[condition, then, otherwise]):
             return _apply(_choose, condition, then, otherwise)
-        case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _COMPARISONS:
-            compare = _COMPARISONS[type(op)]
-            return _apply(lambda one, other: _compared(one, other, compare), left, right)
+        case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _OPERATORS:
+            return _apply(_combined(_OPERATORS[type(op)]), left, right)
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
+            return _apply(_combined(_OPERATORS[type(op)]), left, right)
     return None
 
 
@@ -79,8 +83,8 @@ def _choose(condition: Series, then: Series, otherwise: Series) -> Series:
     ]
 
 
-def _compared(left: Series, right: Series, compare: Callable[[float, float], bool]) -> Series:
-    return [
-        None if one is None or other is None else float(compare(one, other))
+def _combined(combine: Callable[[float, float], float]) -> Callable[[Series, Series], Series]:
+    return lambda left, right: [
+        None if one is None or other is None else float(combine(one, other))
         for one, other in zip(left, right, strict=True)
     ]

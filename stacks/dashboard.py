@@ -13,7 +13,9 @@ from stacks.metrics import (
     WebhookMetric,
     age,
     client_errors,
+    end_of_backlog,
     of_function,
+    too_old_seconds,
     waiting,
 )
 from stacks.pipeline import PipelineStack
@@ -49,7 +51,7 @@ def dashboard(
                 )
             ],
             _numbers(own, pipeline),
-            _jobs(own, pipeline, alarm_seconds=settings.unfinished_alarm_seconds),
+            _jobs(own, pipeline, settings),
             _causes(own, pipeline),
             _functions(pipeline),
         ],
@@ -89,13 +91,14 @@ def _numbers(own: OwnMetrics, pipeline: PipelineStack) -> list[cloudwatch.IWidge
 
 
 def _jobs(
-    own: OwnMetrics, pipeline: PipelineStack, *, alarm_seconds: int
+    own: OwnMetrics, pipeline: PipelineStack, settings: DeploymentSettings
 ) -> list[cloudwatch.IWidget]:
     return [
         _graph(
             "Jobs",
             own.of(SubmitterMetric.SUBMITTED),
             own.of(DownloaderMetric.ARCHIVED),
+            in_row=4,
         ),
         _graph(
             "From message to archive",
@@ -103,6 +106,7 @@ def _jobs(
             own.of(DownloaderMetric.ARCHIVE_SECONDS, "p95", label="p95"),
             own.of(DownloaderMetric.ARCHIVE_SECONDS, "Maximum", label="Maximum"),
             axis="Seconds",
+            in_row=4,
         ),
         _graph(
             "Oldest unfinished job",
@@ -110,7 +114,15 @@ def _jobs(
             own.of(DownloaderMetric.UNFINISHED_SECONDS, "Maximum", label="Download retried"),
             *(age(pair.queue, label=f"{name} waiting") for name, pair in pipeline.queues.items()),
             axis="Seconds",
-            lines=[cloudwatch.HorizontalAnnotation(value=alarm_seconds, label="Alarm")],
+            in_row=4,
+            alarm=settings.unfinished_alarm_seconds,
+        ),
+        _graph(
+            "Age of requests until the queue is empty",
+            end_of_backlog(pipeline.queues["Request"].queue, settings, label="Oldest request"),
+            axis="Seconds",
+            in_row=4,
+            alarm=too_old_seconds(settings),
         ),
     ]
 
@@ -167,13 +179,16 @@ def _graph(
     title: str,
     *metrics: cloudwatch.IMetric,
     axis: str = "Count",
-    lines: Sequence[cloudwatch.HorizontalAnnotation] = (),
+    alarm: int | None = None,
+    in_row: int = 3,
 ) -> cloudwatch.GraphWidget:
     return cloudwatch.GraphWidget(
         title=title,
         left=list(metrics),
         left_y_axis=cloudwatch.YAxisProps(min=0, label=axis, show_units=False),
-        left_annotations=list(lines),
-        width=WIDTH // 3,
+        left_annotations=[]
+        if alarm is None
+        else [cloudwatch.HorizontalAnnotation(value=alarm, label="Alarm")],
+        width=WIDTH // in_row,
         height=6,
     )

@@ -2,13 +2,22 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 from aws_cdk import Duration
 from aws_cdk import aws_apigatewayv2 as apigateway
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
+
+from reportflow.rate_limiter import RateLimit
+from stacks.settings import DeploymentSettings
+
+REQUESTS_PER_JOB: Final = 2
+"""Of ReportFlow: the submission and the download."""
+
+NEAR_TOO_OLD: Final = 0.9
+"""The share of a request's longest life at which a backlog is reported."""
 
 type Statistic = Literal["Sum", "Maximum", "p50", "p95"]
 
@@ -103,6 +112,34 @@ def age_while_waiting(queue: sqs.IQueue) -> cloudwatch.MathExpression:
         using_metrics={"waiting": waiting(queue, minutes=5), "age": age(queue, minutes=5)},
         period=Duration.minutes(5),
     )
+
+
+def end_of_backlog(
+    queue: sqs.IQueue, settings: DeploymentSettings, *, label: str | None = None
+) -> cloudwatch.MathExpression:
+    """Return the age that a request may reach until the queue is empty, in seconds.
+
+    That is the age of the oldest, and the time that the rate limit takes for all that wait; 0 if
+    none waits. It has no data while SQS sends none. Without a rate limit, only the age counts.
+    """
+    return cloudwatch.MathExpression(
+        expression=f"IF(waiting > 0, waiting * {_seconds_per_job(settings):.6f} + FILL(age, 0), 0)",
+        using_metrics={"age": age(queue, minutes=5), "waiting": waiting(queue, minutes=5)},
+        period=Duration.minutes(5),
+        label=label,
+    )
+
+
+def too_old_seconds(settings: DeploymentSettings) -> int:
+    """Return the age of a request at which there is little time left to save it."""
+    return round(NEAR_TOO_OLD * settings.max_message_age_seconds)
+
+
+def _seconds_per_job(settings: DeploymentSettings) -> float:
+    if not settings.reportflow_requests_per_minute:
+        return 0.0
+    limit = RateLimit(settings.reportflow_requests_per_minute, settings.reportflow_burst)
+    return REQUESTS_PER_JOB * limit.interval.total_seconds()
 
 
 def waiting(queue: sqs.IQueue, *, minutes: int = 1, label: str | None = None) -> cloudwatch.Metric:

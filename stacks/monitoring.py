@@ -19,9 +19,11 @@ from stacks.metrics import (
     SubmitterMetric,
     WebhookMetric,
     age_while_waiting,
+    end_of_backlog,
     filled,
     of_function,
     server_errors,
+    too_old_seconds,
     waiting,
 )
 from stacks.pipeline import PipelineStack
@@ -89,6 +91,7 @@ class MonitoringStack(Stack):
         self._action = SnsAction(self._topic)
         self._alarms: list[cloudwatch.Alarm] = []
         self._watch_jobs(pipeline)
+        self._watch_backlog(pipeline)
         self._watch_reportflow()
         self._watch_webhooks(pipeline)
         self._watch_functions(pipeline)
@@ -187,6 +190,20 @@ class MonitoringStack(Stack):
                 missing=_AS_BEFORE,
                 notify_end=True,
             )
+
+    def _watch_backlog(self, pipeline: PipelineStack) -> None:
+        settings = self._settings
+        self._alarm(
+            "BacklogTooLong",
+            end_of_backlog(pipeline.queues["Request"].queue, settings),
+            too_old_seconds(settings),
+            "ReportFlow's rate limit hardly lets the request queue be emptied before its messages "
+            f"are {settings.message_retention_days} days old. What is left then fails.",
+            "how many requests wait, and whether they fall: raise the limit with ReportFlow, or "
+            "stop the sender.",
+            missing=_AS_BEFORE,
+            notify_end=True,
+        )
 
     def _watch_reportflow(self) -> None:
         keys: dict[str, FunctionMetric] = {

@@ -5,6 +5,7 @@ import pytest
 from tests.assemblies import shared_assembly
 from tests.stacks.synthesis import CHANGED, DEFAULTS, synthesize
 from tests.stacks.template import Template
+from tests.stacks.watching import Watched
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +38,9 @@ def changed_storage(changed_assembly: Path) -> Template:
 @pytest.fixture(scope="session")
 def changed_pipeline(changed_assembly: Path) -> Template:
     return Template.read(changed_assembly / "Invoices-Pipeline.template.json")
+
+
+@pytest.fixture(params=["cloud_assembly", "changed_assembly"])
+def watched(request: pytest.FixtureRequest) -> Watched:
+    """The app as it is shipped, and with every setting changed."""
+    return Watched.read(request.getfixturevalue(request.param))

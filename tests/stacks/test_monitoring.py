@@ -2,169 +2,30 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, cast
 
 import pytest
 
-from local.alarms import Value, evaluate
+from local.alarms import Value
 from reportflow.consumer import MAX_DELAY_SECONDS
 from stacks.packaging import REPOSITORY
 from tests.stacks.emitted import emitted
 from tests.stacks.template import Properties, Template, reference, references
-
-ALARM = "AWS::CloudWatch::Alarm"
-FUNCTION = "AWS::Lambda::Function"
-QUEUE = "AWS::SQS::Queue"
-DAY = 24 * 60 * 60
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A metric; the dimensions' values are the resources that they refer to, or text."""
-
-    namespace: str
-    name: str
-    dimensions: tuple[tuple[str, str], ...]
-
-    def get(self, dimension: str) -> str:
-        return dict(self.dimensions)[dimension]
-
-
-def stats(alarm: Properties) -> list[Properties]:
-    """The metrics of an alarm on an expression."""
-    return [query for query in alarm.get("Metrics", ()) if "MetricStat" in query]
-
-
-def period(alarm: Properties) -> int:
-    (seconds,) = {query["MetricStat"]["Period"] for query in stats(alarm)} or {alarm.get("Period")}
-    return int(seconds)
-
-
-def span(alarm: Properties) -> int:
-    """The seconds that an alarm is asked to look back."""
-    return period(alarm) * int(alarm["EvaluationPeriods"])
-
-
-def raw(alarm: Properties, **changes: object) -> Properties:
-    """The alarm on its last metric, without an expression."""
-    stat = stats(alarm)[-1]["MetricStat"]
-    of = {key: value for key, value in alarm.items() if key not in ("Metrics", "DatapointsToAlarm")}
-    return {**of, **stat["Metric"], "Period": stat["Period"], "Statistic": stat["Stat"], **changes}
-
-
-type Told = Mapping[str, Sequence[Value]]
-"""Values by the metric's name."""
-
-
-def state(alarm: Properties, told: Sequence[Value] | Told, now: float) -> str | None:
-    """What CloudWatch makes of it by then; None where it leaves the alarm as it is."""
-
-    def by_then(metric: Properties) -> list[Value]:
-        values = told.get(metric["MetricName"], ()) if isinstance(told, Mapping) else told
-        return [value for value in values if value.second <= now]
-
-    heard = {query["Id"]: by_then(query["MetricStat"]["Metric"]) for query in stats(alarm)}
-    return evaluate(cast("Any", alarm), heard or {"": by_then(alarm)}, now)
-
-
-def states(alarm: Properties, told: Sequence[Value] | Told, seconds: Sequence[int]) -> list[str]:
-    """The states of an alarm at these seconds, one after another."""
-    passed = ["OK"]
-    for now in seconds:
-        passed.append(state(alarm, told, now) or passed[-1])
-    return passed[1:]
-
-
-@dataclass(frozen=True)
-class Watched:
-    """The pipeline and what watches it, of one deployment."""
-
-    pipeline: Template
-    monitoring: Template
-
-    @classmethod
-    def read(cls, assembly: Path) -> Self:
-        (pipeline,) = assembly.glob("*-Pipeline.template.json")
-        (monitoring,) = assembly.glob("*-Monitoring.template.json")
-        return cls(Template.read(pipeline), Template.read(monitoring))
-
-    @property
-    def alarms(self) -> Mapping[str, Properties]:
-        """By name without the deployment's prefix."""
-        return {
-            alarm["AlarmName"].split("-", 1)[1]: alarm
-            for alarm in self.monitoring.of_type(ALARM).values()
-        }
-
-    def metrics(self, alarm: Properties) -> list[Metric]:
-        """What an alarm is made of, what it counts last."""
-        queries = [query["MetricStat"]["Metric"] for query in stats(alarm)]
-        return [
-            Metric(
-                of["Namespace"],
-                of["MetricName"],
-                tuple((each["Name"], self._resource(each["Value"])) for each in of["Dimensions"]),
-            )
-            for of in queries or [alarm]
-        ]
-
-    def metric(self, alarm: Properties) -> Metric:
-        return self.metrics(alarm)[-1]
-
-    def on(self, namespace: str, name: str, *, prefix: str = "") -> dict[str, Properties]:
-        """The alarms on one of AWS's metrics, by the resource that they watch.
-
-        Of an alarm on several metrics it is the last one.
-
-        Where there are several on one resource, they differ by the `prefix` of their names.
-        """
-        found = [
-            (metric.dimensions[0][1], alarm)
-            for alarm_name, alarm in self.alarms.items()
-            if alarm_name.startswith(prefix)
-            and (metric := self.metric(alarm)).namespace == namespace
-            and metric.name == name
-        ]
-        assert len(dict(found)) == len(found)
-        return dict(found)
-
-    def shown(self) -> Iterator[Metric]:
-        """The metrics of the dashboard."""
-        body = json.loads(self._text(self.monitoring.one("AWS::CloudWatch::Dashboard")))
-        for widget in body["widgets"]:
-            for line in widget["properties"].get("metrics", []):
-                if isinstance(line[0], dict):
-                    yield from _searched(line[0]["expression"])
-                    continue
-                namespace, name, *rest = [part for part in line if isinstance(part, str)]
-                dimensions = tuple(zip(rest[::2], rest[1::2], strict=True))
-                yield Metric(namespace, name, dimensions)
-
-    def _resource(self, value: object) -> str:
-        if isinstance(value, str):
-            return value
-        name = reference(value)
-        return self.pipeline.exports().get(name, name)
-
-    def _text(self, dashboard: Properties) -> str:
-        _, parts = dashboard["DashboardBody"]["Fn::Join"]
-        return "".join(map(self._resource, parts))
-
-
-def _searched(expression: str) -> Iterator[Metric]:
-    found = re.search(r'{"(.+)",service,reason} service="(\w+)" MetricName="(\w+)"', expression)
-    assert found, expression
-    namespace, service, name = found.groups()
-    yield Metric(namespace, name, (("service", service),))
-
-
-@pytest.fixture(params=["cloud_assembly", "changed_assembly"])
-def watched(request: pytest.FixtureRequest) -> Watched:
-    """The app as it is shipped, and with every setting changed."""
-    return Watched.read(request.getfixturevalue(request.param))
+from tests.stacks.watching import (
+    ALARM,
+    DAY,
+    FUNCTION,
+    HOUR,
+    QUEUE,
+    Metric,
+    Watched,
+    dead_letter_queues,
+    period,
+    raw,
+    span,
+    state,
+    states,
+)
 
 
 def services(watched: Watched) -> dict[str, tuple[str, str]]:
@@ -176,14 +37,6 @@ def services(watched: Watched) -> dict[str, tuple[str, str]]:
     return {
         logical_id: (of["POWERTOOLS_METRICS_NAMESPACE"], of["POWERTOOLS_SERVICE_NAME"])
         for logical_id, of in variables.items()
-    }
-
-
-def dead_letter_queues(watched: Watched) -> set[str]:
-    return {
-        reference(queue["RedrivePolicy"]["deadLetterTargetArn"])
-        for queue in watched.pipeline.of_type(QUEUE).values()
-        if "RedrivePolicy" in queue
     }
 
 
@@ -214,7 +67,6 @@ def test_the_first_message_of_each_dead_letter_queue_raises_an_alarm(
     assert all(alarm["Threshold"] == alarm["EvaluationPeriods"] == 1 for alarm in alarms.values())
 
 
-HOUR = 3600
 ACTIVE = 6 * HOUR
 """SQS tells of a queue for so long after somebody touched it."""
 
@@ -341,30 +193,6 @@ def test_data_that_come_a_period_late_still_raise_an_alarm(watched: Watched) -> 
         assert state(alarm, late, DAY + 1) == "ALARM"
 
 
-def test_untaken_messages_keep_their_alarm_and_nothing_else_does(
-    watched: Watched,
-) -> None:
-    """Whether SQS tells an age of an empty queue, or none."""
-    for name in ("RequestsNotTaken", "DownloadsNotTaken"):
-        alarm = watched.alarms[name]
-        depth, old = "ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"
-        told = {
-            depth: [Value(second, 3) for second in range(0, ACTIVE, 60)],
-            old: [Value(second, second) for second in range(0, ACTIVE, 60)],
-        }
-        minutes = range(60, 2 * DAY, 300)
-        seen = states(alarm, told, minutes)
-        assert seen[0] == "OK"
-        assert seen[-1] == "ALARM"  # SQS has long been silent.
-
-        taken = [Value(second, 0) for second in range(DAY, DAY + ACTIVE, 60)]
-        told[depth] += taken
-        assert states(alarm, told, minutes)[-1] == "OK"
-        assert states(raw(alarm), told, minutes)[-1] == "ALARM"
-        told[old] += taken
-        assert states(alarm, told, minutes)[-1] == "OK"
-
-
 @pytest.mark.parametrize("hours_between_jobs", [0.4, 0.6, 3, 24, 24 * 31])
 def test_a_url_that_was_never_set_raises_an_alarm_however_rare_jobs_are(
     cloud_assembly: Path, hours_between_jobs: float
@@ -379,11 +207,6 @@ def test_a_url_that_was_never_set_raises_an_alarm_however_rare_jobs_are(
         for index, each in enumerate(lost)
     }
     assert states == {"ALARM"}
-
-
-def test_a_queue_that_nobody_takes_from_raises_an_alarm(watched: Watched) -> None:
-    consumed = watched.pipeline.of_type(QUEUE).keys() - dead_letter_queues(watched)
-    assert watched.on("AWS/SQS", "ApproximateAgeOfOldestMessage").keys() == consumed
 
 
 @pytest.mark.parametrize("name", ["Errors", "Throttles", "Duration"])
@@ -441,7 +264,7 @@ def test_no_webhook_is_an_alarm_only_while_one_is_due(watched: Watched) -> None:
 
 ENDS_ARE_WAITED_FOR = {
     *("RequestsUnfinished", "DownloadsUnfinished", "RequestsNotTaken", "DownloadsNotTaken"),
-    *("SubmitterKeysRefused", "DownloaderKeysRefused", "WebhooksMissing"),
+    *("SubmitterKeysRefused", "DownloaderKeysRefused", "WebhooksMissing", "BacklogTooLong"),
 }
 """Outages: somebody mends something and wants to hear that it has helped."""
 

@@ -160,6 +160,7 @@ def test_one_value_keeps_an_alarm_red_until_it_is_no_longer_looked_at() -> None:
         ("FILL(m, REPEAT)", [None, 3, 3, 5, 5]),
         ("IF(m > 3, FILL(n, 0), 0)", [None, 0, None, 8, None]),
         ("IF(m >= 3, n, 1)", [None, None, None, 8, None]),
+        ("IF(m > 3, n * 0.5 + m, 0)", [None, 0, None, 9, None]),
         ("m", [None, 3, None, 5, None]),
     ],
 )
@@ -172,7 +173,7 @@ def test_an_expression_is_calculated_for_each_period(
 
 @pytest.mark.parametrize(
     "expression",
-    ["SUM(METRICS())", "m + n", "FILL(m)", "FILL(m, LINEAR)", "0 < m < 3", "m >", "RATE(m)"],
+    ["SUM(METRICS())", "m - n", "FILL(m)", "FILL(m, LINEAR)", "0 < m < 3", "m >", "RATE(m)"],
 )
 def test_metric_math_that_nobody_calculates_is_refused(expression: str) -> None:
     with pytest.raises(ValueError, match="unknown metric math"):
