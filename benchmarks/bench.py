@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from ssl import create_default_context
 from typing import Any, Final
+from uuid import uuid4
 
 import certifi
 
@@ -79,10 +80,13 @@ class Echo:
 
 
 @contextmanager
-def echo(folder: Path) -> Iterator[Echo]:
-    """Run the echo in a process of its own."""
+def echo(
+    folder: Path, seconds: float = 0.0, bytes_per_second: float = float("inf")
+) -> Iterator[Echo]:
+    """Run the echo in a process of its own, with the latency and the speed of its links."""
     certificate = make_certificate(folder)
-    program = [sys.executable, str(Path(__file__).with_name("echo.py")), str(certificate)]
+    echo_py = Path(__file__).with_name("echo.py")
+    program = [sys.executable, *map(str, (echo_py, certificate, seconds, bytes_per_second))]
     with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as process:
         if process.stdout is None:
             raise RuntimeError("the echo says nothing")
@@ -93,22 +97,34 @@ def echo(folder: Path) -> Iterator[Echo]:
 
 
 def started(
-    candidate: Candidate, place: Echo | None = None, prefix: Sequence[str] = ()
+    candidate: Candidate,
+    place: Echo | None = None,
+    prefix: Sequence[str] = (),
+    variables: Mapping[str, str] | None = None,
 ) -> FunctionProcess:
-    """Start a candidate's process; without an echo, all that it calls is refused."""
+    """Start a candidate's process; without an echo, all that it calls is refused.
+
+    `variables` are its environment's, if they differ.
+    """
     first, *others = candidate.path
     path = [first, *([place.trust] if place else ()), *others, runtime()]
-    return FunctionProcess(path, environment(place.url if place else NOBODY), prefix)
+    usual = environment(place.url if place else NOBODY)
+    return FunctionProcess(path, {**usual, **(variables or {})}, prefix)
 
 
 def batch(size: int) -> dict[str, Any]:
     """An SQS event with so many requests."""
+    return sqs_event([message_body(jobId=f"job-{number}") for number in range(size)])
+
+
+def sqs_event(bodies: Sequence[str]) -> dict[str, Any]:
+    """An SQS event with these messages, each delivered for the first time."""
     return {
         "Records": [
             {
-                "messageId": f"00000000-0000-4000-8000-{number:012}",
+                "messageId": str(uuid4()),
                 "receiptHandle": f"receipt-{number}",
-                "body": message_body(jobId=f"job-{number}"),
+                "body": body,
                 "attributes": {
                     "ApproximateReceiveCount": "1",
                     "SentTimestamp": str(int(time.time() * 1000)),
@@ -118,11 +134,11 @@ def batch(size: int) -> dict[str, Any]:
                 "eventSourceARN": "arn:aws:sqs:eu-west-1:1:requests",
                 "awsRegion": "eu-west-1",
             }
-            for number in range(size)
+            for number, body in enumerate(bodies)
         ]
     }
 
 
-def webhook() -> dict[str, Any]:
-    """API Gateway's event of one webhook with two files."""
-    return sent(json.dumps(webhook_body()).encode(), content_type="application/json")
+def webhook(**changes: object) -> dict[str, Any]:
+    """API Gateway's event of one webhook, with two files unless `changes` has others."""
+    return sent(json.dumps(webhook_body(**changes)).encode(), content_type="application/json")

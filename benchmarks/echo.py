@@ -1,29 +1,58 @@
 """A small AWS and ReportFlow over TLS: each request succeeds, and nothing is kept.
 
-It runs in a process of its own: `echo.py CERTIFICATE` prints its port, and counts what comes.
+It runs in a process of its own: `echo.py CERTIFICATE SECONDS BYTES` prints its port, and counts
+what comes. ReportFlow and S3 answer after SECONDS; their links carry BYTES a second, each way.
 """
 
 import json
 import ssl
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from typing import Any, Final, cast, override
 
 TOKEN: Final = "t0kenT0kenT0kenT0kenT0ken"  # noqa: S105  (the echo's own)
 SECRET: Final = {"appKey": "key", "secretKey": "secret", "webhookToken": TOKEN}
+
+SMALL_BYTES: Final = 100_000
+CHUNK: Final = 64 * 1024
+_BEGIN: Final = b"%PDF-1.7\n"
+_END: Final = b"%%EOF\n"
+_FILLER: Final = b" " * CHUNK
+_FILES: Final = count(1)
+
+
+class Link:
+    """A line of limited speed, which all its connections share."""
+
+    def __init__(self, bytes_per_second: float) -> None:
+        self._speed = bytes_per_second
+        self._free_at = 0.0
+        self._lock = threading.Lock()
+
+    def carry(self, size: int) -> None:
+        """Wait until so many bytes have passed."""
+        with self._lock:
+            self._free_at = max(self._free_at, time.monotonic()) + size / self._speed
+            seconds = self._free_at - time.monotonic()
+        if seconds > 0:
+            time.sleep(seconds)
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, certificate: str) -> None:
+    def __init__(self, certificate: str, seconds: float, bytes_per_second: float) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.seconds = seconds
+        self.down, self.up = Link(bytes_per_second), Link(bytes_per_second)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(certificate)
-        self.counts = {"connections": 0, "requests": 0}
+        self.counts = {"connections": 0, "requests": 0, "reportflow": 0}
 
     @override
     def finish_request(self, request: Any, client_address: Any) -> None:
@@ -40,17 +69,70 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", "0")))
         if self.path.endswith("/file/async/single"):
-            self._answer(202, {"url": "https://reportflow.example/f", "fileId": "file_abc123"})
+            self._wait()
+            file_id = f"file-{next(_FILES)}"
+            self._answer(202, {"url": "https://reportflow.example/f", "fileId": file_id})
+        elif "uploads" in self.path:
+            self._s3(b"<r><UploadId>1</UploadId></r>")
+        elif "uploadId" in self.path:
+            self._s3(b"<r/>")
         else:
             target = self.headers.get("X-Amz-Target", "")
             respond = _RESPONSES.get(target.partition(".")[2])
             self._answer(200, respond() if respond else {})
 
     def do_GET(self) -> None:
-        self._answer(200, cast("_Server", self.server).counts)
+        if "/file/download/" in self.path:
+            self._wait()
+            self._pdf(int(self.path.split("/")[-2].partition("-")[2] or SMALL_BYTES))
+        else:
+            self._answer(200, self._server.counts)
+
+    def _wait(self) -> None:
+        self._server.counts["reportflow"] += 1
+        time.sleep(self._server.seconds)
+
+    def do_PUT(self) -> None:
+        """Take an object, or a part of it, as S3."""
+        time.sleep(self._server.seconds)
+        if self.headers.get("Expect") == "100-continue":
+            self.send_response_only(100)
+            self.end_headers()
+        left = int(self.headers["Content-Length"])
+        while left:
+            read = len(self.rfile.read(min(CHUNK, left)))
+            self._server.up.carry(read)
+            left -= read
+        self._s3(b"")
+
+    def _s3(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("ETag", '"1"')
+        self.send_header("x-amz-version-id", "1")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _pdf(self, size: int) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/pdf")
+        self.send_header("Content-Length", str(size))
+        self.end_headers()
+        self.wfile.write(_BEGIN)
+        left = size - len(_BEGIN) - len(_END)
+        while left:
+            chunk = _FILLER[: min(CHUNK, left)]
+            self._server.down.carry(len(chunk))
+            self.wfile.write(chunk)
+            left -= len(chunk)
+        self.wfile.write(_END)
+
+    @property
+    def _server(self) -> _Server:
+        return cast("_Server", self.server)
 
     def _answer(self, status: int, content: object) -> None:
-        cast("_Server", self.server).counts["requests"] += self.command == "POST"
+        self._server.counts["requests"] += self.command == "POST"
         body = json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/x-amz-json-1.0")
@@ -74,7 +156,8 @@ _RESPONSES: Final[Mapping[str, Callable[[], object]]] = {
 
 def main() -> None:
     """Serve until the process ends."""
-    server = _Server(sys.argv[1])
+    certificate, seconds, bytes_per_second = sys.argv[1:]
+    server = _Server(certificate, float(seconds), float(bytes_per_second))
     print(server.server_address[1], flush=True)
     server.serve_forever()
 

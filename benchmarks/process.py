@@ -65,11 +65,11 @@ class FunctionProcess:
         if request.path == INIT_ERROR:
             raise RuntimeError(f"the import failed: {request.body!r}")
 
-    def invoke(self, event: object) -> Any:  # noqa: ANN401  (JSON)
+    def invoke(self, event: object, timeout_seconds: float = PATIENCE_SECONDS) -> Any:  # noqa: ANN401  (JSON)
         """Have the function handle one event, and return its response."""
         headers = {
             "Lambda-Runtime-Aws-Request-Id": str(uuid4()),
-            "Lambda-Runtime-Deadline-Ms": str(int((time.time() + PATIENCE_SECONDS) * 1000)),
+            "Lambda-Runtime-Deadline-Ms": str(int((time.time() + timeout_seconds) * 1000)),
             "Lambda-Runtime-Invoked-Function-Arn": "arn:aws:lambda:eu-west-1:1:function:benchmark",
             "Lambda-Runtime-Trace-Id": f"Root=1-{int(time.time()):08x}-{'0' * 24};Sampled=0",
         }
@@ -89,8 +89,15 @@ class FunctionProcess:
 
     def resident_bytes(self) -> int:
         """The memory that the process occupies."""
+        return self._memory("VmRSS")
+
+    def peak_bytes(self) -> int:
+        """The most memory that it has occupied."""
+        return self._memory("VmHWM")
+
+    def _memory(self, name: str) -> int:
         status = Path(f"/proc/{self._process.pid}/status").read_text()
-        (kilobytes,) = re.findall(r"VmRSS:\s+(\d+) kB", status)
+        (kilobytes,) = re.findall(rf"{name}:\s+(\d+) kB", status)
         return int(kilobytes) * 1024
 
     def instructions(self) -> int:
