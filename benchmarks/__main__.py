@@ -48,11 +48,9 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|"
     for row in rows:
         unit = f", {row.unit}" if row.unit else ""
-        bar = (
-            "" if row.bar is None else f"≤ {row.bar}" + ("" if row.ratio <= row.bar else ", missed")
-        )
         values = " | ".join(map(_value, (row.ours, row.peer, row.floor)))
-        yield f"| {row.what}{unit} | {values} | {row.ratio:.2f} | {bar} |"
+        ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+        yield f"| {row.what}{unit} | {values} | {ratio} | {row.verdict} |"
 
 
 def _value(values: Sequence[float]) -> str:

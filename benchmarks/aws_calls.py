@@ -5,28 +5,20 @@ rate limit on. AWS is moto's server behind a meter, with the resources of the te
 """
 
 import json
-import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from dataclasses import asdict, dataclass, replace
+from typing import Final
 
-from benchmarks.bench import sqs_event, started, webhook
-from benchmarks.candidates import FUNCTIONS, Candidate, ours, peer
-from benchmarks.deployment import Deployment, deployed
+from benchmarks.candidates import Candidate, ours, peer
+from benchmarks.deployment import deployed
+from benchmarks.echo import SMALL_BYTES
 from benchmarks.metering import Bill
-from benchmarks.process import FunctionProcess
-from tests.unit.samples import message_body
+from benchmarks.running import DOWNLOAD_BATCH, Run, running
 
 STEPS: Final = 2
 JOBS: Final = 20
-REQUEST_BATCH, DOWNLOAD_BATCH = 10, 5
 REPORTFLOW_SECONDS: Final = 0.3
-TIMEOUTS: Final[Mapping[str, float]] = {"submitter": 30, "webhook": 10, "downloader": 60}
 GIGABYTES: Final = 0.5
-SHARE_OF_PROCESSOR: Final = 0.29
-"""What a function of 512 MB has, so that it computes so much longer."""
 
 
 @dataclass(frozen=True)
@@ -57,80 +49,28 @@ class Units:
         return self.record_writes + self.index_writes + self.slot_writes
 
 
-class Run:
-    """The functions of one candidate at work."""
-
-    def __init__(self, deployment: Deployment, processes: Mapping[str, FunctionProcess]) -> None:
-        self._deployment = deployment
-        self._processes = processes
-        self.seconds: defaultdict[str, list[float]] = defaultdict(list)
-        """How long the invocations of each function took on a Lambda of 512 MB."""
-
-    def batches(self, function: str, bodies: Sequence[str], size: int) -> None:
-        """Have a function work through messages, those that it returns included."""
-        waiting = list(bodies)
-        while waiting:
-            event = sqs_event(waiting[:size])
-            answer = self.invoke(function, event)
-            failed = {each["itemIdentifier"] for each in answer["batchItemFailures"]}
-            again = [each["body"] for each in event["Records"] if each["messageId"] in failed]
-            if len(again) == len(event["Records"]):
-                # Its time has not come yet.
-                time.sleep(1)
-            waiting = [*waiting[size:], *again]
-
-    def invoke(self, function: str, event: Mapping[str, Any]) -> Any:  # noqa: ANN401  (JSON)
-        """Have a function handle an event."""
-        process = self._processes[function]
-        begun, computed = time.monotonic(), process.processor_seconds()
-        answer = process.invoke(event, TIMEOUTS[function])
-        computed = process.processor_seconds() - computed
-        took = time.monotonic() - begun + computed * (1 / SHARE_OF_PROCESSOR - 1)
-        self.seconds[function].append(took)
-        return answer
-
-    def jobs(self, count: int, name: str, *, checks: bool) -> None:
-        """Bring so many jobs from the message to the archive; `checks` follow if there are any."""
-        bodies = [message_body(jobId=f"{name}-{number}") for number in range(count)]
-        self.batches("submitter", bodies, REQUEST_BATCH)
-        due = self._deployment.queued("download_queue")
-        for file_id in self._submitted(name):
-            params = json.loads(bodies[0])["content"]["params"]
-            file = {"fileId": file_id, "uuid": "u", "fileName": "invoice.pdf", "params": params}
-            self.invoke("webhook", webhook(files=[file]))
-        self.batches("downloader", self._deployment.queued("download_queue"), DOWNLOAD_BATCH)
-        if checks:
-            self.batches("downloader", due, DOWNLOAD_BATCH)
-
-    def _submitted(self, name: str) -> list[str]:
-        """The files that ReportFlow has promised."""
-        table = self._deployment.variables["JOBS_TABLE"]
-        items = self._deployment.backend.client("dynamodb").scan(TableName=table)["Items"]
-        return [
-            item["fileId"]["S"]
-            for item in items
-            if item["jobId"]["S"].startswith(f"{name}-") and "fileId" in item
-        ]
-
-
-def units(candidate: Callable[[str], Candidate], *, checks: bool) -> Units:
-    """What a PDF takes; `checks` says whether the candidate's downloader handles checks."""
-    with deployed(reportflow_seconds=REPORTFLOW_SECONDS) as deployment, ExitStack() as stack:
-        processes = {
-            name: stack.enter_context(
-                started(candidate(name), deployment.reportflow, variables=deployment.variables)
-            )
-            for name in FUNCTIONS
-        }
-        for process in processes.values():
-            process.ready()
-        Run(deployment, processes).jobs(1, "first", checks=checks)
+def units(candidate: Callable[[str], Candidate], *, whole: bool) -> Units:
+    """What a PDF takes; `whole` is a candidate whose table has indexes and that handles checks."""
+    with (
+        deployed(reportflow_seconds=REPORTFLOW_SECONDS) as deployment,
+        running(candidate, deployment) as run,
+    ):
+        _work(run, 1, "first", whole=whole)
+        run.seconds.clear()
         deployment.meter.bill = Bill()
         before = deployment.reportflow.counts()["reportflow"]
-        run = Run(deployment, processes)
-        run.jobs(JOBS, "job", checks=checks)
+        _work(run, JOBS, "job", whole=whole)
         slots = deployment.reportflow.counts()["reportflow"] - before
-        return _units(deployment.meter.bill, run.seconds, slots)
+        counted = _units(deployment.meter.bill, run.seconds, slots)
+        return counted if whole else replace(counted, index_writes=0.0)
+
+
+def _work(run: Run, jobs: int, name: str, *, whole: bool) -> None:
+    """Bring jobs from the message to the archive."""
+    checks = run.submit(jobs, name)
+    run.batches("downloader", run.announce(name, SMALL_BYTES), DOWNLOAD_BATCH)
+    if whole:
+        run.batches("downloader", checks, DOWNLOAD_BATCH)
 
 
 def _units(bill: Bill, seconds: Mapping[str, Sequence[float]], slots: int) -> Units:
@@ -156,4 +96,4 @@ def _units(bill: Bill, seconds: Mapping[str, Sequence[float]], slots: int) -> Un
 
 if __name__ == "__main__":
     for of in (ours, peer):
-        print(json.dumps(asdict(units(of, checks=of is ours)), indent=1))
+        print(json.dumps(asdict(units(of, whole=of is ours)), indent=1))

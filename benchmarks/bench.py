@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from ssl import create_default_context
 from typing import Any, Final
@@ -41,21 +42,49 @@ COUNTER: Final = (
 """Counts instructions as callgrind does, to half a percent, in half the time."""
 
 
+class Bar(StrEnum):
+    """What a bar is for."""
+
+    RATIO = "ratio"
+    """The largest share of the peer's value that ours may have."""
+
+    MOST = "most"
+    """The largest value that ours may have."""
+
+    LEAST = "least"
+    """The smallest value that ours may have."""
+
+
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. A bar is the largest share of the peer's value that ours may have."""
+    """One line of the table."""
 
     what: str
     unit: str
     ours: Sequence[float]
-    peer: Sequence[float]
+    peer: Sequence[float] = ()
     floor: Sequence[float] = ()
     bar: float | None = None
+    kind: Bar = Bar.RATIO
 
     @property
-    def ratio(self) -> float:
-        """Ours by the peer's, medians."""
-        return statistics.median(self.ours) / statistics.median(self.peer)
+    def ratio(self) -> float | None:
+        """Ours by the peer's, medians; None if there is no peer or it has none."""
+        peer = statistics.median(self.peer) if self.peer else 0.0
+        return statistics.median(self.ours) / peer if peer else None
+
+    @property
+    def verdict(self) -> str:
+        """The bar, and whether ours misses it."""
+        if self.bar is None:
+            return ""
+        value = self.ratio if self.kind is Bar.RATIO else statistics.median(self.ours)
+        if value is None:
+            raise ValueError(f"{self.what}: a bar on the ratio needs a peer")
+        missed = value < self.bar if self.kind is Bar.LEAST else round(value, 2) > self.bar
+        sign = "≥" if self.kind is Bar.LEAST else "≤"
+        unit = " × peer" if self.kind is Bar.RATIO else ""
+        return f"{sign} {self.bar:g}{unit}" + (", missed" if missed else "")
 
 
 class Echo:
@@ -63,7 +92,7 @@ class Echo:
 
     def __init__(self, port: int, certificate: Path, folder: Path) -> None:
         self.url = f"https://127.0.0.1:{port}"
-        self._context = create_default_context(cafile=certificate)
+        self.context = create_default_context(cafile=certificate)
         roots = folder / "roots.pem"
         roots.write_text(Path(certifi.where()).read_text() + certificate.read_text())
         self.trust = folder / "trust"
@@ -74,7 +103,7 @@ class Echo:
 
     def counts(self) -> Mapping[str, int]:
         """How many connections and requests came, without this one's."""
-        with urllib.request.urlopen(self.url, context=self._context) as answer:  # noqa: S310  (https)
+        with urllib.request.urlopen(self.url, context=self.context) as answer:  # noqa: S310  (https)
             counts: dict[str, int] = json.load(answer)
         return {**counts, "connections": counts["connections"] - 1}
 

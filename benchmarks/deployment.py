@@ -53,17 +53,19 @@ class Deployment:
 def deployed(
     *,
     reportflow_seconds: float,
+    bytes_per_second: float = float("inf"),
     latency: Mapping[str, float] = AWS_SECONDS,
     settings: Mapping[str, str] | None = None,
 ) -> Iterator[Deployment]:
     """Create the template's resources anew, with these deployment settings.
 
-    ReportFlow answers after `reportflow_seconds`, AWS after the `latency` of each service.
+    ReportFlow answers after `reportflow_seconds`, and its links carry `bytes_per_second`. AWS
+    answers after the `latency` of each service.
     """
     with (
         tempfile.TemporaryDirectory() as folder,
         run_backend(BackendKind.MOTO, Path(folder) / "moto") as backend,
-        echo(Path(folder), reportflow_seconds) as reportflow,
+        echo(Path(folder), reportflow_seconds, bytes_per_second) as reportflow,
     ):
         assembly = synthesize(
             {

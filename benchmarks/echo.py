@@ -49,6 +49,7 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, certificate: str, seconds: float, bytes_per_second: float) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.seconds = seconds
+        self.failed: set[str] = set()
         self.down, self.up = Link(bytes_per_second), Link(bytes_per_second)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(certificate)
@@ -93,20 +94,34 @@ class _Handler(BaseHTTPRequestHandler):
         time.sleep(self._server.seconds)
 
     def do_PUT(self) -> None:
-        """Take an object, or a part of it, as S3."""
+        """Take an object, or a part of it, as S3; the first of each key with `flaky` fails."""
         time.sleep(self._server.seconds)
         if self.headers.get("Expect") == "100-continue":
             self.send_response_only(100)
             self.end_headers()
-        left = int(self.headers["Content-Length"])
-        while left:
-            read = len(self.rfile.read(min(CHUNK, left)))
-            self._server.up.carry(read)
-            left -= read
-        self._s3(b"")
+        length = self.headers.get("Content-Length")
+        if length is not None:
+            self._take(int(length))
+        else:
+            # An SDK sends a checksum behind the content.
+            while size := int(self.rfile.readline().partition(b";")[0], 16):
+                self._take(size)
+                self.rfile.readline()
+            while self.rfile.readline().strip():
+                pass
+        fails = "flaky" in self.path and self.path not in self._server.failed
+        self._server.failed.add(self.path)
+        self._s3(b"", 503 if fails else 200)
 
-    def _s3(self, body: bytes) -> None:
-        self.send_response(200)
+    def _take(self, size: int) -> None:
+        """Read so many bytes at the speed of the link."""
+        while size:
+            read = len(self.rfile.read(min(CHUNK, size)))
+            self._server.up.carry(read)
+            size -= read
+
+    def _s3(self, body: bytes, status: int = 200) -> None:
+        self.send_response(status)
         self.send_header("ETag", '"1"')
         self.send_header("x-amz-version-id", "1")
         self.send_header("Content-Length", str(len(body)))
