@@ -7,7 +7,6 @@ at once.
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from itertools import batched
 from typing import Final
 

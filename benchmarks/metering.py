@@ -18,6 +18,7 @@ from threading import Lock
 from typing import Any, Final
 
 from local.backend import Backend
+from reportflow.jobs_table import BY_STATUS
 from reportflow.rate_limiter import ITEM
 from tests.pipeline.aws_proxy import AwsProxy, Call, Failure, Operation
 from tests.simulation.dynamodb import INDEXES
@@ -42,6 +43,9 @@ class Bill:
     reads: float = 0.0
     """Read units."""
 
+    partitions: Counter[str] = field(default_factory=Counter)
+    """Write units by the status whose partition of `byStatus` takes them."""
+
 
 def size(item: Item) -> int:
     """The bytes of an item as DynamoDB counts them, which is a little less for numbers."""
@@ -56,17 +60,20 @@ def write_units(before: Item, after: Item) -> int:
     return max(1, ceil(max(size(before), size(after)) / WRITE_BYTES))
 
 
-def index_units(before: Item, after: Item) -> int:
-    """What the write takes of all indexes."""
-    units = 0
-    for index in INDEXES.values():
-        old, new = index.project(before) or {}, index.project(after) or {}
+def index_units(before: Item, after: Item) -> Counter[tuple[str, str]]:
+    """What the write takes of each index, by its name and the partition's key."""
+    units: Counter[tuple[str, str]] = Counter()
+    for name, index in INDEXES.items():
+        old, new = index.project(before), index.project(after)
         if old == new:
             continue
         keys = [index.hash_key, index.range_key or index.hash_key]
-        same_key = bool(old and new) and all(old[key] == new[key] for key in keys)
-        entries = [{}] if same_key else [entry for entry in (old, new) if entry]
-        units += sum(write_units(entry, new if same_key else {}) for entry in entries)
+        if old and new and all(old[key] == new[key] for key in keys):
+            units[name, new[index.hash_key]["S"]] += write_units(old, new)
+            continue
+        for entry in (old, new):
+            if entry:
+                units[name, entry[index.hash_key]["S"]] += write_units(entry, {})
     return units
 
 
@@ -121,8 +128,12 @@ class Meter:
             after = self._items[asked["TableName"], name] = read.get("Item", {})
         slot = key.get("jobId") == {"S": ITEM}
         self.bill.writes["slot" if slot else "job"] += write_units(before, after)
-        if not slot:
-            self.bill.writes["index"] += index_units(before, after)
+        if slot:
+            return
+        for (index, partition), units in index_units(before, after).items():
+            self.bill.writes["index"] += units
+            if index == BY_STATUS:
+                self.bill.partitions[partition] += units
 
 
 def _key(item: Item) -> Item:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Any, Final, Self
 from uuid import uuid4
@@ -29,6 +30,7 @@ class FunctionProcess:
     ) -> None:
         """`prefix` is a program and its options, which is to run Python."""
         self._api = RuntimeApi()
+        self._log = TemporaryFile()  # noqa: SIM115  (as long as the process)
         folders = os.pathsep.join(str(folder) for folder in path)
         self._process = subprocess.Popen(
             [*prefix, str(PYTHON), "-I", "-S", str(BOOTSTRAP), folders, "benchmark"],
@@ -42,7 +44,7 @@ class FunctionProcess:
                 **environment,
             },
             cwd=path[0],
-            stdout=subprocess.DEVNULL,
+            stdout=self._log,
             stderr=subprocess.PIPE,
         )
 
@@ -57,6 +59,7 @@ class FunctionProcess:
     ) -> None:
         self._process.kill()
         self._process.communicate()
+        self._log.close()
         self._api.close()
 
     def ready(self) -> None:
@@ -86,6 +89,10 @@ class FunctionProcess:
         """What all threads of the process have used so far."""
         # Linux's clock of another process, as clock_getcpuclockid(3) names it.
         return time.clock_gettime((~self._process.pid << 3) | 2)
+
+    def log_bytes(self) -> int:
+        """What the function has logged."""
+        return os.fstat(self._log.fileno()).st_size
 
     def resident_bytes(self) -> int:
         """The memory that the process occupies."""

@@ -31,6 +31,10 @@ class Run:
         self.wall_seconds: defaultdict[str, list[float]] = defaultdict(list)
         """How long they took here."""
 
+    def log_bytes(self) -> int:
+        """What all functions have logged."""
+        return sum(process.log_bytes() for process in self._processes.values())
+
     def peak_bytes(self, function: str) -> int:
         """The most memory that a function has occupied."""
         return self._processes[function].peak_bytes()
