@@ -1,4 +1,4 @@
-# Verbs: setup, demo, test, test-all, drill, simulate, fuzz, bench, lint, format, docs, schemas, site, pictures, synth, deploy, lock, clean. Each sets up what it needs.
+# Verbs: setup, demo, test, test-all, drill, simulate, fuzz, bench, cost, scale, lint, format, docs, schemas, site, pictures, synth, deploy, lock, clean. Each sets up what it needs.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -21,6 +21,8 @@ help:
 	@echo 'make simulate SEEDS=10000 JOBS=50    search for lost and doubled jobs'
 	@echo 'make fuzz MINUTES=10    search for requests that the webhook treats wrong'
 	@echo 'make bench   measure the functions beside a usual handler, within a quarter of an hour'
+	@echo "make cost ARGS='--volume 50000'    print what AWS bills for so many PDFs; ARGS=--help prints more"
+	@echo 'make scale   print which limit breaks first, from 1 to 1,000 jobs a second'
 	@echo 'make lint    lint and type-check only'
 	@echo 'make format  format the code'
 	@echo 'make docs    write docs/settings.md and the tables of error codes in docs/errors.md'
@@ -92,11 +94,17 @@ fuzz: .venv/installed
 
 BENCH := PYTHONPATH=.:layers/reportflow $(PYTHON)
 
-.PHONY: bench
+.PHONY: bench cost scale
 bench: .venv/installed
 	@$(BENCH) -m benchmarks
 	@$(BENCH) benchmarks/connections.py
 	@$(BENCH) benchmarks/token_comparison.py
+
+cost: .venv/installed
+	@$(BENCH) -m benchmarks.cost $(ARGS)
+
+scale: .venv/installed
+	@$(BENCH) -m benchmarks.scale
 
 .PHONY: lint
 lint: .venv/installed
@@ -161,7 +169,7 @@ node_modules/installed: package.json package-lock.json .venv/installed
 bootstrap diff deploy destroy import: node_modules/installed
 	@$(WITH_NODE) node_modules/.bin/cdk $@ $(if $(filter deploy destroy,$@),--all) -c environment=$(ENV) $(ARGS)
 
-# The font package's own dependencies draw plots, which nothing here does.
+# The font package's own dependencies draw plots. Only the benchmarks do, with a lock of their own.
 LOCK := $(UV) pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.13
 .PHONY: lock
 lock: .venv/installed

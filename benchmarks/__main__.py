@@ -1,65 +1,101 @@
-"""Ask all questions about the functions' speed, and print the answers as a Markdown table."""
+"""Ask all questions, keep the answers in results.json, and write the tables and plots of docs/."""
 
-import statistics
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks import cold_start, first_event, memory, webhook_event
-from benchmarks.bench import Row, echo
-from local.paths import REPOSITORY
+from benchmarks import (
+    aws_calls,
+    backlog,
+    cold_start,
+    fetching,
+    first_event,
+    local_run,
+    memory,
+    pages,
+    plots,
+    warm_batch,
+    webhook_event,
+)
+from benchmarks.bench import Echo, Row, echo
+from benchmarks.results import Results
+
+type Step = Callable[[str], None]
+
+
+def _with_echo(measure: Callable[[Echo, Step], Iterable[Row]]) -> Callable[[Step], Iterable[Row]]:
+    def measured(step: Step) -> Iterable[Row]:
+        with tempfile.TemporaryDirectory() as folder, echo(Path(folder)) as place:
+            yield from measure(place, step)
+
+    return measured
+
+
+@dataclass(frozen=True)
+class Question:
+    """How many steps it takes to answer, and how."""
+
+    steps: int
+    measure: Callable[[Step], Iterable[Row]]
+
+
+QUESTIONS: Final[Mapping[str, Question]] = {
+    "cold_start": Question(cold_start.STEPS, cold_start.measure),
+    "memory": Question(memory.STEPS, _with_echo(memory.measure)),
+    "first_event": Question(first_event.STEPS, _with_echo(first_event.measure)),
+    "warm_batch": Question(warm_batch.STEPS, warm_batch.measure),
+    "webhook_event": Question(webhook_event.STEPS, webhook_event.measure),
+    "fetching": Question(fetching.STEPS, fetching.measure),
+    "local_run": Question(local_run.STEPS, local_run.measure),
+}
+UNITS: Final = "aws_calls"
 
 
 def main(
-    repository: Annotated[
-        Path, typer.Option(help="The checkout whose functions are measured.")
-    ] = REPOSITORY,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"A question: {', '.join([*QUESTIONS, UNITS])}. Others stay as they are."
+        ),
+    ] = None,
 ) -> None:
     """Measure our functions beside the peer and the floor."""
-    steps = cold_start.STEPS + memory.STEPS + first_event.STEPS + webhook_event.STEPS
+    asked = only or [*QUESTIONS, UNITS]
+    if unknown := set(asked) - {*QUESTIONS, UNITS}:
+        raise typer.BadParameter(f"--only: there is no question {', '.join(sorted(unknown))}")
+    steps = sum(QUESTIONS[name].steps for name in asked if name in QUESTIONS)
+    steps += (aws_calls.STEPS + backlog.STEPS) * (UNITS in asked)
+    results = None
+    with suppress(FileNotFoundError):
+        results = Results.read()
     columns = (TextColumn("{task.description:45}"), BarColumn(), MofNCompleteColumn())
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        echo(Path(folder)) as place,
-        Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress,
-    ):
+    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress:
         task = progress.add_task("", total=steps)
 
         def step(what: str) -> None:
             progress.update(task, description=what, advance=1)
 
-        rows = [
-            *first_event.measure(repository, place, step),
-            *memory.measure(repository, place, step),
-            *webhook_event.measure(repository, step),
-            *cold_start.measure(repository, step),
-        ]
-    print("\n".join(table(rows)))
-
-
-def table(rows: Sequence[Row]) -> Iterator[str]:
-    """The rows in Markdown; a spread is from the least to the greatest."""
-    yield "| what | ours | peer | floor | ours / peer | bar |"
-    yield "|---|---|---|---|---|---|"
-    for row in rows:
-        unit = f", {row.unit}" if row.unit else ""
-        values = " | ".join(map(_value, (row.ours, row.peer, row.floor)))
-        ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-        yield f"| {row.what}{unit} | {values} | {ratio} | {row.verdict} |"
-
-
-def _value(values: Sequence[float]) -> str:
-    if not values:
-        return ""
-    middle, least, most = statistics.median(values), min(values), max(values)
-    digits = 0 if middle >= 100 or middle == int(middle) else 1
-    spread = "" if least == most else f" ({least:,.{digits}f} to {most:,.{digits}f})"
-    return f"{middle:,.{digits}f}{spread}"
+        if UNITS in asked:
+            units, waiting = aws_calls.measured(step), backlog.measured(step)
+            rows = results.rows if results else {}
+            results = Results(units, waiting, {**rows, UNITS: list(aws_calls.rows(units))})
+        if results is None:
+            raise typer.BadParameter("--only: nothing has been measured yet. Leave it out.")
+        for name in asked:
+            if name in QUESTIONS:
+                answered = list(QUESTIONS[name].measure(step))
+                results = replace(results, rows={**results.rows, name: answered})
+    results.write()
+    pages.write()
+    plots.draw()
+    print("\n".join(pages.performance(Results.read())))
 
 
 if __name__ == "__main__":

@@ -40,11 +40,11 @@ class Candidate:
         return Candidate(self.name, tuple(_sources(folder) for folder in self.path))
 
 
-def ours(function: str, repository: Path = REPOSITORY) -> Candidate:
-    """Return our function as a checkout packages it."""
+def ours(function: str) -> Candidate:
+    """Return our function as this checkout packages it."""
     done = subprocess.run(
         [sys.executable, "-c", _LOOK_UP, function],
-        cwd=repository,
+        cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -55,7 +55,7 @@ def ours(function: str, repository: Path = REPOSITORY) -> Candidate:
 
 def peer(function: str) -> Candidate:
     """Return the peer's function with its packages, compiled."""
-    return Candidate("peer", (_compiled(REPOSITORY / "benchmarks/peers" / function), _packages()))
+    return Candidate("peer", (_compiled(REPOSITORY / "benchmarks/peers" / function), packages()))
 
 
 def floor() -> Candidate:
@@ -96,7 +96,9 @@ def environment(endpoint: str) -> Mapping[str, str]:
     return variables
 
 
-def _packages() -> Path:
+def packages() -> Path:
+    """Return the folder of the benchmarks' own packages: the peer's, and matplotlib."""
+
     def install(folder: Path) -> None:
         command = [sys.executable, "-I", "-m", "pip", "install", "--disable-pip-version-check"]
         options = ["--quiet", "--require-hashes", "--no-deps", "--only-binary=:all:"]

@@ -4,7 +4,6 @@ All that the functions call is refused, so that nobody waits for anybody.
 """
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Final
 
 from benchmarks.bench import COUNTER, COUNTS, ROUNDS, Row, started
@@ -27,10 +26,10 @@ def costs(*candidates: Candidate) -> list[tuple[float, ...]]:
     return list(zip(*taken, strict=True))
 
 
-def measure(repository: Path, step: Callable[[str], None]) -> Iterator[Row]:
+def measure(step: Callable[[str], None]) -> Iterator[Row]:
     """Rows of each function, with bytecode and without."""
     for name in FUNCTIONS:
-        mine, other = ours(name, repository), peer(name)
+        mine, other = ours(name), peer(name)
         step(f"cold start: {name}")
         compiled, beside, least = costs(mine, other, floor())
         yield Row(f"cold start, {name}", UNIT, compiled, beside, least, 0.45)

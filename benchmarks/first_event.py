@@ -6,7 +6,6 @@ The import runs with a whole processor, and is a row of its own. Candidates run 
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.bench import ROUNDS, Echo, Row, batch, started, webhook
@@ -43,14 +42,14 @@ def first(candidate: Candidate, place: Echo, event: Mapping[str, Any]) -> First:
     )
 
 
-def measure(repository: Path, place: Echo, step: Callable[[str], None]) -> Iterator[Row]:
+def measure(place: Echo, step: Callable[[str], None]) -> Iterator[Row]:
     """Rows of the first batch, and of the first webhook."""
     events = {
         "submitter": ("first batch of 10", batch(10)),
         "webhook": ("first webhook", webhook()),
     }
     for name, (what, event) in events.items():
-        mine, other, least = ours(name, repository), peer(name), floor()
+        mine, other, least = ours(name), peer(name), floor()
         taken: dict[str, list[First]] = {"ours": [], "peer": [], "floor": []}
         for number in range(ROUNDS):
             step(f"{what}: round {number + 1}")

@@ -4,7 +4,6 @@ Over TLS: ours holds the root certificates already, and the peer loads them with
 """
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from benchmarks.bench import Echo, Row, started
 from benchmarks.candidates import FUNCTIONS, Candidate, floor, ours, peer
@@ -19,11 +18,11 @@ def resident(candidate: Candidate, place: Echo) -> list[float]:
         return [process.resident_bytes() / 1e6]
 
 
-def measure(repository: Path, place: Echo, step: Callable[[str], None]) -> Iterator[Row]:
+def measure(place: Echo, step: Callable[[str], None]) -> Iterator[Row]:
     """One row a function."""
     for name in FUNCTIONS:
         step(f"memory: {name}")
-        mine, other = ours(name, repository), peer(name)
+        mine, other = ours(name), peer(name)
         yield Row(
             f"memory when ready, {name}",
             "MB",

@@ -15,11 +15,11 @@ PATH: Final = Path(__file__).with_name("results.json")
 
 @dataclass(frozen=True)
 class Results:
-    """The units of a PDF by candidate, those of a backlog, and all rows of the table."""
+    """The units of a PDF by candidate, those of a backlog, and the rows by question."""
 
     units: Mapping[str, Units]
     waiting: Waiting
-    rows: Sequence[Row]
+    rows: Mapping[str, Sequence[Row]]
 
     @classmethod
     def read(cls) -> Self:
@@ -28,7 +28,10 @@ class Results:
         return cls(
             {name: Units(**of) for name, of in read["units"].items()},
             Waiting(**read["waiting"]),
-            [Row(**{**row, "kind": Bar(row["kind"])}) for row in read["rows"]],
+            {
+                question: [Row(**{**row, "kind": Bar(row["kind"])}) for row in rows]
+                for question, rows in read["rows"].items()
+            },
         )
 
     def write(self) -> None:

@@ -52,6 +52,11 @@ class Limit:
     beyond: str
     """What to do for more."""
 
+    @property
+    def short(self) -> str:
+        """Its name, without its condition."""
+        return self.what.partition(", ")[0]
+
     def used(self, rate: float) -> float:
         """The share of the limit that a rate of jobs a second takes."""
         return rate / self.jobs_per_second

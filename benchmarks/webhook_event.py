@@ -50,12 +50,12 @@ def _whole(candidate: Candidate, events: int) -> float:
         )
 
 
-def measure(repository: Path, step: Callable[[str], None]) -> Iterator[Row]:
+def measure(step: Callable[[str], None]) -> Iterator[Row]:
     """The one row; times are taken in turns."""
     step("webhook event")
     taken = [
         (
-            cost(ours("webhook", repository), _UNQUEUED),
+            cost(ours("webhook"), _UNQUEUED),
             cost(peer("webhook"), _UNQUEUED),
             cost(floor()),
         )

@@ -1,5 +1,6 @@
 """docs/limits.md adds up: each formula comes to what the page says it does."""
 
+import inspect
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks import cost, pages
+from benchmarks.results import Results
 from stacks.settings import DeploymentSettings
 
 PAGE = (Path(__file__).parents[2] / "docs/limits.md").read_text()
@@ -55,4 +58,11 @@ def test_a_formula_comes_to_what_is_told(
 
 def test_every_price_is_used() -> None:
     formulas = " ".join(row["Formula"] for row in _rows() if "Formula" in row)
-    assert PRICES[REGIONS[0]].keys() <= set(re.findall(r"[a-z_]+", formulas))
+    used = set(re.findall(r"[a-z_]+", formulas + inspect.getsource(cost)))
+    assert PRICES[REGIONS[0]].keys() <= used
+
+
+@pytest.mark.parametrize("page", pages.TABLES, ids=lambda page: page.name)
+def test_the_tables_are_those_of_the_last_measurement(page: Path) -> None:
+    """`python -m benchmarks.pages` writes them."""
+    assert page.read_text() == pages.written(page, Results.read())
