@@ -67,7 +67,7 @@ def test_no_partition_of_an_index_takes_more_than_three_writes_of_a_job(counted:
 
 
 def test_a_jobs_calls_stay_below_their_ceiling(counted: Counting) -> None:
-    assert counted.calls["GetItem"] <= 4
+    assert counted.calls["GetItem"] <= 3
     assert counted.calls["SendMessage"] + counted.calls["SendMessageBatch"] <= 2
     assert counted.calls["PutObject"] == counted.calls["PutEvents"] == 1
 
