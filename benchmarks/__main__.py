@@ -86,13 +86,14 @@ def main(
             units, waiting = aws_calls.measured(step), backlog.measured(step)
             rows = results.rows if results else {}
             results = Results(units, waiting, {**rows, UNITS: list(aws_calls.rows(units))})
+            results.write()
         if results is None:
             raise typer.BadParameter("--only: nothing has been measured yet. Leave it out.")
         for name in asked:
             if name in QUESTIONS:
                 answered = list(QUESTIONS[name].measure(step))
                 results = replace(results, rows={**results.rows, name: answered})
-    results.write()
+                results.write()
     pages.write()
     plots.draw()
     print("\n".join(pages.performance(Results.read())))

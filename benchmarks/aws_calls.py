@@ -85,7 +85,7 @@ def rows(units: Mapping[str, Units]) -> Iterator[Row]:
         "writes for a slot of the rate limit, batches of 10 and 5",
         "",
         [mine.slot_writes / mine.slots],
-        floor=[0.1],
+        floor=[(1 / 10 + 1 / 5) / 2],
         bar=0.6,
         kind=Bar.MOST,
     )

@@ -60,17 +60,13 @@ def prices(_: Results) -> Iterator[str]:
 
 def cost(results: Results) -> Iterator[str]:
     """What a million PDFs cost in each region, and beside the peer and the floor."""
-    mine = {
-        f"{region}{', all in a backlog' if backlog else ''}": columns(
-            results, Load(backlog=backlog), PRICES[region]
-        )["ours"]
-        for backlog in (0.0, 1.0)
-        for region in PRICES
-    }
-    beside = columns(results, Load(), PRICES[REGION])
-    shown: Mapping[str, Mapping[Part, float]] = {
+    mine = {region: columns(results, Load(), of)["ours"] for region, of in PRICES.items()}
+    steady = columns(results, Load(), PRICES[REGION])
+    shown = {
         **mine,
-        **{f"{name}, {REGION}": beside[name] for name in ("peer", "floor")},
+        f"all in a backlog, {REGION}": columns(results, Load(backlog=1), PRICES[REGION])["ours"],
+        f"peer, {REGION}": steady["peer"],
+        f"floor, {REGION}": steady["floor"],
     }
     yield "| A million PDFs | " + " | ".join(shown) + " |"
     yield "|---|" + "---|" * len(shown)

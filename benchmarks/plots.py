@@ -23,6 +23,8 @@ WIDTH_INCHES: Final = 8.0
 REGION: Final = "us-east-1"
 COLOURS: Final[Mapping[str, str]] = {"ours": "#2563a8", "peer": "#c46a1b", "floor": "#8a8a8a"}
 
+TICKS: Final = (1, 10, 100, 1000, 10_000)
+
 BARS: Final = {
     "first batch of 10, TLS": "first batch of 10",
     "first webhook, TLS": "first webhook",
@@ -114,8 +116,10 @@ def _scale(results: Results) -> None:
         digits = 2 if limit.jobs_per_second < 10 else 0
         text = f" {limit.jobs_per_second:,.{digits}f}"
         axes.text(limit.jobs_per_second, place, text, va="center")
-    axes.set_yticks(range(len(found)), [limit.short for limit in reversed(found)])
+    axes.set_yticks(range(len(found)), [limit.short.replace("`", "") for limit in reversed(found)])
     axes.set_xscale("log")
+    axes.set_xticks(TICKS, [f"{tick:,}" for tick in TICKS])
+    axes.minorticks_off()
     axes.set_xlabel("jobs a second up to which each limit holds")
     axes.set_title("Which limit breaks first", loc="left")
     _save(figure, "scale")
@@ -123,7 +127,8 @@ def _scale(results: Results) -> None:
 
 def _legend(axes: Any, colours: Mapping[str, str]) -> None:  # noqa: ANN401  (axes)
     patches = [_pyplot().Rectangle((0, 0), 1, 1, color=colour) for colour in colours.values()]
-    axes.legend(patches, list(colours), frameon=False, fontsize=8, loc="center right")
+    place = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
+    axes.legend(patches, list(colours), frameon=False, fontsize=8, **place)
 
 
 if __name__ == "__main__":

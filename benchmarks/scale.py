@@ -33,14 +33,12 @@ RATES: Final = (1, 3, 10, 30, 100, 300, 1000)
 UNANSWERED_BYTES: Final = 230
 """An entry of a job without its 202 in the index `byStatus`."""
 
-SUBMITTING_SECONDS: Final = 1.0
-"""From a job's claim to its 202."""
-
 UNKNOWN_SHARE: Final = 0.01
 """Assumed: webhooks of files that no job has, because other systems use the workspace."""
 
 OUTAGE_SECONDS: Final = 3600.0
-"""Assumed: how long ReportFlow is down, while each message that came waits for its next try."""
+"""Assumed: how long ReportFlow is down. The jobs of that time are without a 202 then, and each of
+their messages is in flight until its next try."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +62,8 @@ class Limit:
 
 def limits(units: Units) -> Sequence[Limit]:
     """All limits, the lowest first."""
-    # Each unknown file's webhook reads all jobs that are being submitted: the square of the rate.
-    read = UNKNOWN_SHARE * SUBMITTING_SECONDS * UNANSWERED_BYTES / 4096 / 2
+    # A webhook of an unknown file reads all jobs without a 202. Both grow with the rate.
+    read = UNKNOWN_SHARE * OUTAGE_SECONDS * UNANSWERED_BYTES / 4096 / 2
     found = [
         Limit(
             "ReportFlow: 100 requests a minute",
@@ -83,9 +81,9 @@ def limits(units: Units) -> Sequence[Limit]:
             "a deployment for each workspace",
         ),
         Limit(
-            "DynamoDB: 3,000 reads a second of jobs without a 202, if 1 % of webhooks are others'",
+            "DynamoDB: 3,000 reads a second of jobs without a 202, after the same hour",
             sqrt(3000 / read),
-            "a workspace of its own, in which nobody else makes files",
+            "a workspace in which nobody else makes files: these reads are for files of no job",
         ),
         Limit(
             "DynamoDB: 1,000 writes a second of the busiest status in `byStatus`",
@@ -123,12 +121,18 @@ def table(units: Units) -> Iterator[str]:
 
 
 def matrix(units: Units) -> Iterator[str]:
-    """The share of each limit, in per cent, for each rate."""
+    """The share of each limit that each rate takes."""
     yield "| Jobs a second | " + " | ".join(f"{rate:,}" for rate in RATES) + " |"
     yield "|---|" + "---|" * len(RATES)
     for limit in limits(units):
-        used = (f"{100 * limit.used(rate):,.3g} %" for rate in RATES)
+        used = (_share(limit.used(rate)) for rate in RATES)
         yield f"| {limit.what} | " + " | ".join(used) + " |"
+
+
+def _share(used: float) -> str:
+    if used > 1:
+        return "**over**"
+    return f"{100 * used:.{0 if used >= 0.1 else 1}f} %"
 
 
 if __name__ == "__main__":
