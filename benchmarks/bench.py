@@ -146,8 +146,8 @@ def batch(size: int) -> dict[str, Any]:
     return sqs_event([message_body(jobId=f"job-{number}") for number in range(size)])
 
 
-def sqs_event(bodies: Sequence[str]) -> dict[str, Any]:
-    """An SQS event with these messages, each delivered for the first time."""
+def sqs_event(bodies: Sequence[str], receives: Sequence[int] = ()) -> dict[str, Any]:
+    """An SQS event with these messages; `receives` are their deliveries, else it is the first."""
     return {
         "Records": [
             {
@@ -155,7 +155,7 @@ def sqs_event(bodies: Sequence[str]) -> dict[str, Any]:
                 "receiptHandle": f"receipt-{number}",
                 "body": body,
                 "attributes": {
-                    "ApproximateReceiveCount": "1",
+                    "ApproximateReceiveCount": str(receives[number] if receives else 1),
                     "SentTimestamp": str(int(time.time() * 1000)),
                 },
                 "messageAttributes": {},

@@ -41,16 +41,21 @@ class Run:
 
     def batches(self, function: str, bodies: Sequence[str], size: int) -> None:
         """Have a function work through messages, those that it returns included."""
-        waiting = list(bodies)
+        waiting = [(body, 1) for body in bodies]
         while waiting:
-            event = sqs_event(waiting[:size])
+            batch, waiting = waiting[:size], waiting[size:]
+            event = sqs_event([body for body, _ in batch], [receives for _, receives in batch])
             answer = self.invoke(function, event)
             failed = {each["itemIdentifier"] for each in answer["batchItemFailures"]}
-            again = [each["body"] for each in event["Records"] if each["messageId"] in failed]
-            if len(again) == len(event["Records"]):
-                # Its time has not come yet.
+            again = [
+                (body, receives + 1)
+                for (body, receives), record in zip(batch, event["Records"], strict=True)
+                if record["messageId"] in failed
+            ]
+            if len(again) == len(batch):
+                # Their time has not come yet.
                 time.sleep(1)
-            waiting = [*waiting[size:], *again]
+            waiting += again
 
     def invoke(self, function: str, event: Mapping[str, Any]) -> Any:  # noqa: ANN401  (JSON)
         """Have a function handle an event."""
