@@ -5,7 +5,7 @@ is extra.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from math import ceil
 from typing import Annotated, Final
@@ -132,6 +132,17 @@ def _line(what: str, dollars: Sequence[float]) -> str:
     return f"| {what} | " + " | ".join(f"${each:,.2f}" for each in dollars) + " |"
 
 
+def _own_price(text: str) -> tuple[str, float]:
+    name, _, dollars = text.partition("=")
+    names = [field.name for field in fields(Prices)]
+    if name not in names:
+        raise typer.BadParameter(f"--price: expected one of {', '.join(names)}, got {name!r}")
+    try:
+        return name, float(dollars)
+    except ValueError as error:
+        raise typer.BadParameter(f"--price {name}: expected dollars, got {dollars!r}") from error
+
+
 def main(
     volume: Annotated[int, typer.Option(min=1, help="PDFs.")] = 1_000_000,
     request_kb: Annotated[float, typer.Option(min=0.1, max=1024, help="Of a message.")] = 10.0,
@@ -140,15 +151,22 @@ def main(
         float, typer.Option(min=0, max=1, help="Share of PDFs that wait for the rate limit.")
     ] = 0.0,
     region: Annotated[str, typer.Option(help=f"One of {', '.join(PRICES)}.")] = "us-east-1",
+    price: Annotated[
+        list[str] | None,
+        typer.Option(help="One that differs, as NAME=DOLLARS; see docs/limits.md."),
+    ] = None,
 ) -> None:
     """Print what PDFs cost: ours, a typical peer, and the least possible."""
     if region not in PRICES:
         raise typer.BadParameter(f"--region: expected one of {', '.join(PRICES)}, got {region!r}")
+    prices = replace(PRICES[region], **dict(map(_own_price, price or ())))
     load = Load(request_kb, size_mb, backlog)
-    for line in sheet(columns(Results.read(), load, PRICES[region]), volume):
+    for line in sheet(columns(Results.read(), load, prices), volume):
         print(line)
-    stored = volume * size_mb / 1000 * PRICES[region].stored_gb
-    print(f"\nIn the archive: ${stored:,.2f} a month. Prices of {region}, {AS_OF}.")
+    stored = volume * size_mb / 1000 * prices.stored_gb
+    print(f"\nIn the archive: ${stored:,.2f} a month. List prices of {region}, {AS_OF}.")
+    if backlog:
+        print("The peer keeps no rate limit: its messages meet 429s instead, which cost extra.")
 
 
 if __name__ == "__main__":

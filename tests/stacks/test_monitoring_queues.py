@@ -1,6 +1,13 @@
 """The alarms on messages that nobody takes, and on a backlog that its messages may not outlive."""
 
+import pytest
+from aws_cdk import Stack
+from aws_cdk.aws_sqs import Queue
+
+from local.alarm_expression import parse
 from local.alarms import Value
+from stacks.metrics import end_of_backlog
+from stacks.settings import DeploymentSettings
 from tests.stacks.template import Properties
 from tests.stacks.watching import (
     DAY,
@@ -121,3 +128,12 @@ def test_the_alarm_on_a_backlog_ends_when_the_queue_has_been_emptied(watched: Wa
         }
         assert state(alarm, emptied, 3600 - 60) == "ALARM"
         assert state(alarm, emptied, 3600 + 60) == "OK"
+
+
+@pytest.mark.parametrize(("limit", "seconds"), [(0, 50.0), (100, 50.0 + 1000 * 2 * 61 / 99)])
+def test_the_rate_limit_says_how_long_the_waiting_messages_take(limit: int, seconds: float) -> None:
+    """Without one nobody knows, so that only the age counts."""
+    settings = DeploymentSettings(workspace_id="acme", reportflow_requests_per_minute=limit)
+    expression = end_of_backlog(Queue(Stack(), "Queue"), settings).expression
+    calculated = parse(expression)({"waiting": [0, 1000, None], "age": [50, 50, 50]})
+    assert calculated == [0, pytest.approx(seconds), None]
