@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from itertools import batched
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, override
+from typing import TYPE_CHECKING, Final, override
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -28,6 +28,7 @@ from local.function_pool import FunctionPool
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch.literals import StandardUnitType
     from mypy_boto3_cloudwatch.type_defs import MetricDatumTypeDef
+    from mypy_boto3_sqs.literals import QueueAttributeNameType
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,12 @@ _MAX_DATA = 1000
 """The most data in one call; `_MAX_VALUES` in one datum. They are CloudWatch's limits."""
 
 _MAX_VALUES = 150
+
+_DEPTHS: Final[Mapping["QueueAttributeNameType", str]] = {
+    "ApproximateNumberOfMessages": "ApproximateNumberOfMessagesVisible",
+    "ApproximateNumberOfMessagesNotVisible": "ApproximateNumberOfMessagesNotVisible",
+}
+"""The attributes of a queue, and the metrics that SQS makes of them."""
 
 
 @dataclass(frozen=True)
@@ -219,14 +226,13 @@ class MetricsPublisher:
         for pool in self._pools:
             yield from pool.data()
         for url in self._queue_urls:
-            yield self._waiting(url)
+            yield from self._depths(url)
 
-    def _waiting(self, queue_url: str) -> Datum:
+    def _depths(self, queue_url: str) -> Iterator[Datum]:
         attributes = self._backend.client("sqs").get_queue_attributes(
-            QueueUrl=queue_url, AttributeNames=["ApproximateNumberOfMessages"]
+            QueueUrl=queue_url, AttributeNames=[*_DEPTHS]
         )["Attributes"]
         dimensions = (("QueueName", queue_url.rsplit("/", 1)[-1]),)
-        moment = Moment(
-            "AWS/SQS", "ApproximateNumberOfMessagesVisible", dimensions, "Count", int(time.time())
-        )
-        return moment, float(attributes["ApproximateNumberOfMessages"])
+        for attribute, metric in _DEPTHS.items():
+            moment = Moment("AWS/SQS", metric, dimensions, "Count", int(time.time()))
+            yield moment, float(attributes[attribute])

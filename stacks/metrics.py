@@ -119,12 +119,21 @@ def end_of_backlog(
 ) -> cloudwatch.MathExpression:
     """Return the age that a request may reach until the queue is empty, in seconds.
 
-    That is the age of the oldest, and the time that the rate limit takes for all that wait; 0 if
-    none waits. It has no data while SQS sends none. Without a rate limit, only the age counts.
+    That is the age of the oldest, and the time that the rate limit takes for all of them, waiting
+    or in flight; 0 if there is none. A request that found no slot is in flight until its next try.
+    There is no data while SQS sends none. Without a rate limit, only the age counts.
     """
+    seconds = _seconds_per_job(settings)
+    every = "waiting + in_flight"
     return cloudwatch.MathExpression(
-        expression=f"IF(waiting > 0, waiting * {_seconds_per_job(settings):.6f} + FILL(age, 0), 0)",
-        using_metrics={"age": age(queue, minutes=5), "waiting": waiting(queue, minutes=5)},
+        expression=f"IF({every} > 0, ({every}) * {seconds:.6f} + FILL(age, 0), 0)",
+        using_metrics={
+            "age": age(queue, minutes=5),
+            "in_flight": queue.metric_approximate_number_of_messages_not_visible(
+                statistic="Maximum", period=Duration.minutes(5)
+            ),
+            "waiting": waiting(queue, minutes=5),
+        },
         period=Duration.minutes(5),
         label=label,
     )

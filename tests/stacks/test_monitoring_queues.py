@@ -21,6 +21,7 @@ from tests.stacks.watching import (
 )
 
 DEPTH, AGE = "ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"
+IN_FLIGHT = "ApproximateNumberOfMessagesNotVisible"
 ACTIVE = DAY // 4
 """SQS tells of a queue for so long after somebody touched it."""
 
@@ -72,18 +73,22 @@ def retention(watched: Watched) -> int:
     return int(seconds)
 
 
-def backlog(watched: Watched, days: float, done: float) -> dict[str, list[Value]]:
+def backlog(
+    watched: Watched, days: float, done: float, in_flight: float = 0.1
+) -> dict[str, list[Value]]:
     """SQS's words on messages that all came at once: jobs for so many days at the whole limit.
 
-    `done` is the share of the limit at which they go. Every ten minutes, until the last one.
+    `done` is the share of the limit at which they go. `in_flight` is the share of messages that
+    wait for their next try. Every ten minutes, until the last one.
     """
     jobs_a_day = requests_a_day(watched) / 2
     left = [
-        (second, (days - done * second / DAY) * jobs_a_day)
+        (second, max((days - done * second / DAY) * jobs_a_day, 0))
         for second in range(0, retention(watched), 600)
     ]
     return {
-        DEPTH: [Value(second, max(jobs, 0)) for second, jobs in left],
+        DEPTH: [Value(second, jobs * (1 - in_flight)) for second, jobs in left],
+        IN_FLIGHT: [Value(second, jobs * in_flight) for second, jobs in left],
         AGE: [Value(second, second if jobs > 0 else 0) for second, jobs in left],
     }
 
@@ -92,11 +97,15 @@ def by_hours(alarm: Properties, told: dict[str, list[Value]], days: float) -> li
     return states(alarm, told, range(60, round(days * DAY), DAY // 24))
 
 
-def test_a_backlog_that_outlasts_its_messages_raises_an_alarm_at_once(watched: Watched) -> None:
-    """A million jobs take 14.6 days at ReportFlow's limit, and SQS keeps them for 14."""
+@pytest.mark.parametrize("in_flight", [0, 0.1, 1])
+def test_a_backlog_that_outlasts_its_messages_raises_an_alarm_at_once(
+    watched: Watched, in_flight: float
+) -> None:
+    """A million jobs take 14.3 days at ReportFlow's limit, and SQS keeps them for 14."""
     alarm = watched.alarms["BacklogTooLong"]
     days = retention(watched) / DAY
-    assert by_hours(alarm, backlog(watched, 1.04 * days, done=0.97), 0.1)[0] == "ALARM"
+    told = backlog(watched, 1.04 * days, done=0.97, in_flight=in_flight)
+    assert by_hours(alarm, told, 0.1)[0] == "ALARM"
 
 
 def test_a_backlog_that_ends_in_time_raises_none(watched: Watched) -> None:
@@ -123,8 +132,10 @@ def test_the_alarm_on_a_backlog_ends_when_the_queue_has_been_emptied(watched: Wa
     for ages in ([], [Value(3600, 0)]):
         told = backlog(watched, 2 * retention(watched) / DAY, done=1)
         emptied = {
-            DEPTH: [*(value for value in told[DEPTH] if value.second < 3600), Value(3600, 0)],
-            AGE: [*(value for value in told[AGE] if value.second < 3600), *ages],
+            name: [*(value for value in values if value.second < 3600), *after]
+            for (name, values), after in zip(
+                told.items(), ([Value(3600, 0)], [Value(3600, 0)], ages), strict=True
+            )
         }
         assert state(alarm, emptied, 3600 - 60) == "ALARM"
         assert state(alarm, emptied, 3600 + 60) == "OK"
@@ -135,5 +146,10 @@ def test_the_rate_limit_says_how_long_the_waiting_messages_take(limit: int, seco
     """Without one nobody knows, so that only the age counts."""
     settings = DeploymentSettings(workspace_id="acme", reportflow_requests_per_minute=limit)
     expression = end_of_backlog(Queue(Stack(), "Queue"), settings).expression
-    calculated = parse(expression)({"waiting": [0, 1000, None], "age": [50, 50, 50]})
+    told: dict[str, list[float | None]] = {
+        "waiting": [0.0, 600.0, None],
+        "in_flight": [0.0, 400.0, None],
+        "age": [50.0] * 3,
+    }
+    calculated = parse(expression)(told)
     assert calculated == [0, pytest.approx(seconds), None]

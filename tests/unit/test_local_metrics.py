@@ -147,7 +147,9 @@ def test_what_is_printed_and_what_lambda_and_sqs_tell_is_published(
     pool = MeasuredPool(function, backend, work_dir=tmp_path / "logs", max_processes=1)
     sqs = backend.client("sqs")
     queue = sqs.create_queue(QueueName=function.name)["QueueUrl"]
-    sqs.send_message(QueueUrl=queue, MessageBody="waits")
+    for body in ("is in flight", "waits"):
+        sqs.send_message(QueueUrl=queue, MessageBody=body)
+    sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=1)
     heard: Counter[str] = Counter()
 
     def hear(told: Published) -> None:
@@ -168,10 +170,9 @@ def test_what_is_printed_and_what_lambda_and_sqs_tell_is_published(
     assert total(backend, "AWS/Lambda", "Invocations", **of_function) == len(printed()) + 1
     assert total(backend, "AWS/Lambda", "Errors", **of_function) == 1
     assert total(backend, "AWS/Lambda", "Duration", **of_function) > 0
-    waiting = total(
-        backend, "AWS/SQS", "ApproximateNumberOfMessagesVisible", QueueName=function.name
-    )
-    assert waiting == 1
+    for state in ("Visible", "NotVisible"):
+        name = f"ApproximateNumberOfMessages{state}"
+        assert total(backend, "AWS/SQS", name, QueueName=function.name) == 1
     assert heard["Invocations"] == heard["Duration"] == len(printed()) + 1
 
 
