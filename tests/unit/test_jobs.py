@@ -410,7 +410,9 @@ def test_what_was_stored_before_the_doubt_is_not_the_jobs_pdf() -> None:
 
 
 def test_an_archived_job_says_where_the_file_is() -> None:
-    job = jobs.archived(FAILED, FAILED, replace(FILE, file_id="file_0"), NOW, EXPIRY)
+    job = jobs.archived(
+        FAILED, FAILED, msgspec.structs.replace(FILE, file_id="file_0"), NOW, EXPIRY
+    )
 
     assert isinstance(job, Job)
     assert (job.archive_bucket, job.archive_key, job.archive_version_id) == FILE_PLACE

@@ -1,6 +1,8 @@
 """The published JSON Schemas say what the code takes and tells."""
 
 import json
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +103,23 @@ def test_an_event_says_nothing_that_is_not_described() -> None:
 
     assert described.keys() == {field.encode_name for field in msgspec.structs.fields(PdfFailed)}
     assert described["failedAt"]["format"] == "date-time"
+
+
+@pytest.mark.parametrize(
+    ("name", "contract"), [("request", WORKSPACE), ("request-central", CENTRAL)]
+)
+def test_the_schema_and_the_submitter_agree_about_each_character_of_a_file_name(
+    name: str, contract: Contract
+) -> None:
+    pattern = re.compile(
+        published(name)["$defs"][contract.content.__name__]["properties"]["fileName"]["pattern"]
+    )
+    names = [f"a{chr(code)}a" for code in range(sys.maxunicode + 1)]
+    names += ["", " ", ".pdf", " .pdf", ".", "a" * 200, "a" * 201, *map(chr, range(128))]
+    unlike = [
+        each
+        for each in names
+        if (pattern.search(each) is None)
+        is not contract.content(each, msgspec.Raw(b"{}")).mistake().startswith("fileName: ")
+    ]
+    assert unlike == []

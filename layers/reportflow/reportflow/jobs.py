@@ -24,6 +24,8 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
+import msgspec
+
 from reportflow.contract.document import normal_design
 from reportflow.contract.files import Accepted, CompletedFile, Mark
 from reportflow.errors import PipelineError
@@ -72,8 +74,7 @@ class Verdict(StrEnum):
     IN_DOUBT = "a webhook has said since that the job's file holds another document"
 
 
-@dataclass(frozen=True)
-class Lease:
+class Lease(msgspec.Struct, frozen=True):
     """Who may submit a job, and until when.
 
     No two deliveries share an `owner`. The lease lasts as long as its invocation can: if it expired
@@ -84,8 +85,7 @@ class Lease:
     expires_at: datetime
 
 
-@dataclass(frozen=True)
-class ArchivedFile:
+class ArchivedFile(msgspec.Struct, frozen=True):
     """The archived object; `size` in bytes, `sha256` in hex.
 
     `file_id` is the ReportFlow file whose bytes it holds.

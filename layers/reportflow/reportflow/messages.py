@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import cache, partial
+from functools import cache
 from typing import Annotated, Final, Literal, get_args
 
 import msgspec
@@ -312,7 +312,7 @@ def _explain(error: Exception, body: bytes, contract: Contract | None = None) ->
         field = f"{field}.{missing[1]}".lstrip(".")
         text = "the field is missing"
     elif " matching regex " in text and contract:
-        text = f"expected {_rule(field, _value(body, field), contract)}"
+        text = f"expected {_rule(field, _value(body, field))}"
     elif text.startswith("Invalid enum value ") and contract:
         accepted = ", ".join(json.dumps(each) for each in _accepted(field, contract))
         text = f"expected one of {accepted}, got {json.dumps(_value(body, field)[:64])}"
@@ -364,13 +364,9 @@ def _accepted(field: str, contract: Contract) -> Iterator[str]:
                 yield from get_args(kind)
 
 
-def _rule(field: str, text: str, contract: Contract) -> str:
+def _rule(field: str, text: str) -> str:
     """What the field may be, and the first character that keeps the text from being so."""
-    rules: dict[str, tuple[str, Callable[[str], bool]]] = {
-        "content.fileName": (contract.file_name_rule, partial(_is_file_name, contract)),
-        "designId": (_DESIGN_ID_RULE, is_opaque_id),
-        "jobId": (_JOB_ID_RULE, is_job_id),
-    }
+    rules = {"designId": (_DESIGN_ID_RULE, is_opaque_id), "jobId": (_JOB_ID_RULE, is_job_id)}
     rule, is_allowed = rules[field]
     for character in dict.fromkeys(text):
         shown = repr(character) if character.isprintable() else f"U+{ord(character):04X}"
@@ -379,11 +375,3 @@ def _rule(field: str, text: str, contract: Contract) -> str:
         if character == text[0] and not is_allowed(f"{character}a"):
             return f"{rule}; got {shown} at the start"
     return f"{rule}; got {len(text)} characters"
-
-
-def _is_file_name(contract: Contract, text: str) -> bool:
-    try:
-        msgspec.convert({"fileName": text, "params": msgspec.Raw(b"{}")}, contract.content)
-    except msgspec.ValidationError:
-        return False
-    return True

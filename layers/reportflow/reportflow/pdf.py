@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import IO, Final
+
+import msgspec
 
 from reportflow.errors import Permanent, PipelineError, Retryable
 
@@ -23,8 +24,7 @@ _CONTENT_TYPES: Final = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class ReceivedPdf:
+class ReceivedPdf(msgspec.Struct, frozen=True):
     """The size in bytes and the SHA-256 digest of a complete PDF."""
 
     size: int

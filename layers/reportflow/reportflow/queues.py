@@ -16,12 +16,13 @@ from reportflow import aws
 from reportflow.combining import Combined
 from reportflow.contract.files import CompletedFile
 from reportflow.errors import PipelineError, Retryable
-from reportflow.jobs import Step
 from reportflow.messages import Check
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef
+
+    from reportflow.jobs import Step
 
 MAX_MESSAGE_ATTRIBUTES: Final = 10
 MAX_MESSAGE_BYTES: Final = 1024 * 1024
@@ -93,7 +94,7 @@ class SqsQueue:
             )
         return int(answer["Attributes"]["ApproximateNumberOfMessages"])
 
-    def dead_letter(self, record: Record, error: PipelineError, step: Step, job_id: str) -> None:
+    def dead_letter(self, record: Record, error: PipelineError, step: "Step", job_id: str) -> None:
         """Copy the message to the dead-letter queue: body unchanged, the reason as attributes.
 
         SQS limits a message's size and the number of its attributes. Attributes that do not fit are

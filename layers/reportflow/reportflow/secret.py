@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -19,8 +18,7 @@ REREAD_SECONDS: Final = 10.0
 """The shortest time between two reads of the secret, however often ReportFlow refuses its keys."""
 
 
-@dataclass(frozen=True)
-class Secret:
+class Secret(msgspec.Struct, frozen=True):
     """The secret's value. Its repr hides all fields, so no log or traceback contains them.
 
     `keys` holds the other texts by name: ReportFlow's keys, which the contract reads.
@@ -28,9 +26,12 @@ class Secret:
     `webhook_signing_secrets` holds the signing relay's secrets, unchecked.
     """
 
-    keys: Mapping[str, str] = field(repr=False, hash=False)
-    webhook_tokens: tuple[str, ...] = field(repr=False)
-    webhook_signing_secrets: tuple[str, ...] = field(default=(), repr=False)
+    keys: Mapping[str, str]
+    webhook_tokens: tuple[str, ...]
+    webhook_signing_secrets: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return "Secret()"
 
 
 class _Stored(msgspec.Struct, rename="camel"):

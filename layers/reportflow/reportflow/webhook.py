@@ -8,9 +8,10 @@ import math
 import time
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from itertools import batched
 from typing import Any, Final
+
+import msgspec
 
 from reportflow import aws
 from reportflow.contract.files import Announced
@@ -30,8 +31,7 @@ PROBES: Final = frozenset({"GET", "HEAD"})
 _CURED_BY_A_NEWER_SECRET: Final = frozenset({Refusal.UNKNOWN_CALLER, Refusal.SIGNATURE_WRONG})
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """One request of API Gateway, payload format 2.0. Its repr hides the token and the headers.
 
     `headers` have their names in lower case. `body` is None if it cannot be decoded.
@@ -46,8 +46,7 @@ class Request:
         return f"Request({self.method!r}, {len(self.body or b'')} bytes)"
 
 
-@dataclass(frozen=True)
-class Expected:
+class Expected(msgspec.Struct, frozen=True):
     """What a deployment accepts: one workspace's webhooks, and whether they must be signed."""
 
     workspace_id: str
@@ -130,15 +129,14 @@ def check_signed(request: Request, secrets: Iterable[str], now: float) -> None:
     check_signature(request.headers, request.body, keys, now)
 
 
-@dataclass(frozen=True)
-class Receiver:
+class Receiver(msgspec.Struct, frozen=True):
     """Verifies a request, then stores its files."""
 
     secrets: SecretStore
     destination: Downloads
     workspace_id: str
-    signed: bool = field(default=False, kw_only=True)
-    clock: Callable[[], float] = field(default=time.time, kw_only=True)
+    signed: bool = False
+    clock: Callable[[], float] = time.time
 
     def receive(
         self, event: Mapping[str, Any], seconds_left: Callable[[], float] = lambda: math.inf

@@ -39,10 +39,6 @@ class Contract(Protocol):
         """The most bytes that a request's body may have."""
 
     @property
-    def file_name_rule(self) -> str:
-        """What a file name may be, for the sender of a wrong one."""
-
-    @property
     def customers_field(self) -> str:
         """The field of a webhook's entry in which names are the customer's own."""
 

@@ -6,12 +6,20 @@ reference of today.
 """
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from reportflow.contract.document import END, Content, Document, JsonObject, OpaqueId
+from reportflow.contract.document import (
+    END,
+    Content,
+    Document,
+    JsonObject,
+    OpaqueId,
+    file_name_mistake,
+)
 from reportflow.contract.files import Accepted, CompletedFile, Location, Mark
 from reportflow.contract.json_values import members, read_json
 
@@ -22,6 +30,9 @@ the PDF, so the mark is nested in an object."""
 MAX_REQUEST_BYTES: Final = 50 * 1024 * 1024
 """ReportFlow's documented limit of a request's body."""
 
+_FILE_NAME_RULE: Final = (
+    "1 to 200 characters other than / \\ : * ? \" < > | and control characters, not only '.pdf'"
+)
 _FILE_NAME: Final = r'^(?=.*\S)(?!\s*\.pdf$)[^/\\:*?"<>|\x00-\x1f\x7f-\x9f]{1,200}' + END
 _PDF: Final = ".pdf"
 _REFERENCE: Final = "central"
@@ -40,7 +51,7 @@ class CentralContent(Content, frozen=True):
     record and events. ReportFlow prints its top-level texts and numbers into the PDF's metadata.
     """
 
-    file_name: Annotated[str, msgspec.Meta(pattern=_FILE_NAME)]
+    file_name: Annotated[str, msgspec.Meta(extra_json_schema={"pattern": _FILE_NAME})]
     params: JsonObject
     share_type: Literal["01", "02", "03"] | msgspec.UnsetType = msgspec.UNSET
     passcode_enabled: bool | msgspec.UnsetType = msgspec.UNSET
@@ -57,7 +68,11 @@ class CentralContent(Content, frozen=True):
             return "passthrough: expected an object"
         if OWN_KEY in names:
             return f"passthrough: the key {OWN_KEY} is reserved"
-        return super().mistake()
+        name = self.file_name
+        fits = 1 <= len(name) <= 200 and name.strip() != "" and name.lstrip() != _PDF
+        return (
+            file_name_mistake(name, _FILE_NAME_RULE, _may_name_have, fits=fits) or super().mistake()
+        )
 
     def options(self) -> dict[str, object]:
         """The fields that upstream set."""
@@ -73,6 +88,10 @@ class CentralContent(Content, frozen=True):
     def passthrough_json(self) -> str:
         """The caller's object, as it was written."""
         return bytes(self.passthrough or b"").decode()
+
+
+def _may_name_have(character: str) -> bool:
+    return character not in '/\\:*?"<>|' and unicodedata.category(character) != "Cc"
 
 
 class _NewFile(msgspec.Struct, rename="camel"):
@@ -100,9 +119,6 @@ class Central:
     name: Final = "central"
     content: Final = CentralContent
     max_request_bytes: Final = MAX_REQUEST_BYTES
-    file_name_rule: Final = (
-        "1 to 200 characters other than / \\ : * ? \" < > | and control characters, not only '.pdf'"
-    )
     customers_field: Final = "passthrough"
     credentials: Final = (("centralAppKey",), ("clientId", "clientSecret"))
 

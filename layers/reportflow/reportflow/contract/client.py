@@ -3,7 +3,6 @@
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -41,8 +40,7 @@ _SECRET_HEADERS: Final = frozenset({"appkey", "secretkey", "authorization"})
 _PDF_HEADERS: Final = {"Accept": "application/pdf", "Accept-Encoding": "identity"}
 
 
-@dataclass(frozen=True)
-class Endpoint:
+class Endpoint(msgspec.Struct, frozen=True):
     """A contract and the base URL where it is spoken, as in `https://ws.re-port-flow.com/v1`."""
 
     contract: Contract

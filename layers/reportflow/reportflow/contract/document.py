@@ -3,6 +3,7 @@
 import hashlib
 import re
 import unicodedata
+from collections.abc import Callable
 from functools import cached_property
 from threading import Lock
 from typing import Annotated, Final
@@ -37,6 +38,9 @@ class Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="c
     Numbers of any length or form reach ReportFlow as they were written. Each contract has its own
     kind, with its rule for `file_name` and its further fields.
     """
+
+    # A contract checks the name in `mistake`. msgspec would compile a pattern at each cold start,
+    # and one with Japanese ranges takes 31 million instructions.
 
     file_name: str
     params: JsonObject
@@ -101,6 +105,17 @@ def digest_of(
     """
     document = [normal_design(design_id), version, file_name, params]
     return hashlib.sha256(written([*document, options] if options else document)).hexdigest()
+
+
+def file_name_mistake(
+    name: str, rule: str, is_allowed: Callable[[str], bool], *, fits: bool
+) -> str:
+    """What is wrong with a file name; `fits` is what the rule says beyond single characters."""
+    for character in name:
+        if not is_allowed(character):
+            shown = repr(character) if character.isprintable() else f"U+{ord(character):04X}"
+            return f"fileName: expected {rule}; got {shown}"
+    return "" if fits else f"fileName: expected {rule}; got {len(name)} characters"
 
 
 def is_opaque_id(text: str) -> bool:

@@ -4,8 +4,6 @@ The pipeline stores and compares `file_id` and `reference` and passes them back.
 reads them.
 """
 
-from dataclasses import dataclass, field
-
 import msgspec
 
 from reportflow.contract.document import DesignId, FileId, Version
@@ -21,8 +19,7 @@ class Mark(msgspec.Struct, frozen=True, rename="camel"):
     tag: str
 
 
-@dataclass(frozen=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True):
     """ReportFlow took the request: its name for the file, and how to find it later."""
 
     file_id: str
@@ -51,16 +48,14 @@ class CompletedFile(
     mark: Mark | None = None
 
 
-@dataclass(frozen=True)
-class Announced:
+class Announced(msgspec.Struct, frozen=True):
     """The files that a webhook reports, and the number of entries that are unreadable."""
 
-    files: list[CompletedFile] = field(default_factory=list)
+    files: list[CompletedFile] = msgspec.field(default_factory=list)
     wrong_entries: int = 0
 
 
-@dataclass(frozen=True)
-class Location:
+class Location(msgspec.Struct, frozen=True):
     """Where a file is: a path under the API's base URL, or a whole URL that takes no keys."""
 
     path: str = ""

@@ -5,6 +5,7 @@ path, and quotes the document. Source: ReportFlow's page on asynchronous generat
 """
 
 from collections.abc import Mapping
+from string import ascii_letters, digits
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -19,6 +20,7 @@ from reportflow.contract.document import (
     OpaqueId,
     Version,
     digest_of,
+    file_name_mistake,
     is_opaque_id,
 )
 from reportflow.contract.files import Accepted, CompletedFile, Location, Mark
@@ -30,9 +32,31 @@ MAX_REQUEST_BYTES: Final = 20 * 1024 * 1024
 MAX_URL_CHARACTERS: Final = 16 * 1024
 """A longer URL of a 202 is not kept, and the job waits for its webhook."""
 
-_JAPANESE: Final = "々〆〇ぁ-ゖ゙-ゟァ-ヿㇰ-ㇿ㐀-䶿一-鿿豈-﫿０-９Ａ-Ｚａ-ｚｦ-ﾟ\U00020000-\U000323af"
-# The characters stand here once, because compiling them takes 31 million instructions.
-_FILE_NAME: Final = rf"^(?!\.)[A-Za-z0-9._{_JAPANESE}-]{{1,200}}" + END
+_FILE_NAME_RULE: Final = (
+    "1 to 200 letters, digits, Japanese characters, '-', '_' or '.', not starting with '.'"
+)
+_ASCII: Final = frozenset(ascii_letters + digits + "-_.")
+_JAPANESE: Final = (
+    *(
+        "々〇",
+        "ぁゖ",
+        "\u3099ゟ",
+        "ァヿ",
+        "ㇰㇿ",
+        "㐀䶿",
+        "一鿿",
+        "豈\ufaff",
+        "０９",
+        "ＡＺ",
+        "ａｚ",
+        "ｦﾟ",
+    ),
+    "\U00020000\U000323af",
+)
+"""The first and the last character of each range."""
+
+_JAPANESE_RANGES: Final = "".join(f"{first}-{last}" for first, last in _JAPANESE)
+_FILE_NAME: Final = rf"^(?!\.)[A-Za-z0-9._{_JAPANESE_RANGES}-]{{1,200}}" + END
 
 _NOT_THERE: Final = frozenset({404, 409, 423, 425})
 
@@ -46,8 +70,20 @@ class WorkspaceContent(Content, frozen=True):
     Numbers of any length or form reach ReportFlow as they were written.
     """
 
-    file_name: Annotated[str, msgspec.Meta(pattern=_FILE_NAME)]
+    file_name: Annotated[str, msgspec.Meta(extra_json_schema={"pattern": _FILE_NAME})]
     params: JsonObject
+
+    def mistake(self) -> str:
+        """See `Content.mistake`."""
+        fits = 1 <= len(self.file_name) <= 200 and not self.file_name.startswith(".")
+        return (
+            file_name_mistake(self.file_name, _FILE_NAME_RULE, _may_name_have, fits=fits)
+            or super().mistake()
+        )
+
+
+def _may_name_have(character: str) -> bool:
+    return character in _ASCII or any(first <= character <= last for first, last in _JAPANESE)
 
 
 class _Acceptance(msgspec.Struct, rename="camel"):
@@ -68,9 +104,6 @@ class Workspace:
     name: Final = "workspace"
     content: Final = WorkspaceContent
     max_request_bytes: Final = MAX_REQUEST_BYTES
-    file_name_rule: Final = (
-        "1 to 200 letters, digits, Japanese characters, '-', '_' or '.', not starting with '.'"
-    )
     customers_field: Final = "params"
     credentials: Final = (("appKey", "secretKey"),)
 
