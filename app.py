@@ -1,9 +1,11 @@
 """The CDK app: `python app.py` writes the cloud assembly to cdk.out, and so does the CDK CLI."""
 
+import argparse
 import importlib.util
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +15,8 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parent
 
 
-def main() -> int:
-    """Synthesize the stacks, and return the exit status."""
+def main(given: Mapping[str, str]) -> int:
+    """Synthesize the stacks with the settings of `-c`, and return the exit status."""
     if not _find_node():
         print(
             "CDK needs node, and there is none. Run make setup, which installs it into .venv, or "
@@ -28,7 +30,7 @@ def main() -> int:
     from stacks import nag
     from stacks.annotations import annotate
     from stacks.context import InvalidSettings, context_of
-    from stacks.environments import with_environment
+    from stacks.environments import paths, with_environment
     from stacks.monitoring import MonitoringStack
     from stacks.packaging import PackagingError
     from stacks.pipeline import PipelineStack
@@ -41,12 +43,15 @@ def main() -> int:
         app = App(
             outdir=os.environ.get("CDK_OUTDIR", str(REPOSITORY / "cdk.out")),
             context=shared,
+            post_cli_context=given,
             analytics_reporting=False,
             # It doubles the time of a synthesis, and the tests run cfn-lint on the templates.
             builtin_cloud_formation_validation=False,
         )
-        context = with_environment(app.node.get_all_context(), shared=shared)
-        settings = DeploymentSettings.from_context(context)
+        received = app.node.get_all_context()
+        settings = DeploymentSettings.from_context(
+            with_environment(received, shared=shared), paths(received, shared=shared)
+        )
         storage = StorageStack(app, f"{settings.stack_prefix}-Storage", settings=settings)
         pipeline = PipelineStack(
             app, f"{settings.stack_prefix}-Pipeline", settings=settings, storage=storage
@@ -72,20 +77,34 @@ def main() -> int:
             raise
         print("Fix each finding, or acknowledge it beside its resource.", file=sys.stderr)
         return 1
-    # The CDK CLI prints these itself.
-    if "CDK_CLI_VERSION" not in os.environ:
-        _report(assembly)
-    return 0
+    # The CDK CLI prints the messages itself, and stops at an error.
+    return 0 if "CDK_CLI_VERSION" in os.environ else _report(assembly)
 
 
-def _report(assembly: "CloudAssembly") -> None:
-    """Print the paths of the templates, and the errors and warnings of their stacks."""
+def _report(assembly: "CloudAssembly") -> int:
+    """Print the paths of the templates and the messages of their stacks; return the exit status."""
     for stack in assembly.stacks:
         print(os.path.relpath(stack.template_full_path))
+    status = 0
     for stack in assembly.stacks:
         for message in stack.messages:
             level = message.level.name.capitalize()
             print(f"{level} in {stack.id}: {message.entry.data}", file=sys.stderr)
+            status |= level == "Error"
+    return status
+
+
+def _arguments() -> Mapping[str, str]:
+    """Read the settings of `-c`, as the CDK CLI takes them."""
+    parser = argparse.ArgumentParser(description="Write the CloudFormation templates to cdk.out.")
+    parser.add_argument(
+        "-c", "--context", metavar="KEY=VALUE", action="append", default=[], help="set a setting"
+    )
+    given = [each.partition("=") for each in parser.parse_args().context]
+    for key, equals, _ in given:
+        if not equals:
+            parser.error(f"-c {key}: expected KEY=VALUE")
+    return {key: value for key, _, value in given}
 
 
 def _find_node() -> bool:
@@ -100,4 +119,4 @@ def _find_node() -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(_arguments()))

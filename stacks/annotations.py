@@ -14,19 +14,17 @@ PLACEHOLDER: Final = re.compile(r"your-\w+-workspace")
 def annotate(settings: DeploymentSettings, *, pipeline: Stack, monitoring: Stack) -> None:
     """Add warnings, and an error, which stops the CDK CLI's deploy, diff and synth.
 
-    The error is not an `InvalidSettings`, so `make synth` works in a fresh clone.
+    The error is not an `InvalidSettings`, so `make synth` writes the templates of a fresh clone.
     """
+    place = f"environments.{settings.environment}." if settings.environment else ""
     if PLACEHOLDER.fullmatch(settings.workspace_id):
-        key = "workspace_id"
-        if settings.environment:
-            key = f"environments.{settings.environment}.{key}"
         Annotations.of(pipeline).add_error(
-            f"workspace_id = {settings.workspace_id!r} is a placeholder: the owner of that "
-            f"workspace would receive your keys. Set {key} in cdk.json to your ReportFlow "
+            f"{place}workspace_id = {settings.workspace_id!r} is a placeholder: the owner of that "
+            "workspace would receive your keys. Set it in cdk.json to your ReportFlow "
             "workspace, then deploy again."
         )
     if settings.removal_policy == "retain" and not settings.alarm_email:
         Annotations.of(monitoring).add_warning(
-            "alarm_email is not set, so alarms reach nobody. Set it in cdk.json, or subscribe to "
-            "the alarm topic."
+            f"{place}alarm_email is not set, so alarms reach nobody. Set it in cdk.json, or "
+            "subscribe to the alarm topic."
         )

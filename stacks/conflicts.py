@@ -56,12 +56,16 @@ class Condition:
         return list(dict.fromkeys(re.findall(r"`(contract|[a-z]+(?:_[a-z]+)+)`", self.sentence)))
 
 
-def conflicts(settings: "DeploymentSettings") -> Iterator[tuple[set[str], str]]:
-    """Yield each conflict: the settings, and an error message."""
+def conflicts(
+    settings: "DeploymentSettings", paths: Mapping[str, str]
+) -> Iterator[tuple[set[str], str]]:
+    """Yield each conflict: the settings, and an error message; `paths` as in `from_context`."""
     for condition in CONDITIONS:
         if not condition.holds(settings):
             names = condition.settings
-            values = ", ".join(f"{name} = {getattr(settings, name)!r}" for name in names)
+            values = ", ".join(
+                f"{paths.get(name, name)} = {getattr(settings, name)!r}" for name in names
+            )
             sentence = condition.sentence.replace("`", "")
             yield set(names), f"{values}: {sentence} {condition.fix(settings)}"
 

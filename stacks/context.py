@@ -52,13 +52,14 @@ def explained(
     errors: Iterable["ErrorDetails"],
     given: Mapping[str, object],
     settings: Mapping[str, "FieldInfo"],
+    paths: Mapping[str, str],
 ) -> dict[str, str]:
     """Translate pydantic's errors to one message per setting."""
     mistakes = {}
     for error in errors:
         key = str(error["loc"][0])
         if key in given:
-            mistakes[key] = f"{key} = {given[key]!r}: " + (
+            mistakes[key] = f"{paths.get(key, key)} = {given[key]!r}: " + (
                 f"must be {allowed(settings[key])}"
                 if key in settings
                 else f"no such setting{_suggestion(key, settings)}"

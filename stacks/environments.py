@@ -46,6 +46,14 @@ def with_environment(
     return merged
 
 
+def paths(context: Mapping[str, object], *, shared: Mapping[str, object]) -> dict[str, str]:
+    """Return where cdk.json has each setting that comes from the chosen environment."""
+    chosen = context.get(_CHOICE)
+    environments = shared.get(_ENVIRONMENTS)
+    own = environments.get(chosen, {}) if isinstance(environments, Mapping) else {}
+    return {key: f"{_ENVIRONMENTS}.{chosen}.{key}" for key in own if key not in context}
+
+
 def _set_twice(
     environments: Mapping[str, Mapping[str, object]], shared: Mapping[str, object]
 ) -> Iterator[str]:

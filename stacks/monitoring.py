@@ -98,8 +98,18 @@ class MonitoringStack(Stack):
         shown = dashboard(
             self, settings=settings, own=self._own, pipeline=pipeline, alarms=self._alarms
         )
-        CfnOutput(self, "AlarmTopicArn", value=self._topic.topic_arn)
-        CfnOutput(self, "DashboardName", value=shown.dashboard_name)
+        CfnOutput(
+            self,
+            "AlarmTopicArn",
+            value=self._topic.topic_arn,
+            description="The topic of all alarms: subscribe your receivers",
+        )
+        CfnOutput(
+            self,
+            "DashboardName",
+            value=shown.dashboard_name,
+            description="The CloudWatch dashboard",
+        )
 
     def _alarm_topic(self) -> sns.Topic:
         # CloudWatch may not use AWS's own key for SNS.

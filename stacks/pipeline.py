@@ -76,20 +76,47 @@ class PipelineStack(Stack):
             "webhook": webhook.function,
             "downloader": downloader.function,
         }
-        for key, value in {
-            "RequestQueueUrl": requests.queue.queue_url,
-            "RequestQueueArn": requests.queue.queue_arn,
-            "RequestDeadLetterQueueUrl": requests.dead_letters.queue_url,
-            "DownloadQueueUrl": downloads.queue.queue_url,
-            "DownloadDeadLetterQueueUrl": downloads.dead_letters.queue_url,
-            "WebhookBaseUrl": f"{self.api.api_endpoint}/webhooks",
-            "SubmitterFunctionName": submitter.function.function_name,
-            # Policies of keys and buckets outside of these stacks can name the role.
-            "SubmitterRoleArn": cast("iam.Role", submitter.function.role).role_arn,
-            "WebhookFunctionName": webhook.function.function_name,
-            "DownloaderFunctionName": downloader.function.function_name,
-        }.items():
-            CfnOutput(self, key, value=value)
+        outputs = {
+            "RequestQueueUrl": (requests.queue.queue_url, "Send your messages here"),
+            "RequestQueueArn": (
+                requests.queue.queue_arn,
+                "The same queue, for policies, SNS subscriptions and EventBridge rules",
+            ),
+            "RequestDeadLetterQueueUrl": (
+                requests.dead_letters.queue_url,
+                "Requests that failed, with their reasons: reportflow dlq list",
+            ),
+            "DownloadQueueUrl": (
+                downloads.queue.queue_url,
+                "Finished files and completion checks, for the downloader",
+            ),
+            "DownloadDeadLetterQueueUrl": (
+                downloads.dead_letters.queue_url,
+                "Downloads that failed, with their reasons: reportflow dlq list",
+            ),
+            "WebhookBaseUrl": (
+                f"{self.api.api_endpoint}/webhooks",
+                "The webhook's URL without its token: reportflow webhook-url prints it in full",
+            ),
+            "SubmitterFunctionName": (
+                submitter.function.function_name,
+                "The function that asks ReportFlow for PDFs",
+            ),
+            "SubmitterRoleArn": (
+                cast("iam.Role", submitter.function.role).role_arn,
+                "For the policies of payload buckets and of their KMS keys in other accounts",
+            ),
+            "WebhookFunctionName": (
+                webhook.function.function_name,
+                "The function that ReportFlow calls when a PDF is finished",
+            ),
+            "DownloaderFunctionName": (
+                downloader.function.function_name,
+                "The function that archives PDFs",
+            ),
+        }
+        for name, (value, description) in outputs.items():
+            CfnOutput(self, name, value=value, description=description)
 
     def _submitter(self, requests: QueuePair, downloads: QueuePair) -> DeployedFunction:
         settings = self._settings

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from math import ceil
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Self
 
 from msgspec.structs import fields
@@ -242,8 +243,12 @@ class DeploymentSettings(BaseModel):
     """Days logs are kept."""
 
     @classmethod
-    def from_context(cls, context: Mapping[str, object]) -> Self:
+    def from_context(
+        cls, context: Mapping[str, object], paths: Mapping[str, str] = MappingProxyType({})
+    ) -> Self:
         """Read the settings from the CDK context, where `-c` values come as text.
+
+        `paths` says where cdk.json has a setting, if not beside `environments`.
 
         Raises:
             InvalidSettings: a key is unknown, a value is not allowed, or values conflict; the
@@ -254,11 +259,11 @@ class DeploymentSettings(BaseModel):
         try:
             settings = cls.model_validate(given)
         except ValidationError as error:
-            mistakes = explained(error.errors(), given, cls.model_fields)
+            mistakes = explained(error.errors(), given, cls.model_fields, paths)
             valid = {key: value for key, value in given.items() if key not in mistakes}
             settings = cls.model_validate({"workspace_id": "unknown", **valid})
         # A conflict with a wrong value would mislead, so it is not reported.
-        found = [text for names, text in conflicts(settings) if names.isdisjoint(mistakes)]
+        found = [text for names, text in conflicts(settings, paths) if names.isdisjoint(mistakes)]
         if mistakes or found:
             raise InvalidSettings([*(mistakes[key] for key in sorted(mistakes)), *found])
         return settings

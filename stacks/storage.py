@@ -33,10 +33,20 @@ class StorageStack(Stack):
         # bus that stayed would block the next deployment, which creates one of the same name.
         self.event_bus = events.EventBus(self, "EventBus", event_bus_name=settings.stack_prefix)
         self._make_last(self.jobs_table, self.archive_bucket, self.secret)
-        CfnOutput(self, "JobsTableName", value=self.jobs_table.table_name)
-        CfnOutput(self, "ArchiveBucketName", value=self.archive_bucket.bucket_name)
-        CfnOutput(self, "EventBusName", value=self.event_bus.event_bus_name)
-        CfnOutput(self, "SecretArn", value=self.secret.secret_arn)
+        outputs = {
+            "JobsTableName": (self.jobs_table.table_name, "The table with one item per job"),
+            "ArchiveBucketName": (self.archive_bucket.bucket_name, "The bucket with the PDFs"),
+            "EventBusName": (
+                self.event_bus.event_bus_name,
+                "The bus with PDF Archived and PDF Failed: make your rules on it",
+            ),
+            "SecretArn": (
+                self.secret.secret_arn,
+                "ReportFlow's keys and the webhook's token: reportflow set-keys",
+            ),
+        }
+        for name, (value, description) in outputs.items():
+            CfnOutput(self, name, value=value, description=description)
 
     def _make_last(self, table: dynamodb.Table, *others: IConstruct) -> None:
         """Create the table after the other resources with data.

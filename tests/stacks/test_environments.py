@@ -98,11 +98,11 @@ def test_placeholder_and_missing_alarm_address_are_reported(tmp_path: Path) -> N
         tmp_path / "cdk.out",
         {"environment": "prod", "workspace_id": "your-own-workspace", "alarm_email": ""},
     )
-    assert done.returncode == 0
-    assert "Warning in ReportFlow-prod-Monitoring: alarm_email is not set" in done.stderr
-    told = "Error in ReportFlow-prod-Pipeline: workspace_id = 'your-own-workspace' is a placeholder"
-    assert told in done.stderr
-    assert "Set environments.prod.workspace_id in cdk.json" in done.stderr
+    assert done.returncode == 1
+    place = "environments.prod"
+    assert f"Warning in ReportFlow-prod-Monitoring: {place}.alarm_email is not set" in done.stderr
+    wrong = f"{place}.workspace_id = 'your-own-workspace' is a placeholder"
+    assert f"Error in ReportFlow-prod-Pipeline: {wrong}" in done.stderr
     marks = json.loads((tmp_path / "cdk.out/ReportFlow-prod-Pipeline.metadata.json").read_text())
     assert "aws:cdk:error" in {mark["type"] for mark in marks["/ReportFlow-prod-Pipeline"]}
 

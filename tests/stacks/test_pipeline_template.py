@@ -337,11 +337,14 @@ def test_the_stage_is_throttled(pipeline: Template, changed_pipeline: Template) 
 def test_outputs_tell_what_people_and_programs_need(storage: Template, pipeline: Template) -> None:
     told = {
         name: {
-            key for key, output in template.document["Outputs"].items() if "Export" not in output
+            key: output
+            for key, output in template.document["Outputs"].items()
+            if "Export" not in output
         }
         for name, template in {"storage": storage, "pipeline": pipeline}.items()
     }
-    assert told == OUTPUTS
+    assert {name: outputs.keys() for name, outputs in told.items()} == OUTPUTS
+    assert all(output.get("Description") for of in told.values() for output in of.values())
 
 
 def test_no_resource_runs_code_at_deployment(storage: Template, pipeline: Template) -> None:

@@ -1,4 +1,5 @@
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -69,6 +70,37 @@ def test_mistakes_in_the_settings_are_told_at_once_and_without_a_trace(tmp_path:
     assert "webhook_timeout_seconds = 'soon'" in done.stderr
     assert "did you mean payload_buckets?" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_settings_of_the_command_line_override_the_environments(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "app.py", *"-c environment=prod -c log_level=LOUD -c x=1".split()],
+        cwd=REPOSITORY,
+        env={**os.environ, "CDK_OUTDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    count, *mistakes = done.stderr.splitlines()
+    assert "2 mistakes" in count
+    assert [mistake.split(": ")[0].strip() for mistake in mistakes] == [
+        "log_level = 'LOUD'",
+        "x = '1'",
+    ]
+
+
+def test_make_passes_its_arguments_on() -> None:
+    make = shutil.which("make")
+    assert make is not None
+    done = subprocess.run(
+        [make, "--dry-run", "synth", "ENV=prod", "ARGS=-c log_level=INFO"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "app.py -c environment=prod -c log_level=INFO" in done.stdout
 
 
 def test_an_environment_in_small_letters_is_refused_and_not_passed_over() -> None:

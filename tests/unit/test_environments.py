@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from stacks.context import InvalidSettings, context_of
-from stacks.environments import with_environment
+from stacks.environments import paths, with_environment
 from stacks.packaging import REPOSITORY
 from stacks.settings import DeploymentSettings
 
@@ -37,6 +37,27 @@ def test_every_shipped_environment_is_without_mistake(name: str) -> None:
     context = with_environment({**SHIPPED, "environment": name}, shared=SHIPPED)
     settings = DeploymentSettings.from_context(context)
     assert settings.environment == name
+
+
+def test_a_mistake_in_an_environment_is_named_by_its_place_in_cdk_json() -> None:
+    shared = {
+        "max_attempts": 0,
+        "environments": {"prod": {"workspace_id": "-", "log_level": "LOUD", "status_ttl_days": 1}},
+    }
+    received = {**shared, "environment": "prod", "workspace_id": "/"}
+
+    with pytest.raises(InvalidSettings) as refused:
+        DeploymentSettings.from_context(
+            with_environment(received, shared=shared), paths(received, shared=shared)
+        )
+
+    named = [line.split(" = ")[0].strip() for line in str(refused.value).splitlines()[1:]]
+    assert named == [
+        "environments.prod.log_level",
+        "max_attempts",
+        "workspace_id",
+        "environments.prod.status_ttl_days",
+    ]
 
 
 def test_production_keeps_what_the_other_may_lose() -> None:
