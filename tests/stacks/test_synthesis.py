@@ -74,7 +74,11 @@ def test_mistakes_in_the_settings_are_told_at_once_and_without_a_trace(tmp_path:
 
 def test_settings_of_the_command_line_override_the_environments(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "app.py", *"-c environment=prod -c log_level=LOUD -c x=1".split()],
+        [
+            sys.executable,
+            "app.py",
+            *["-c", "environment=prod", "-c", "log_level=LOUD", "-c", "x=1"],
+        ],
         cwd=REPOSITORY,
         env={**os.environ, "CDK_OUTDIR": str(tmp_path)},
         capture_output=True,
