@@ -17,7 +17,7 @@ from cli.target import Target
 from reportflow.errors import CredentialsRefused
 from reportflow.refusal import Refused
 from reportflow.secret import SecretStore
-from reportflow.webhook import Expected, Request, verify
+from reportflow.webhook import Request, verify
 from tests.cli.conftest import Cli, changed
 from tests.unit.peer import Peer, Received, answer, listening
 
@@ -47,7 +47,7 @@ def signing(own_secret: Target) -> Iterator[Peer]:
         request = Request(received.method, token, received.headers, received.body)
         secret = SecretStore(own_secret.secretsmanager, own_secret.secret_id).get()
         try:
-            verify(request, secret, Expected("local-workspace", signed=True), time.time())
+            verify(request, secret, "local-workspace", time.time(), signed=True)
         except Refused as refused:
             return answer(refused.reason.status)
         except CredentialsRefused:

@@ -13,6 +13,7 @@ from unittest.mock import patch
 from uuid import uuid4
 
 import msgspec
+from botocore.exceptions import ClientError
 
 from reportflow import http_session, pdf
 from reportflow.archive import S3Archive
@@ -288,10 +289,10 @@ def whosever_it_is(original: Any) -> Any:
 
     def find(self: S3Archive, job: Job) -> Any:
         try:
-            metadata = self._head(job.key())["Metadata"]
-        except FileNotFoundError:
+            found = self._client.head_object(Bucket=self._bucket, Key=job.key())
+        except ClientError:
             return None
-        return original(self, replace(job, request_digest=metadata["request-digest"]))
+        return original(self, replace(job, request_digest=found["Metadata"]["request-digest"]))
 
     return find
 

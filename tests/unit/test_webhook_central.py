@@ -11,7 +11,7 @@ from reportflow.messages import parse_download
 from reportflow.queues import Downloads
 from reportflow.refusal import Refusal, Refused
 from reportflow.secret import Secret, SecretStore
-from reportflow.webhook import Expected, Receiver, request_of, verify
+from reportflow.webhook import Receiver, request_of, verify
 from tests.unit.queue_pair import QueuePair
 from tests.unit.samples import (
     DESIGN_ID,
@@ -29,7 +29,7 @@ DEEP = "[" * 3_000 + "]" * 3_000
 
 
 def verified(body: object) -> list[CompletedFile]:
-    return verify(request_of(event(body)), SECRET, Expected("acme"), 0.0).files
+    return verify(request_of(event(body)), SECRET, "acme", 0.0).files
 
 
 def refusal(body: object) -> Refusal:

@@ -14,7 +14,7 @@ import pytest
 from reportflow.contract.files import CompletedFile
 from reportflow.refusal import Refusal, Refused
 from reportflow.secret import Secret
-from reportflow.webhook import MAX_BODY_BYTES, Expected, Request, request_of, verify
+from reportflow.webhook import MAX_BODY_BYTES, Request, request_of, verify
 from tests.unit.samples import TOKEN, by_uuid, central_webhook_body, webhook_body
 from tests.unit.test_signature import SECRET as SIGNING_SECRET
 from tests.unit.test_signature import headers
@@ -24,7 +24,7 @@ SECRET = Secret({}, (TOKEN,))
 
 
 def verified(request: Request) -> list[CompletedFile]:
-    return verify(request, SECRET, Expected("acme"), 0.0).files
+    return verify(request, SECRET, "acme", 0.0).files
 
 
 def refusal(given: dict[str, Any]) -> Refusal:
@@ -75,11 +75,10 @@ def test_names_of_headers_are_in_lower_case_and_repeated_ones_are_joined() -> No
 @pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
 def test_a_header_that_is_no_text_is_no_signature(name: str, odd: object) -> None:
     given = {**event(), "headers": {**headers(), name: odd}}
-    expected = Expected("acme", signed=True)
     secret = Secret({}, (TOKEN,), (SIGNING_SECRET,))
 
     with pytest.raises(Refused) as refused:
-        verify(request_of(given), secret, expected, time.time())
+        verify(request_of(given), secret, "acme", time.time(), signed=True)
     assert refused.value.reason in {Refusal.SIGNATURE_MISSING, Refusal.SIGNATURE_MALFORMED}
 
 
@@ -119,7 +118,7 @@ def test_whatever_stands_in_a_requests_place_is_refused_or_read(
 
 def test_an_empty_token_opens_nothing_even_where_it_is_stored() -> None:
     with pytest.raises(Refused) as refused:
-        verify(request_of(event(token="")), Secret({}, ("", TOKEN)), Expected("acme"), 0.0)
+        verify(request_of(event(token="")), Secret({}, ("", TOKEN)), "acme", 0.0)
     assert refused.value.reason is Refusal.UNKNOWN_CALLER
 
 

@@ -5,19 +5,16 @@ from base64 import b64decode, b64encode
 from typing import IO, TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from botocore.exceptions import ClientError
-
 from reportflow import aws
-from reportflow.errors import Permanent
+from reportflow.errors import Permanent, Unavailable
 from reportflow.jobs import ArchivedFile, Job
 from reportflow.pdf import ReceivedPdf
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
-_EXISTS: Final = frozenset({"PreconditionFailed", "412"})
-_MISSING: Final = frozenset({"NoSuchKey", "404"})
+_EXISTS: Final = frozenset({"AWS_PreconditionFailed", "AWS_412"})
+_MISSING: Final = frozenset({"AWS_NoSuchKey", "AWS_404"})
 
 
 class S3Archive:
@@ -37,17 +34,36 @@ class S3Archive:
             Permanent: the job's key holds another document.
             Retryable: S3 does not answer, or refuses.
         """
+        key = job.key()
         try:
-            return self._put(job, pdf, content)
-        except FileExistsError as error:
-            found = self.find(job)
-            if found is None:
+            with aws.translated("s3:PutObject"):
+                answer = self._client.put_object(
+                    Bucket=self._bucket,
+                    Key=key,
+                    Body=content,
+                    IfNoneMatch="*",
+                    ChecksumAlgorithm="SHA256",
+                    ChecksumSHA256=b64encode(pdf.sha256).decode(),
+                    ContentType="application/pdf",
+                    ContentDisposition=content_disposition(job.file_name),
+                    Metadata={
+                        "job-id": job.job_id,
+                        "file-id": job.file_id,
+                        "request-digest": job.request_digest,
+                    },
+                )
+        except Unavailable as error:
+            if error.code not in _EXISTS:
+                raise
+            if (found := self.find(job)) is None:
                 raise Permanent(
                     "ARCHIVE_CONFLICT",
-                    f"the archive holds another document under {job.key()}: move it away, "
-                    "then redrive the message",
+                    f"the archive holds another document under {key}: move it away, then redrive "
+                    "the message",
                 ) from error
             return found
+        version = answer.get("VersionId", "")
+        return ArchivedFile(job.file_id, self._bucket, key, version, pdf.size, pdf.sha256.hex())
 
     def find(self, job: Job) -> ArchivedFile | None:
         """Return the job's PDF if an attempt stored it and crashed before it updated the record.
@@ -57,9 +73,14 @@ class S3Archive:
         """
         key = job.key()
         try:
-            found = self._head(key)
-        except FileNotFoundError:
-            return None
+            with aws.translated("s3:HeadObject"):
+                found = self._client.head_object(
+                    Bucket=self._bucket, Key=key, ChecksumMode="ENABLED"
+                )
+        except Unavailable as error:
+            if error.code in _MISSING:
+                return None
+            raise
         metadata = found.get("Metadata", {})
         checksum = found.get("ChecksumSHA256", "")
         if not checksum or metadata.get("request-digest") != job.request_digest:
@@ -74,44 +95,6 @@ class S3Archive:
             found["ContentLength"],
             b64decode(checksum).hex(),
         )
-
-    def _put(self, job: Job, pdf: ReceivedPdf, content: IO[bytes]) -> ArchivedFile:
-        key = job.key()
-        file_id = job.file_id or ""
-        with aws.translated("s3:PutObject"):
-            try:
-                answer = self._client.put_object(
-                    Bucket=self._bucket,
-                    Key=key,
-                    Body=content,
-                    IfNoneMatch="*",
-                    ChecksumAlgorithm="SHA256",
-                    ChecksumSHA256=b64encode(pdf.sha256).decode(),
-                    ContentType="application/pdf",
-                    ContentDisposition=content_disposition(job.file_name),
-                    Metadata={
-                        "job-id": job.job_id,
-                        "file-id": file_id,
-                        "request-digest": job.request_digest,
-                    },
-                )
-            except ClientError as error:
-                if aws.code_of(error) in _EXISTS:
-                    raise FileExistsError(key) from error
-                raise
-        version = answer.get("VersionId", "")
-        return ArchivedFile(file_id, self._bucket, key, version, pdf.size, pdf.sha256.hex())
-
-    def _head(self, key: str) -> "HeadObjectOutputTypeDef":
-        with aws.translated("s3:HeadObject"):
-            try:
-                return self._client.head_object(
-                    Bucket=self._bucket, Key=key, ChecksumMode="ENABLED"
-                )
-            except ClientError as error:
-                if aws.code_of(error) in _MISSING:
-                    raise FileNotFoundError(key) from error
-                raise
 
 
 MAX_DISPOSITION_BYTES: Final = 1900

@@ -8,6 +8,7 @@ import math
 import time
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from itertools import batched
 from typing import Any, Final
 
@@ -46,13 +47,6 @@ class Request(msgspec.Struct, frozen=True):
         return f"Request({self.method!r}, {len(self.body or b'')} bytes)"
 
 
-class Expected(msgspec.Struct, frozen=True):
-    """What a deployment accepts: one workspace's webhooks, and whether they must be signed."""
-
-    workspace_id: str
-    signed: bool = False
-
-
 def request_of(event: Mapping[str, Any]) -> Request:
     """Read payload format 2.0, base64 bodies too. A missing or mistyped part is empty."""
     http = _object(_object(event.get("requestContext")).get("http"))
@@ -69,8 +63,12 @@ def request_of(event: Mapping[str, Any]) -> Request:
     )
 
 
-def verify(request: Request, secret: Secret, expected: Expected, now: float) -> Announced:
+def verify(
+    request: Request, secret: Secret, workspace_id: str, now: float, *, signed: bool = False
+) -> Announced:
     """The files that the request reports as finished; none if it is about something else.
+
+    Only webhooks of this workspace are believed, and only `signed` ones if that is set.
 
     Raises:
         Refused: with the first reason found.
@@ -79,13 +77,13 @@ def verify(request: Request, secret: Secret, expected: Expected, now: float) -> 
     check_size(request)
     check_method(request)
     check_token(request, secret.webhook_tokens)
-    if expected.signed:
+    if signed:
         check_signed(request, secret.webhook_signing_secrets, now)
     if request.method in PROBES:
         return Announced()
     if request.body is None:
         raise Refused(Refusal.NOT_JSON)
-    return read_webhook(request.body, expected.workspace_id)
+    return read_webhook(request.body, workspace_id)
 
 
 def check_size(request: Request) -> None:
@@ -157,10 +155,9 @@ class Receiver(msgspec.Struct, frozen=True):
         return announced
 
     def _verified(self, request: Request, seconds_left: Callable[[], float]) -> Announced:
-        expected = Expected(self.workspace_id, self.signed)
-        secret = self.secrets.get()
+        checked = partial(verify, request, workspace_id=self.workspace_id, signed=self.signed)
         try:
-            return verify(request, secret, expected, self.clock())
+            return checked(self.secrets.get(), now=self.clock())
         except Refused as refused:
             if refused.reason not in _CURED_BY_A_NEWER_SECRET:
                 raise
@@ -168,7 +165,7 @@ class Receiver(msgspec.Struct, frozen=True):
             pass
         # The secret may have been changed since it was read.
         _leave_time_to_answer(seconds_left)
-        return verify(request, self.secrets.get_fresh(), expected, self.clock())
+        return checked(self.secrets.get_fresh(), now=self.clock())
 
 
 def _leave_time_to_answer(seconds_left: Callable[[], float]) -> None:

@@ -94,41 +94,39 @@ def _may_name_have(character: str) -> bool:
     return character not in '/\\:*?"<>|' and unicodedata.category(character) != "Cc"
 
 
-class _NewFile(msgspec.Struct, rename="camel"):
+class _File(msgspec.Struct, rename="camel"):
     file_id: OpaqueId
     passthrough: Any = None
 
 
 class _Acceptance(msgspec.Struct, rename="camel"):
     request_id: OpaqueId
-    files: Annotated[list[_NewFile], msgspec.Meta(min_length=1, max_length=1)]
+    files: Annotated[list[_File], msgspec.Meta(min_length=1, max_length=1)]
 
 
 class _Request(msgspec.Struct, rename="camel"):
     request_id: OpaqueId
 
 
-class _File(msgspec.Struct, rename="camel"):
-    file_id: OpaqueId
-    passthrough: Any = None
-
-
 class Central:
-    """See `reportflow.contract.Contract`."""
+    """A contract. See `Workspace` for what each name means."""
 
     name: Final = "central"
     content: Final = CentralContent
     max_request_bytes: Final = MAX_REQUEST_BYTES
     customers_field: Final = "passthrough"
-    credentials: Final = (("centralAppKey",), ("clientId", "clientSecret"))
+    credentials: Final[tuple[tuple[str, ...], ...]] = (
+        ("centralAppKey",),
+        ("clientId", "clientSecret"),
+    )
 
     def file_name(self, name: str) -> str:
         """With one `.pdf`: ReportFlow drops it and adds it again."""
         return name if name.endswith(_PDF) else name + _PDF
 
-    def body(self, document: Document[CentralContent], mark: Mark) -> bytes:
+    def body(self, document: Document[Any], mark: Mark) -> bytes:
         """`{designId, version, content}`, the mark beside the caller's own `passthrough`."""
-        content = document.content
+        content: CentralContent = document.content
         own = msgspec.json.encode({OWN_KEY: mark})
         inner = bytes(content.passthrough or b"{}").strip()[1:-1].strip()
         passthrough = own[:-1] + (b"," + inner if inner else b"") + b"}"

@@ -69,22 +69,6 @@ def nests_deeper(text: bytes, levels: int) -> bool:
     return bool(brackets)
 
 
-def value_nests_deeper(value: object, levels: int) -> bool:
-    """The same for a value that was read."""
-    level = [value]
-    for _ in range(levels + 1):
-        level = [
-            part
-            for value in level
-            if isinstance(value, (dict, list))
-            for part in (value.values() if isinstance(value, dict) else value)
-            if isinstance(part, (dict, list))
-        ]
-        if not level:
-            return False
-    return True
-
-
 def members[T: msgspec.Struct](value: object, kind: type[T]) -> T:
     """The members that `kind` has; msgspec cannot read every name that JSON may hold.
 

@@ -24,7 +24,7 @@ from reportflow.contract.document import (
     is_opaque_id,
 )
 from reportflow.contract.files import Accepted, CompletedFile, Location, Mark
-from reportflow.contract.json_values import members, value_nests_deeper
+from reportflow.contract.json_values import members, nests_deeper
 
 MAX_REQUEST_BYTES: Final = 20 * 1024 * 1024
 """ReportFlow's documented limit of a request's body."""
@@ -99,20 +99,28 @@ class _File(msgspec.Struct, rename="camel"):
 
 
 class Workspace:
-    """See `reportflow.contract.Contract`."""
+    """A contract. What is said here of each name is true for the other contracts, too."""
 
     name: Final = "workspace"
+    """The value of the setting `contract`."""
+
     content: Final = WorkspaceContent
+    """The kind of `content` that a message may have."""
+
     max_request_bytes: Final = MAX_REQUEST_BYTES
+
     customers_field: Final = "params"
-    credentials: Final = (("appKey", "secretKey"),)
+    """The field of a webhook's entry in which names are the customer's own."""
+
+    credentials: Final[tuple[tuple[str, ...], ...]] = (("appKey", "secretKey"),)
+    """The names in the secret that authenticate a request; each alternative is complete."""
 
     def file_name(self, name: str) -> str:
-        """The name as it is."""
+        """The file name that ReportFlow will give to the file: the name as it is."""
         return name
 
-    def body(self, document: Document[Content], _: Mark) -> bytes:
-        """`{designId, version, content}`."""
+    def body(self, document: Document[Any], _: Mark) -> bytes:
+        """The body of the request that asks for the document: `{designId, version, content}`."""
         return msgspec.json.encode(
             {
                 "designId": document.design_id,
@@ -122,25 +130,32 @@ class Workspace:
         )
 
     def key_mistake(self, *keys: str) -> str:
-        """A key of the other contract."""
+        """Why these keys cannot be the contract's; empty if they may be."""
         if any(key.startswith("ak_") for key in keys):
             return "a key that begins with ak_ needs the setting contract=central"
         return ""
 
     def headers(self, *keys: str) -> Mapping[str, str]:
-        """Both keys, each in a header of its own."""
+        """The headers of the first alternative of `credentials`."""
         app_key, secret_key = keys
         return {"AppKey": app_key, "SecretKey": secret_key}
 
     def accepted(self, answer: bytes, _: Mark) -> Accepted:
-        """`{url, fileId}`, in which only `fileId` must be valid."""
+        """Read the body of a success: `{url, fileId}`, in which only `fileId` must be valid.
+
+        Raises:
+            msgspec.DecodeError: it does not name the file, or is the answer to another request.
+        """
         accepted = msgspec.json.decode(answer, type=_Acceptance)
         url = accepted.url
         kept = isinstance(url, str) and len(url) <= MAX_URL_CHARACTERS
         return Accepted(accepted.file_id, _URL + (url if kept else ""))
 
     def location(self, file_id: str, reference: str) -> Location | None:
-        """`/file/download/{uuid}/{fileId}` after the webhook, the 202's URL before it."""
+        """Where a file is; None if the reference belongs to another contract.
+
+        That is `/file/download/{uuid}/{fileId}` after the webhook, and the 202's URL before it.
+        """
         uuid = reference.removeprefix(_UUID)
         if uuid != reference and is_opaque_id(uuid):
             return Location(path=f"/file/download/{uuid}/{file_id}")
@@ -149,17 +164,27 @@ class Workspace:
         return None
 
     def is_missing(self, status: int, _: str) -> bool:
-        """404, and what else may mean "not yet": no page says which status that is."""
+        """Whether this answer to a download means that the file is not there, or not yet.
+
+        Such an answer costs no retry: the job's deadline decides. No page says which status means
+        "not yet".
+        """
         return status in _NOT_THERE or 200 < status < 300
 
     def announces(self, _: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
-        """An entry with a `uuid`."""
+        """Whether an event's entry has the contract's form: here, a `uuid`."""
         return "uuid" in entry
 
     def completed(
         self, _: Mapping[str, Any], design_id: str, version: int, entry: Mapping[str, Any]
     ) -> CompletedFile:
-        """`{fileId, uuid, fileName, params}`; nothing of `params` is kept but the digest."""
+        """The file that an event's entry reports: `{fileId, uuid, fileName, params}`.
+
+        Nothing of the customer's data is kept but a digest.
+
+        Raises:
+            msgspec.ValidationError: a field is missing or malformed.
+        """
         file = members(entry, _File)
         digest = _digest(design_id, version, file)
         return CompletedFile(file.file_id, _UUID + file.uuid, design_id, version, digest)
@@ -197,13 +222,10 @@ def former_reference(record: Mapping[str, Mapping[str, Any]]) -> str:
 def _digest(design_id: str, version: int, file: _File) -> str:
     """The document's digest; empty if it is incomplete, or is none that a request may hold."""
     name, params = file.file_name, file.params
-    if (
-        not isinstance(name, str)
-        or not isinstance(params, dict)
-        or value_nests_deeper(params, MAX_PARAMS_DEPTH)
-    ):
+    if not isinstance(name, str) or not isinstance(params, dict):
         return ""
     try:
-        return digest_of(design_id, version, name, params)
-    except UnicodeEncodeError:
+        deep = nests_deeper(msgspec.json.encode(params), MAX_PARAMS_DEPTH)
+        return "" if deep else digest_of(design_id, version, name, params)
+    except (UnicodeEncodeError, RecursionError):
         return ""
