@@ -99,12 +99,18 @@ def can_be_sent(case: Case) -> bool:
         and case.method != "HEAD"
         and all(word.isascii() and word.isprintable() for word in words)
         and " " not in case.path
+        and len(_hosts(case)) <= 1
     )
+
+
+def _hosts(case: Case) -> list[str]:
+    return [value for name, value in case.headers if name.lower() == "host"]
 
 
 def raw(case: Case) -> bytes:
     """The request as bytes."""
-    lines = [f"{case.method} {case.path} HTTP/1.1", "Host: x", f"Content-Length: {len(case.body)}"]
+    lines = [f"{case.method} {case.path} HTTP/1.1", f"Content-Length: {len(case.body)}"]
+    lines += [] if _hosts(case) else ["Host: x"]
     lines += [f"{name}: {value}" for name, value in headers(case.signing, case.body) + case.headers]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + case.body
 
