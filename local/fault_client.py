@@ -37,7 +37,7 @@ def kinds() -> Iterator[Kind]:
             for number, name in enumerate(each.__struct_encode_fields__)
         ]
         calls = [call for call, fitting in FITTING.items() if each in fitting]
-        imitates = (each.__doc__ or "").partition("\n")[0].replace("`", "").rstrip(".")
+        imitates = (each.__doc__ or "").partition("\n")[0].rstrip(".")
         yield Kind(kind_of(each), calls, " ".join(fields), imitates)
 
 

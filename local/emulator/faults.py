@@ -188,7 +188,7 @@ class Late(DispatchFault, frozen=True, tag="late"):
 
 
 class Repeated(DispatchFault, frozen=True, tag="repeated"):
-    """A webhook that is sent `times` times, `gap_seconds` apart."""
+    """A webhook that is sent `times` times, `gapSeconds` apart."""
 
     times: int = 2
     gap_seconds: float = 0
