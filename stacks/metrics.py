@@ -122,6 +122,9 @@ def end_of_backlog(
     That is the age of the oldest, and the time that the rate limit takes for all of them, waiting
     or in flight; 0 if there is none. A request that found no slot is in flight until its next try.
     There is no data while SQS sends none. Without a rate limit, only the age counts.
+
+    It takes the configured limit, not the measured rate: in an outage that is zero, and no time
+    could be computed. A rate below the limit shows in the age.
     """
     seconds = _seconds_per_job(settings)
     every = "waiting + in_flight"
