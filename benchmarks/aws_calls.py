@@ -126,6 +126,8 @@ def _work(run: Run, jobs: int, name: str, *, checks: bool) -> None:
 
 
 def _units(bill: Bill, seconds: Mapping[str, Sequence[float]], slots: int, logged: int) -> Units:
+    if bill.unknown:
+        raise RuntimeError(f"the meter has no rule for {', '.join(sorted(bill.unknown))}: add one")
     invocations = sum(map(len, seconds.values()))
     from_queues = len(seconds["submitter"]) + len(seconds["downloader"])
     by_functions = sum(of for name, of in bill.calls.items() if name.startswith("sqs:"))

@@ -46,6 +46,9 @@ class Bill:
     partitions: Counter[str] = field(default_factory=Counter)
     """Write units by the status whose partition of `byStatus` takes them."""
 
+    unknown: set[str] = field(default_factory=set)
+    """Operations of DynamoDB whose units are not computed here."""
+
 
 def size(item: Item) -> int:
     """The bytes of an item as DynamoDB counts them, which is a little less for numbers."""
@@ -110,7 +113,11 @@ class Meter:
 
     def _units(self, operation: str, asked: Mapping[str, Any], status: int) -> None:
         if operation == "Query":
+            # Its result is small here.
             self.bill.reads += 0.5
+            return
+        if operation not in {"GetItem", "PutItem", "UpdateItem"}:
+            self.bill.unknown.add(operation)
             return
         key = asked.get("Key") or _key(asked["Item"])
         name = json.dumps(key)
