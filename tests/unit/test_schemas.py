@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +113,7 @@ def test_the_schema_and_the_submitter_agree_about_each_character_of_a_file_name(
     pattern = re.compile(
         published(name)["$defs"][contract.content.__name__]["properties"]["fileName"]["pattern"]
     )
-    names = [f"a{chr(code)}a" for code in range(sys.maxunicode + 1)]
+    names = [f"a{chr(code)}a" for code in range(0x34000)]
     names += ["", " ", ".pdf", " .pdf", ".", "a" * 200, "a" * 201, *map(chr, range(128))]
     unlike = [
         each
