@@ -77,27 +77,23 @@ def load[S: (SubmitterSettings, WebhookSettings, DownloaderSettings)](
     Raises:
         InvalidEnvironment: variables are missing or malformed.
     """
-    values: dict[str, str | int | tuple[str, ...]] = {}
+    values: dict[str, str | list[str]] = {}
     mistakes: list[str] = []
     for field in fields(kind):
         name = field.name.upper()
         text = environment.get(name)
         if text is None:
             mistakes.append(f"{name} is missing")
-        elif field.type is int:
-            if text.isdecimal():
-                values[field.name] = int(text)
-            else:
-                mistakes.append(f"{name} must be a whole number, not {text!r}")
-        elif field.type is str:
-            if text or field.default == "":
-                values[field.name] = text
-            else:
-                mistakes.append(f"{name} is empty")
+        elif field.type is int and not text.isdecimal():
+            mistakes.append(f"{name} must be a whole number, not {text!r}")
+        elif field.type is str and not text and field.default != "":
+            mistakes.append(f"{name} is empty")
+        elif field.type in (int, str):
+            values[field.name] = text
         else:
-            values[field.name] = tuple(part.strip() for part in text.split(",") if part.strip())
+            values[field.name] = [part.strip() for part in text.split(",") if part.strip()]
     if mistakes:
         raise InvalidEnvironment(
             f"{kind.__name__}: {'; '.join(mistakes)}. Deploy the stack again to set them."
         )
-    return msgspec.convert(values, kind)
+    return msgspec.convert(values, kind, strict=False)
