@@ -233,3 +233,14 @@ def test_a_check_comes_when_its_time_has(queues: QueuePair, seconds: int) -> Non
 def test_a_check_that_the_queue_does_not_take_is_ordered_again(queues: QueuePair) -> None:
     with pytest.raises(Retryable, match="AWS_"):
         Downloads(queues.client, queues.url + "-absent").order("job-1")
+
+
+def test_a_check_that_the_queue_refuses_in_a_batch_is_ordered_again(
+    peer: Peer, client_at: Callable[[str, str], Any]
+) -> None:
+    refused = {"Id": "0", "SenderFault": False, "Code": "InternalError"}
+    body = json.dumps({"Successful": [], "Failed": [refused]}).encode()
+    peer.respond = lambda _: answer(200, body, Content_Type="application/x-amz-json-1.0")
+
+    with pytest.raises(Retryable, match="QUEUE_INCOMPLETE"):
+        Downloads(client_at("sqs", peer.url), f"{peer.url}/1/downloads").order("job-1")
