@@ -81,7 +81,8 @@ VARIANTS = (
     Variant(
         "a check takes a file that another job has",
         lambda: patch.object(JobsTable, "shares_file", lambda *_: False),
-        200,
+        50,
+        {Fault.ANSWER_CROSSED: 0.2, Fault.WEBHOOK_LOST: 0.5},
     ),
     Variant(
         "a write is unconditional", breaks.wrapped(jobs_table, "_as_read", breaks.unconditional), 20
