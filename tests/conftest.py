@@ -24,7 +24,7 @@ _FIRST = (
     "tests/incidents/test_incidents.py",
     "pipeline moto",
     "pipeline central",
-    "tests/simulation/test_crowd.py",
+    "tests/simulation/test_burst.py",
     "pipeline storm",
     "pipeline storm central",
     "tests/properties/test_corpus.py",

@@ -47,7 +47,7 @@ def story(backend: Backend, cdk: Cdk) -> Story:
     return Story(failed, taken_back, left, refusal, account.stacks(PREFIX))
 
 
-def test_it_fails_for_the_reason_that_is_told(story: Story) -> None:
+def test_it_fails_for_the_reason_that_is_documented(story: Story) -> None:
     assert story.failed.returncode != 0
     assert "already exists" in story.failed.stdout
 

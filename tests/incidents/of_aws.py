@@ -12,14 +12,14 @@ THROTTLED = Failure(400, "ProvisionedThroughputExceededException")
 
 
 def bucket_denies(drill: Drill) -> None:
-    """The archive takes nothing, and it is mended when the retries have ended."""
+    """The archive takes nothing, and it is fixed when the retries have ended."""
     with _refused(drill, "s3", "PUT", DENIED):
         jobs = drill.submit(drill.site.scale.jobs)
         drill.until_shown("attempts", "AWS_AccessDenied")
         drill.wait(jobs, ends=("FAILED",))
         dead = drill.until_shown("dead-letter-queues", "AWS_AccessDenied")
         assert "Fix the cause" in dead.remedy
-    drill.done("the policy is mended")
+    drill.done("the policy is fixed")
     drill.redrive("AWS_AccessDenied")
 
 

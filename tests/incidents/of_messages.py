@@ -25,13 +25,13 @@ class Poison:
 
     text: str
     reason: str
-    mended: str = ""
+    fixed: str = ""
 
 
 def _poisons(drill: Drill, known: str) -> list[Poison]:
     """One of each kind; `known` is a job that is another document's."""
-    mended = {job_id: message(job_id) for job_id in drill.new_jobs(3, "mended")}
-    [surprising, designless, numberless] = mended.values()
+    fixed = {job_id: message(job_id) for job_id in drill.new_jobs(3, "fixed")}
+    [surprising, designless, numberless] = fixed.values()
     text = json.dumps
     null = {"fileName": "null.pdf", "params": {"amount": None}}
     return [
@@ -44,21 +44,21 @@ def _poisons(drill: Drill, known: str) -> list[Poison]:
 
 
 def poison_messages(drill: Drill) -> None:
-    """Among good messages there are some that no retry helps; upstream mends what can be."""
+    """Among good messages there are some that no retry helps; upstream fixes what it can."""
     driver = drill.site.faulty.driver
     good = drill.submit(drill.site.scale.jobs)
     poisons = _poisons(drill, good[0])
     for poison in poisons:
         message_id = driver.send(poison.text)
-        if not poison.mended:
+        if not poison.fixed:
             drill.given_up.append(message_id)
     drill.submit(drill.site.scale.jobs, "later")
     reasons = sorted({poison.reason for poison in poisons})
     for reason in reasons:
         drill.until_shown("dead-letter-queues", reason)
     for poison in poisons:
-        if poison.mended:
-            driver.send(poison.mended)
+        if poison.fixed:
+            driver.send(poison.fixed)
     drill.wait(drill.job_ids)
     drill.drop(reasons, [poison.text for poison in poisons])
 

@@ -14,7 +14,7 @@ from local.emulator.faults import Lost
 from local.system import Options, System, run
 from tests.pipeline.aws_proxy import RandomFailures, no_mischief
 from tests.pipeline.driver import Driver, new_id, until
-from tests.pipeline.faulty import FaultySystem, Patience, on, run_faulty, service
+from tests.pipeline.faulty import FaultySystem, SlowJobs, on, run_faulty, service
 from tests.properties.canary import APP_KEY, SECRET_KEY
 from tests.properties.leaks import leaks, secrets_of
 
@@ -140,29 +140,29 @@ def faulty_system(request: pytest.FixtureRequest) -> Iterator[FaultySystem]:
 
 
 @pytest.fixture(scope="session")
-def patience(faulty_system: FaultySystem) -> Patience:
+def slow_jobs(faulty_system: FaultySystem) -> SlowJobs:
     """Jobs that take a minute to end, begun first, so that they wait while other tests run."""
-    patience = Patience(new_id("never-made"), new_id("keys-refused"))
-    fault = on(Call.RENDER, Lost(), prefix=patience.never_made)
+    slow_jobs = SlowJobs(new_id("never-made"), new_id("keys-refused"))
+    fault = on(Call.RENDER, Lost(), prefix=slow_jobs.never_made)
     faulty_system.emulator.faults.replace([fault])
     key = faulty_system.change_keys("revoked")
-    faulty_system.send(patience.keys_refused)
+    faulty_system.send(slow_jobs.keys_refused)
 
     def refused() -> bool | None:
-        job = faulty_system.driver.job(patience.keys_refused)
+        job = faulty_system.driver.job(slow_jobs.keys_refused)
         return (job is not None and job["updatedAt"] > job["createdAt"]) or None
 
     until(refused, 120, "the keys are refused")
     faulty_system.change_keys(key)
     # The process at work would believe for seconds more that there is no other key.
     faulty_system.kill("submitter")
-    faulty_system.send(patience.never_made)
-    until(lambda: faulty_system.pdfs(patience.never_made) or None, 120, "the job is submitted")
-    return patience
+    faulty_system.send(slow_jobs.never_made)
+    until(lambda: faulty_system.pdfs(slow_jobs.never_made) or None, 120, "the job is submitted")
+    return slow_jobs
 
 
 @pytest.fixture(scope="session")
-def faulty(faulty_system: FaultySystem, patience: Patience) -> FaultySystem:
+def faulty(faulty_system: FaultySystem, slow_jobs: SlowJobs) -> FaultySystem:
     """A system in which only ReportFlow fails, unless a test does more."""
     return faulty_system
 

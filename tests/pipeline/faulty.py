@@ -67,7 +67,7 @@ def on(
 
 
 @dataclass(frozen=True)
-class Patience:
+class SlowJobs:
     """Ids of jobs whose ends take long."""
 
     never_made: str

@@ -49,7 +49,7 @@ def test_no_canary_is_where_it_does_not_belong(system: System, driver: Driver) -
     assert leaks(system, {"params": PARAMS}, without=("dead letters: body", "pdf")) == []
 
 
-def test_what_a_refusal_quotes_is_in_the_record_and_the_letter_and_in_no_log(
+def test_what_a_refusal_quotes_is_in_the_record_and_the_dead_letter_and_in_no_log(
     system: System, driver: Driver
 ) -> None:
     """ReportFlow's words may show a parameter; the name of an unknown field is the sender's."""

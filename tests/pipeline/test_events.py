@@ -52,7 +52,7 @@ def assert_is_as_published(event: dict[str, Any], name: str) -> None:
     Draft202012Validator(schema).validate(event)
 
 
-def test_an_archived_pdf_is_announced(driver: Driver, heard: Heard) -> None:
+def test_an_archived_pdf_is_published(driver: Driver, heard: Heard) -> None:
     job_id = new_id("announced")
     driver.send(body(job_id, metadata={"tenant": "acme"}))
 
@@ -66,7 +66,7 @@ def test_an_archived_pdf_is_announced(driver: Driver, heard: Heard) -> None:
     assert driver.objects(job_id) == [detail["key"]]
 
 
-def test_a_failed_job_is_announced_with_its_reason(driver: Driver, heard: Heard) -> None:
+def test_a_failed_job_is_published_with_its_reason(driver: Driver, heard: Heard) -> None:
     job_id = new_id("announced-failure")
     driver.send(body(job_id, version=999))
 

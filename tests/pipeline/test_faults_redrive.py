@@ -1,4 +1,4 @@
-"""A dead letter that is sent back, once what was wrong is mended, goes on with its own job."""
+"""A dead letter that is sent back, once what was wrong is fixed, goes on with its own job."""
 
 from local.emulator.fault_plan import Call
 from local.emulator.faults import Oversize, Status

@@ -16,7 +16,7 @@ from local.emulator.faults import (
     Truncated,
 )
 from tests.pipeline.conftest import FAULT_SETTINGS
-from tests.pipeline.faulty import Ending, FaultySystem, Patience, Story, failed, on
+from tests.pipeline.faulty import Ending, FaultySystem, SlowJobs, Story, failed, on
 
 ATTEMPTS = int(FAULT_SETTINGS["max_attempts"])
 SETTLED = Ending()
@@ -84,12 +84,12 @@ def test_jobs_outlive_a_service_that_refuses_connections(faulty: FaultySystem) -
     assert set(endings.values()) == {Ending()}
 
 
-def test_jobs_outlive_refused_keys(faulty: FaultySystem, patience: Patience) -> None:
-    """The keys were wrong until somebody mended the secret: no message is to blame for that."""
-    job = faulty.driver.ended(patience.keys_refused, 100)
+def test_jobs_outlive_refused_keys(faulty: FaultySystem, slow_jobs: SlowJobs) -> None:
+    """The keys were wrong until somebody fixed the secret: no message is to blame for that."""
+    job = faulty.driver.ended(slow_jobs.keys_refused, 100)
 
     assert job["status"] == "ARCHIVED"
-    assert faulty.ending(patience.keys_refused) == Ending()
+    assert faulty.ending(slow_jobs.keys_refused) == Ending()
     dead = faulty.driver.sqs.receive_message(
         QueueUrl=faulty.driver.state["request_dlq_url"],
         MaxNumberOfMessages=10,
@@ -97,4 +97,4 @@ def test_jobs_outlive_refused_keys(faulty: FaultySystem, patience: Patience) -> 
         MessageAttributeNames=["All"],
     )
     ids = {one["MessageAttributes"]["jobId"]["StringValue"] for one in dead.get("Messages", [])}
-    assert patience.keys_refused not in ids
+    assert slow_jobs.keys_refused not in ids

@@ -6,7 +6,7 @@ from local.emulator.fault_plan import Call, Fault
 from local.emulator.faults import EarlyWebhook, Late, Lost, Reordered, Repeated
 from tests.pipeline.aws_proxy import Failure, Operation, no_mischief
 from tests.pipeline.driver import until
-from tests.pipeline.faulty import Ending, FaultySystem, Patience, Story, failed, on
+from tests.pipeline.faulty import Ending, FaultySystem, SlowJobs, Story, failed, on
 
 pytestmark = pytest.mark.by_contract
 
@@ -65,8 +65,8 @@ def test_webhook_function_killed_in_mid_request_loses_no_webhook(faulty: FaultyS
 
 
 def test_job_whose_pdf_is_never_made_fails_at_its_deadline(
-    faulty: FaultySystem, patience: Patience
+    faulty: FaultySystem, slow_jobs: SlowJobs
 ) -> None:
-    faulty.driver.ended(patience.never_made, 90)
+    faulty.driver.ended(slow_jobs.never_made, 90)
 
-    assert faulty.ending(patience.never_made) == failed("NO_COMPLETION", pdfs=1)
+    assert faulty.ending(slow_jobs.never_made) == failed("NO_COMPLETION", pdfs=1)

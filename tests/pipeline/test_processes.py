@@ -170,7 +170,7 @@ def test_set_keys_takes_the_emulators_key_again(contract: Contract) -> None:
     assert not CONTRACTS[contract].key_mistake(APP_KEYS[contract])
 
 
-def test_up_tells_all_wrong_settings_and_starts_nothing(tmp_path: Path) -> None:
+def test_up_reports_all_wrong_settings_and_starts_nothing(tmp_path: Path) -> None:
     state = tmp_path / "state.json"
     wrong = ["--set", "max_file_mb=many", "--set", "request_batch_sise=3"]
     done = subprocess.run(

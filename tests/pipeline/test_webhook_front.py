@@ -1,4 +1,4 @@
-"""The webhook over real HTTP, as ReportFlow and strangers use it."""
+"""The webhook over real HTTP, as ReportFlow and unauthenticated callers use it."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -136,7 +136,9 @@ def test_another_method_looks_like_a_missing_route_with_the_secret_too(
     [b"", b"{", b"\xff", b"[" * 100_000, b'{"event":"a","event":"b"}'],
     ids=["empty", "cut", "binary", "nested", "doubled"],
 )
-def test_stranger_learns_nothing_from_what_they_send(driver: Driver, content: bytes) -> None:
+def test_unauthenticated_caller_learns_nothing_from_what_they_send(
+    driver: Driver, content: bytes
+) -> None:
     url = driver.state["webhook_url"]
     missing, refused = (
         requests.post(each, data=content, timeout=TIMEOUT_SECONDS)

@@ -1,4 +1,4 @@
-"""What strangers write into requests."""
+"""What unauthenticated callers write into requests."""
 
 from base64 import b64encode
 from typing import Any, Final

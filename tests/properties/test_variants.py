@@ -38,7 +38,7 @@ def _finds(judge: Judge, case: Case) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
-def test_defect_is_found(judge: Judge, variant: Variant) -> None:
+def test_bug_is_found(judge: Judge, variant: Variant) -> None:
     with variant.broken():
         found = next((found for case in _cases() if (found := _finds(judge, case))), None)
 

@@ -302,7 +302,10 @@ VARIANTS = (
         _replaced("digest_of", lambda *document: json.dumps(document[3]), workspace),
     ),
     Variant("numbers are what Python reads", _replaced("read_json", _numbers_of_python, content)),
-    Variant("a stranger is told so", lambda: patch.object(Refusal, "status", HTTPStatus.FORBIDDEN)),
+    Variant(
+        "an unauthenticated caller gets another status",
+        lambda: patch.object(Refusal, "status", HTTPStatus.FORBIDDEN),
+    ),
     Variant("it answers before it stores", lambda: patch.object(Downloads, "send", _nothing)),
     Variant(
         "the first file of a batch is stored",

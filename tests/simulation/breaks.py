@@ -150,7 +150,7 @@ def sent_anyway(original: Any) -> Any:
     return send
 
 
-def patient(*_: Any) -> None:
+def never_reached(*_: Any) -> None:
     """However often it came, it may come again."""
 
 
@@ -211,7 +211,7 @@ def _with_limits(work: Any, **limits: Any) -> Any:
     return replace(work, finisher=replace(work.finisher, limits=changed))
 
 
-def impatient(work: Any) -> Any:
+def soon_given_up(work: Any) -> Any:
     return _with_limits(work, max_receives=work.finisher.limits.max_receives // 10)
 
 
@@ -270,7 +270,7 @@ def submitted_once_more(original: Any) -> Any:
 
 
 def unless_leased(original: Any) -> Any:
-    """A job is adopted whoever holds it."""
+    """A job is adopted although another delivery has its lease."""
 
     def adopt(job: Job | None, **options: Any) -> Any:
         return original(job and replace(job, lease_expires_at=None), **options)
@@ -284,7 +284,7 @@ def as_if_no_lease_lived(original: Any) -> Any:
     return lambda self, digest, _now: original(self, digest, later)
 
 
-def whosever_it_is(original: Any) -> Any:
+def of_any_job(original: Any) -> Any:
     """What lies under a job's key is taken for its PDF."""
 
     def find(self: S3Archive, job: Job) -> Any:

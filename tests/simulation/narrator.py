@@ -1,4 +1,4 @@
-"""The story of a run, for whoever replays a seed."""
+"""The story of a run, for people who replay a seed."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

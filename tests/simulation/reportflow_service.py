@@ -26,7 +26,7 @@ _MADE_TOGETHER: Final = 100_000
 
 
 class Design(StrEnum):
-    """Templates, by what happens to whoever uses them."""
+    """Templates, by what happens to the jobs that use them."""
 
     GOOD = "550e8400-e29b-41d4-a716-446655440000"
     MISSING = "550e8400-e29b-41d4-a716-446655440404"

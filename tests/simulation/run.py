@@ -161,19 +161,19 @@ def _plan(world: World, trouble_ends: float) -> None:
     rng, chaos, scheduler = world.rng, world.chaos, world.scheduler
     if chaos.strikes(Fault.KEYS_REVOKED):
         revoked_at = rng.random() * trouble_ends / 2
-        mended_at = min(revoked_at + rng.random() * 6 * HOUR, trouble_ends)
+        fixed_at = min(revoked_at + rng.random() * 6 * HOUR, trouble_ends)
         if chaos.strikes(Fault.LONG_OUTAGE):
-            mended_at = revoked_at + rng.uniform(0.5, 2) * DAY
+            fixed_at = revoked_at + rng.uniform(0.5, 2) * DAY
         fresh = ("app-2", "secret-2")
 
         def revoke() -> None:
             world.service.keys = fresh
 
-        def mend() -> None:
+        def fix() -> None:
             world.vault.values.update(appKey=fresh[0], secretKey=fresh[1], centralAppKey=fresh[0])
 
         scheduler.after(revoked_at, revoke)
-        scheduler.after(mended_at, mend)
+        scheduler.after(fixed_at, fix)
     for number in range(20):
         if chaos.strikes(Fault.WEBHOOK_FOREIGN):
             scheduler.after(rng.random() * trouble_ends, partial(world.post_foreign, number))

@@ -1,4 +1,4 @@
-"""Crowds that wait for hours: the limit is used, no minute has more, and nobody is given up."""
+"""Backlogs that last for hours: the limit is used, no minute has more, no message is given up."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,7 +24,7 @@ SETTINGS = DeploymentSettings(workspace_id="acme", max_receive_count=99)
         pytest.param({"request_maximum_concurrency": 10}, 1500, 0, id="many batches at a time"),
     ],
 )
-def test_a_crowd_uses_the_limit_and_keeps_it_and_nobody_is_given_up(
+def test_a_backlog_uses_the_limit_and_keeps_it_and_no_message_is_given_up(
     changes: Mapping[str, Any], requests: int, downloads: int
 ) -> None:
     backlog = Backlog(SETTINGS.model_copy(update=changes), requests=requests, downloads=downloads)

@@ -48,7 +48,7 @@ TWICE = (one_job("job-1", 1), one_job("job-1", 1), one_job("job-2", 2))
         *(pytest.param(TWICE, seed, id=f"one of two jobs twice, order {seed}") for seed in (3, 4)),
     ],
 )
-def test_whoever_dies_wherever_every_job_ends_archived(
+def test_wherever_a_process_dies_every_job_ends_archived(
     plan: Sequence[Sending], seed: int, contract: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     counting = DiesOnce()

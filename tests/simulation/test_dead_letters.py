@@ -25,7 +25,7 @@ DENIED = ClientError({"Error": {"Code": "AccessDenied"}}, "PutObject")
 
 @dataclass
 class Policy:
-    """The bucket's: denies each PutObject until it is mended."""
+    """The bucket's: denies each PutObject until it is fixed."""
 
     denies: bool = True
 
@@ -51,23 +51,23 @@ def redrive_all(world: World) -> None:
 
 
 @contextmanager
-def mended_on_the_third_day(world: World) -> Iterator[None]:
-    """An operator redrives in vain, and again when the policy is mended."""
+def fixed_on_the_third_day(world: World) -> Iterator[None]:
+    """An operator redrives in vain, and again when the policy is fixed."""
     policy = Policy()
 
-    def mend() -> None:
+    def fix() -> None:
         policy.denies = False
         redrive_all(world)
 
     world.scheduler.after(2 * DAY, lambda: redrive_all(world))
-    world.scheduler.after(3 * DAY, mend)
+    world.scheduler.after(3 * DAY, fix)
     with denying(policy):
         yield
 
 
-def test_whoever_dies_wherever_the_letters_bring_every_job_to_its_end() -> None:
+def test_wherever_a_process_dies_a_redrive_brings_every_job_to_its_final_state() -> None:
     def run(fates: DiesOnce) -> World:
-        return deliver_calmly(JOBS[:1], fates, max_attempts=2, change=mended_on_the_third_day)
+        return deliver_calmly(JOBS[:1], fates, max_attempts=2, change=fixed_on_the_third_day)
 
     counting = DiesOnce()
     undisturbed = run(counting)

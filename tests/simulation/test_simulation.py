@@ -28,7 +28,7 @@ def test_nothing_is_lost_or_doubled(first: int, capsys: pytest.CaptureFixture[st
     assert {replay_command(seed, JOBS): why for seed, why in summary.broken.items()} == {}
 
 
-def test_a_seed_tells_the_same_story_in_another_process() -> None:
+def test_a_seed_has_the_same_story_in_another_process() -> None:
     story = simulate(7, 10, listening=True).story
     replayed = subprocess.run(
         [sys.executable, "-m", "tests.simulation", "--replay", "7", "--jobs", "10"],

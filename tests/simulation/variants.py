@@ -98,7 +98,7 @@ VARIANTS = (
         300,
     ),
     Variant(
-        "no lease: whoever comes submits",
+        "no lease: every delivery submits",
         breaks.wrapped(submission, "begin", breaks.as_if_given_back),
         50,
     ),
@@ -170,7 +170,7 @@ VARIANTS = (
     ),
     Variant(
         "a message is never given up",
-        lambda: patch.object(GiveUpLimits, "reached", breaks.patient),
+        lambda: patch.object(GiveUpLimits, "reached", breaks.never_reached),
         150,
     ),
     Variant(
@@ -221,7 +221,7 @@ VARIANTS = (
     ),
     Variant(
         "a message is given up after a tenth of its receives",
-        breaks.with_settings(Submission, breaks.impatient),
+        breaks.with_settings(Submission, breaks.soon_given_up),
         100,
     ),
     Variant(
@@ -268,7 +268,7 @@ VARIANTS = (
         50,
     ),
     Variant(
-        "whoever knows a job's id knows its mark",
+        "a job's id is enough for its mark",
         lambda: patch.object(Job, "is_document_of", breaks.with_any_tag(Job.is_document_of)),
         50,
         {Fault.LOST_AFTER: 0.5, Fault.WEBHOOK_OTHER: 0.5},
@@ -281,11 +281,11 @@ VARIANTS = (
     ),
     Variant(
         "whatever lies under a job's key is its PDF",
-        breaks.wrapped(S3Archive, "find", breaks.whosever_it_is),
+        breaks.wrapped(S3Archive, "find", breaks.of_any_job),
         50,
     ),
     Variant(
-        "a job is adopted whoever holds it",
+        "a job is adopted although another delivery has its lease",
         breaks.both(
             breaks.wrapped(archiving, "adopted", breaks.unless_leased),
             breaks.wrapped(JobsTable, "find_unanswered", breaks.as_if_no_lease_lived),

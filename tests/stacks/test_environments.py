@@ -81,7 +81,7 @@ def test_stacks_that_are_retained_are_protected_from_deletion(
     assert not any(stack.get("terminationProtection") for stack in open_to_it.values())
 
 
-def test_an_unknown_environment_is_told_without_a_trace(tmp_path: Path) -> None:
+def test_an_unknown_environment_is_reported_without_a_trace(tmp_path: Path) -> None:
     done = run_app(tmp_path / "cdk.out", {"environment": "stage"})
     assert done.returncode == 1
     assert "environment = 'stage': must be one of dev, prod" in done.stderr

@@ -91,7 +91,7 @@ def test_only_the_vendor_layer_is_made_for_one_architecture(pipeline: Template) 
         ("downloader", DownloaderSettings),
     ],
 )
-def test_a_function_is_told_just_what_it_reads(
+def test_a_function_gets_just_the_variables_that_it_reads(
     pipeline: Template,
     name: str,
     settings: type[SubmitterSettings | WebhookSettings | DownloaderSettings],
@@ -176,7 +176,7 @@ def test_no_role_has_a_wildcard_or_a_policy_of_somebody_elses(pipeline: Template
     )
 
 
-def test_a_role_reaches_what_its_function_is_told_of_and_nothing_else(
+def test_a_role_reaches_what_its_function_is_configured_with_and_nothing_else(
     pipeline: Template, storage: Template
 ) -> None:
     exports = storage.exports()
@@ -334,7 +334,7 @@ def test_the_stage_is_throttled(pipeline: Template, changed_pipeline: Template) 
         assert limits["ThrottlingRateLimit"] < limits["ThrottlingBurstLimit"]
 
 
-def test_outputs_tell_what_people_and_programs_need(storage: Template, pipeline: Template) -> None:
+def test_outputs_have_what_people_and_programs_need(storage: Template, pipeline: Template) -> None:
     told = {
         name: {
             key: output

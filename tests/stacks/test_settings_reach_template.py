@@ -127,7 +127,7 @@ def test_every_setting_has_its_effect(
     assert found(changed_assembly, changed_storage, changed_pipeline) == changed
 
 
-def test_what_two_functions_are_told_is_the_same(changed_pipeline: Template) -> None:
+def test_a_setting_of_two_functions_is_the_same_in_both(changed_pipeline: Template) -> None:
     told: dict[str, set[str]] = {}
     for function in changed_pipeline.of_type("AWS::Lambda::Function").values():
         for name, value in function["Environment"]["Variables"].items():

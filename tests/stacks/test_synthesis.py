@@ -59,7 +59,7 @@ def test_what_is_uploaded_is_compiled_and_for_arm64(cloud_assembly: Path) -> Non
     assert {file.read_bytes()[18:20] for file in extensions} == {ELF_AARCH64}
 
 
-def test_mistakes_in_the_settings_are_told_at_once_and_without_a_trace(tmp_path: Path) -> None:
+def test_mistakes_in_the_settings_are_reported_at_once_and_without_a_trace(tmp_path: Path) -> None:
     done = run_app(
         tmp_path / "cdk.out",
         {"workspace_id": "-", "webhook_timeout_seconds": "soon", "payload_bucket": "a-bucket"},
@@ -107,7 +107,7 @@ def test_make_passes_its_arguments_on() -> None:
     assert "app.py -c environment=prod -c log_level=INFO" in done.stdout
 
 
-def test_an_environment_in_small_letters_is_refused_and_not_passed_over() -> None:
+def test_an_environment_in_lower_case_is_refused_and_not_passed_over() -> None:
     make = shutil.which("make")
     assert make is not None
     done = subprocess.run(
@@ -121,7 +121,7 @@ def test_an_environment_in_small_letters_is_refused_and_not_passed_over() -> Non
     assert "ENV=prod" in done.stderr
 
 
-def test_a_missing_node_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_missing_node_is_reported_in_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
         # Without site-packages there is no node from a wheel.
         [sys.executable, "-S", "app.py"],

@@ -83,7 +83,7 @@ def test_nothing_that_must_outlive_an_upgrade_is_replaced(cloud_assembly: Path, 
         (let_go, "no longer be retained: DeletionPolicy"),
     ],
 )
-def test_a_dangerous_change_is_told(storage: Template, change: Change, told: str) -> None:
+def test_a_dangerous_change_is_reported(storage: Template, change: Change, told: str) -> None:
     document = copy.deepcopy(dict(storage.document))
     change(document)
     (danger,) = released.dangers(storage, Template(document))

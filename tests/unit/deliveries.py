@@ -1,4 +1,4 @@
-"""A message that is delivered again, the invocation that gets it, and how patient that is."""
+"""A message that is delivered again, the invocation that gets it, and its give-up limits."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta

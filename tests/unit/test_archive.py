@@ -97,10 +97,10 @@ def test_another_document_under_the_jobs_key_is_a_conflict_and_stays(
     aws: Backend, bucket: str, archive: S3Archive
 ) -> None:
     first = archive.store(JOB, described(PDF), io.BytesIO(PDF))
-    mended = replace(JOB, request_digest="6f" * 32)
+    fixed = replace(JOB, request_digest="6f" * 32)
 
     with pytest.raises(Permanent, match="ARCHIVE_CONFLICT"):
-        archive.store(mended, described(PDF), io.BytesIO(PDF))
+        archive.store(fixed, described(PDF), io.BytesIO(PDF))
     assert aws.client("s3").get_object(Bucket=bucket, Key=first.key)["Body"].read() == PDF
 
 
@@ -113,7 +113,7 @@ def test_an_object_without_a_checksum_is_not_taken_for_ours(
         archive.store(JOB, described(PDF), io.BytesIO(PDF))
 
 
-def test_s3_is_told_the_digest_of_what_was_received(
+def test_s3_gets_the_digest_of_what_was_received(
     aws: Backend, bucket: str, archive: S3Archive
 ) -> None:
     stored = archive.store(JOB, described(PDF), io.BytesIO(PDF))

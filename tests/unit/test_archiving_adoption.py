@@ -1,4 +1,4 @@
-"""A submission whose answer was lost, and the webhook that can settle it."""
+"""A submission whose answer was lost, and the webhook that can reconcile it."""
 
 import json
 from collections.abc import Callable
@@ -90,7 +90,7 @@ def unanswered(jobs: JobsTable, clock: Clock) -> Callable[..., None]:
     ],
     ids=["as it was", "order of keys", "white space and escapes", "number form", "exponents"],
 )
-def test_a_lost_answer_is_settled_by_the_webhook_without_a_second_pdf(
+def test_a_lost_answer_is_reconciled_by_the_webhook_without_a_second_pdf(
     *,
     submission: Submission,
     archiving: Archiving,
@@ -155,7 +155,7 @@ def test_while_the_submitter_may_be_at_work_the_file_waits(
     ],
     ids=["version", "design", "file name", "amount", "price", "type", "none"],
 )
-def test_another_document_settles_nothing(
+def test_another_document_reconciles_nothing(
     *,
     archiving: Archiving,
     announced: Announced,
@@ -178,7 +178,7 @@ def test_another_document_settles_nothing(
     assert peer.received == []
 
 
-def test_a_job_is_settled_once(
+def test_a_job_is_reconciled_once(
     archiving: Archiving,
     announced: Announced,
     unanswered: Callable[..., None],

@@ -162,7 +162,7 @@ def test_a_file_that_is_there_at_the_deadline_is_archived(
 def test_the_time_runs_from_the_submission_and_not_from_the_check(
     archiving: Archiving, peer: Peer, queues: QueuePair, job: Job, clock: Clock
 ) -> None:
-    """A check is ordered again by whoever finds the job submitted."""
+    """A check is ordered again by each delivery that finds the job submitted."""
     peer.respond = lambda _: answer(404)
     clock.advance(DEADLINE)
     late = replace(queues.deliver(check_body()), sent_at=clock())

@@ -1,6 +1,6 @@
 """A webhook that returns the job's mark: it finds its job before the answer, or without one.
 
-Whoever makes PDFs in the workspace chooses his own `passthrough`, and so any mark but a job's tag.
+Everyone who makes PDFs in the workspace chooses `passthrough`, and so any mark but a job's tag.
 """
 
 import json
@@ -159,7 +159,7 @@ def test_a_webhook_that_overtakes_the_202_archives_its_job_at_once(
     ],
     ids=["no answer", "504", "given back", "HTML", "no id"],
 )
-def test_a_lost_answer_is_settled_by_the_webhook_without_a_second_pdf(
+def test_a_lost_answer_is_reconciled_by_the_webhook_without_a_second_pdf(
     *,
     submission: Submission,
     archiving: Archiving,

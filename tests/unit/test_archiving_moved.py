@@ -130,7 +130,7 @@ def test_an_older_job_is_archived_from_the_host_of_before(
 
 
 @pytest.mark.usefixtures("older")
-def test_an_older_submission_without_an_answer_is_settled_by_its_webhook(
+def test_an_older_submission_without_an_answer_is_reconciled_by_its_webhook(
     archiving: Archiving, webhook: Record, former: Peer, item: Items, clock: Clock
 ) -> None:
     assert archiving(webhook, next_invocation(clock)) is Outcome.ARCHIVED

@@ -77,7 +77,7 @@ def test_a_folder_without_an_assembly_is_refused(tmp_path: Path) -> None:
         Assembly.load(tmp_path)
 
 
-def test_a_refusal_of_the_app_is_told_in_its_own_words(tmp_path: Path) -> None:
+def test_a_refusal_of_the_app_is_reported_in_its_own_words(tmp_path: Path) -> None:
     with pytest.raises(SynthesisError, match="no_such_setting") as refused:
         synthesize({"no_such_setting": "1"}, tmp_path / "out")
     assert "Traceback" not in str(refused.value)

@@ -139,7 +139,7 @@ def test_without_one_the_delay_grows_with_the_number_of_receives(
     kind: type[Retryable],
     between: list[tuple[float, float]],
 ) -> None:
-    """A person has to mend refused keys, which takes longer than any outage should."""
+    """A person has to fix refused keys, which takes longer than any outage should."""
     record = queues.deliver("{}")
     longest = []
     for receive_count in (1, 6, 12):
@@ -177,7 +177,7 @@ def test_without_time_left_records_are_handed_back_untouched(
     assert {record.message_id for record in queues.receive()} == returned
 
 
-def test_a_defect_of_ours_leaves_the_message_to_the_queues_own_time(
+def test_a_bug_of_ours_leaves_the_message_to_the_visibility_timeout(
     queues: QueuePair, rng: random.Random
 ) -> None:
     record = queues.deliver("{}")

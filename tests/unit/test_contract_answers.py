@@ -318,7 +318,7 @@ def test_one_deployment_reads_webhooks_of_both_contracts() -> None:
         (WORKSPACE, ("app-3f9c1e", "ak_3f9c1e"), False),
     ],
 )
-def test_the_keys_of_one_contract_are_told_from_the_others(
+def test_the_keys_of_one_contract_are_distinguished_from_the_others(
     *, contract: Contract, keys: tuple[str, ...], may_be: bool
 ) -> None:
     assert (contract.key_mistake(*keys) == "") is may_be

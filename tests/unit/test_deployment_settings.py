@@ -226,7 +226,7 @@ def test_the_context_that_cdk_itself_keeps_is_none_of_ours(key: str) -> None:
     assert read(**{key: "anything"}) == DeploymentSettings.from_context(MINIMAL)
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_mistakes_are_reported_at_once() -> None:
     told = mistakes(
         workspace_id="-",
         log_level="LOUD",
@@ -393,7 +393,7 @@ def test_a_burst_leaves_something_of_the_minute(limit: int, burst: int) -> None:
     assert f"Set reportflow_burst to less than {limit}," in mistake
 
 
-def test_a_conflict_with_a_value_that_is_wrong_anyway_is_not_told() -> None:
+def test_a_conflict_with_a_value_that_is_wrong_anyway_is_not_reported() -> None:
     (mistake,) = mistakes(download_batch_size=11, max_file_mb=10_000)
     assert mistake.startswith("  download_batch_size = 11: must be")
 

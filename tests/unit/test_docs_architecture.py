@@ -46,7 +46,7 @@ def _told() -> Iterator[tuple[str, str]]:
     yield from re.findall(r"^\| (\w+) \| `([^`]+)` \|", section, re.MULTILINE)
 
 
-def test_the_life_of_a_job_is_told_call_by_call() -> None:
+def test_the_life_of_a_job_is_described_call_by_call() -> None:
     watching = Watching()
     world = deliver_calmly([one_job("job-1", 1)], watching, seed=2)
     assert [item["status"]["S"] for item in world.table.items.values()] == [JobStatus.ARCHIVED]

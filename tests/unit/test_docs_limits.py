@@ -45,7 +45,7 @@ def _sums() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("formula", "prices", "told"), list(_sums()))
-def test_a_formula_comes_to_what_is_told(
+def test_a_formula_comes_to_the_number_in_the_text(
     formula: str, prices: Mapping[str, float], told: str
 ) -> None:
     number = told.removeprefix("$").replace(",", "")

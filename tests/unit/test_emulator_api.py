@@ -159,7 +159,7 @@ class TestRefusedSubmission:
     def test_file_name_of_other_characters_is_400(self, workspace: Emulator, name: str) -> None:
         assert "fileName" in refusal(post(workspace, with_content(fileName=name)), 400)
 
-    def test_all_mistakes_are_told_at_once(self, emulator: Emulator) -> None:
+    def test_all_mistakes_are_reported_at_once(self, emulator: Emulator) -> None:
         response = post(emulator, {"designId": "x", "version": "y", "content": {"fileName": "/"}})
 
         message = refusal(response, 400)
@@ -288,7 +288,7 @@ class TestDownload:
 
         assert sha256(requests.get(url, timeout=10).content).hexdigest() == record.sha256
 
-    def test_head_tells_the_length_and_sends_no_body(self, workspace: Emulator) -> None:
+    def test_head_has_the_length_and_sends_no_body(self, workspace: Emulator) -> None:
         url = urlsplit(submit(workspace).json()["url"])
         record = made(workspace)
         head = f"HEAD {url.path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"

@@ -265,7 +265,7 @@ class TestOverHttp:
     def put(self, emulator: Emulator, faults: object) -> requests.Response:
         return requests.put(f"{emulator.origin}/_emulator/faults", json=faults, timeout=10)
 
-    def test_faults_are_set_and_their_strikes_told(self, emulator: Emulator) -> None:
+    def test_faults_are_set_and_their_strikes_counted(self, emulator: Emulator) -> None:
         fault = {
             "call": "submit",
             "fault": {"kind": "status", "status": 429, "retryAfter": 5},

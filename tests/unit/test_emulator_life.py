@@ -22,7 +22,7 @@ def test_close_ends_threads_and_connections() -> None:
             session.post(url, json=body(), headers=KEYS, timeout=10)
 
 
-def test_a_port_that_is_taken_is_told_and_leaves_no_threads() -> None:
+def test_a_port_that_is_taken_is_reported_and_leaves_no_threads() -> None:
     with Emulator(FAST) as emulator:
         before = set(threading.enumerate())
         port = int(emulator.origin.rsplit(":", 1)[1])

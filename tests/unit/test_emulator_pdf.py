@@ -98,7 +98,7 @@ def test_nested_objects_and_lists_are_shown_where_the_design_does_not_know_them(
         assert shown in text
 
 
-def test_invoice_computes_what_the_parameters_do_not_tell() -> None:
+def test_invoice_computes_what_the_parameters_do_not_contain() -> None:
     items = [
         {"description": "Freight", "quantity": 2, "unitPrice": 150.5},
         {"description": "Customs", "unitPrice": 99, "code": "C-77"},

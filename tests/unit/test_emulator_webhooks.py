@@ -47,7 +47,7 @@ def emulator(settings: EmulatorSettings, heard: Receiver) -> Iterator[Emulator]:
 
 
 class TestDelivery:
-    def test_tells_what_the_download_needs(self, emulator: Emulator, heard: Receiver) -> None:
+    def test_has_what_the_download_needs(self, emulator: Emulator, heard: Receiver) -> None:
         submit(emulator, "請求書.pdf", jobId="job_1")
         wait_until(lambda: heard.events)
 
@@ -240,7 +240,7 @@ class TestFaults:
         except requests.ConnectionError:
             return
 
-    def test_a_pdf_that_is_never_made_is_never_announced(
+    def test_a_pdf_that_is_never_made_sends_no_webhook(
         self, emulator: Emulator, heard: Receiver
     ) -> None:
         emulator.faults.replace([Fault(Call.RENDER, Lost(), job_id_prefix="bad")])

@@ -94,13 +94,13 @@ def test_without_an_environment_none_of_their_settings_count() -> None:
     assert given() == {"max_file_mb": 20}
 
 
-def test_an_unknown_environment_is_told_with_the_known() -> None:
+def test_an_unknown_environment_is_reported_with_the_known() -> None:
     assert mistakes(SHARED, environment="stage") == [
         "environment = 'stage': must be one of dev, prod"
     ]
 
 
-def test_a_setting_that_stands_twice_is_told() -> None:
+def test_a_setting_that_appears_twice_is_reported() -> None:
     (mistake,) = mistakes(
         {**SHARED, "log_level": "INFO", "environments": {"dev": {"log_level": 1}}}
     )
@@ -157,19 +157,19 @@ def test_a_prefix_of_ones_own_is_allowed_on_the_command_line() -> None:
 
 
 @pytest.mark.parametrize("environments", ["dev", {"dev": "quick"}])
-def test_environments_of_another_shape_are_told(environments: object) -> None:
+def test_environments_of_another_shape_are_reported(environments: object) -> None:
     (mistake,) = mistakes({"environments": environments})
     assert mistake.startswith("environments: must hold")
 
 
-def test_an_unknown_setting_of_an_environment_is_told() -> None:
+def test_an_unknown_setting_of_an_environment_is_reported() -> None:
     shared = {"environments": {"dev": {"workspace_id": "acme", "log_lvel": "INFO"}}}
     context = with_environment({**shared, "environment": "dev"}, shared=shared)
     with pytest.raises(InvalidSettings, match="did you mean log_level"):
         DeploymentSettings.from_context(context)
 
 
-def test_a_file_that_is_no_json_is_told_with_the_place(tmp_path: Path) -> None:
+def test_a_file_that_is_no_json_is_reported_with_the_place(tmp_path: Path) -> None:
     file = tmp_path / "cdk.json"
     file.write_text('{\n  "context": {"environment": "dev",}\n}\n')
     with pytest.raises(InvalidSettings, match=r"cdk\.json is not JSON: line 2, column 35: "):

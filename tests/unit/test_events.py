@@ -29,7 +29,7 @@ type Items = Callable[[str], dict[str, str]]
 type Heard = Callable[[], list[dict[str, Any]]]
 
 
-def test_an_archived_pdf_is_announced_with_all_that_is_needed_to_fetch_it(
+def test_an_archived_pdf_is_published_with_all_that_is_needed_to_fetch_it(
     *,
     archiving: Archiving,
     heard: Heard,
@@ -75,7 +75,7 @@ def test_metadata_comes_back_and_params_do_not(
     assert "秘密" not in json.dumps(event, ensure_ascii=False)
 
 
-def test_a_message_that_never_was_a_job_is_announced_too(
+def test_a_message_that_never_was_a_job_is_published_too(
     submission: Submission, queues: QueuePair, heard: Heard, clock: Clock
 ) -> None:
     record = queues.deliver("{")
@@ -115,7 +115,7 @@ def unwell(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> Outbox:
     return outbox
 
 
-def test_a_message_is_not_acknowledged_before_its_end_is_announced(
+def test_a_message_is_not_acknowledged_before_its_end_is_published(
     *,
     archiving: Archiving,
     unwell: Outbox,
@@ -137,7 +137,7 @@ def test_a_message_is_not_acknowledged_before_its_end_is_announced(
     assert "unannouncedAt" not in item(job.job_id)
 
 
-def test_a_failure_is_announced_by_the_next_delivery_if_not_by_the_first(
+def test_a_failure_is_published_by_the_next_delivery_if_not_by_the_first(
     *,
     submission: Submission,
     unwell: Outbox,
@@ -209,7 +209,7 @@ def test_a_request_whose_failure_is_never_published_ends_with_its_reason(
     assert reasons == ["HTTP_404", "AWS_InternalException"]
 
 
-def test_an_end_is_announced_once_where_nothing_fails(
+def test_a_final_state_is_published_once_if_nothing_fails(
     archiving: Archiving, heard: Heard, job: Job, record: Record, clock: Clock
 ) -> None:
     for delivery in (record, redelivered(record), redelivered(record)):

@@ -172,6 +172,6 @@ def test_an_unknown_attribute_is_refused_by_name(aws: Backend) -> None:
         deploy_resources(aws, resources)
 
 
-def test_what_the_backend_refuses_is_told_with_the_resource(aws: Backend) -> None:
+def test_what_the_backend_refuses_is_reported_with_the_resource(aws: Backend) -> None:
     with pytest.raises(ExecutionError, match=r"Q \(AWS::SQS::Queue\): .*[Ii]nvalid"):
         deploy_resources(aws, {"Q": queue(QueueName="not a queue's name")})

@@ -88,11 +88,11 @@ def test_function_that_fails(gateway: HttpGateway) -> None:
 
 
 def test_function_that_outlasts_the_integration(pool: FunctionPool) -> None:
-    impatient = HttpGateway([route("POST", "/")], {"echo": pool}, API, integration_seconds=0.2)
+    hurried = HttpGateway([route("POST", "/")], {"echo": pool}, API, integration_seconds=0.2)
     try:
-        status, body = call(impatient, "POST", "/", b'{"sleep":1}', JSON_TYPE)
+        status, body = call(hurried, "POST", "/", b'{"sleep":1}', JSON_TYPE)
     finally:
-        impatient.stop()
+        hurried.stop()
 
     assert (status, body) == (503, b'{"message":"Service Unavailable"}')
 

@@ -43,7 +43,7 @@ RECORD = Record("message-1", "receipt-1", "{}", 1, START, {})
         (1, timedelta(days=3), "WAITED_TOO_LONG"),
     ],
 )
-def test_patience_ends_by_receives_or_by_age(
+def test_a_message_is_given_up_by_its_receives_or_by_its_age(
     receives: int, age: timedelta, code: str | None
 ) -> None:
     record = replace(RECORD, receive_count=receives)

@@ -159,7 +159,7 @@ def test_a_cold_start_survives_an_environment_that_lacks_anything(
 
 
 @pytest.mark.parametrize("name", READ)
-def test_an_environment_that_lacks_anything_is_told_at_once(
+def test_an_environment_that_lacks_anything_is_reported_at_once(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     needs = [each.name.upper() for each in fields(READ[name])]
@@ -297,7 +297,9 @@ def test_a_record_that_must_come_again_is_named(queues: QueuePair, emulator: Emu
 
 
 @pytest.mark.usefixtures("_environment")
-def test_a_stranger_gets_a_bland_404_and_is_not_quoted(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unauthenticated_caller_gets_a_bland_404_and_is_not_quoted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     answer = invoke("webhook", webhook_event(webhook_body(), token="guessed-token"))
 
     assert answer["statusCode"] == 404

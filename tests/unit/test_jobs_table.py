@@ -1,4 +1,4 @@
-"""The table keeps what the rules return, whoever writes beside."""
+"""The table keeps what the rules return, although others write at the same time."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -198,7 +198,7 @@ def test_process_that_ends_during_init_fails_the_invocation(
     assert "status 7" in failed.message
 
 
-def test_context_tells_the_invocation(pool: FunctionPool) -> None:
+def test_context_describes_the_invocation(pool: FunctionPool) -> None:
     first, second = invoke(pool), invoke(pool)
 
     assert first["request_id"] != second["request_id"]

@@ -87,7 +87,7 @@ def test_what_is_stamped_a_moment_ahead_counts_now() -> None:
     assert evaluate(alarm(), told((-1, 3)), NOW) == "ALARM"
 
 
-def test_each_of_several_periods_has_to_breach_or_as_many_as_are_told() -> None:
+def test_each_of_several_periods_has_to_breach_or_as_many_as_are_configured() -> None:
     three = alarm(EvaluationPeriods=3)
     assert evaluate(three, told((5, 9), (65, 9), (125, 9)), NOW) == "ALARM"
     assert evaluate(three, told((5, 9), (65, 1), (125, 9)), NOW) == "OK"
@@ -104,7 +104,7 @@ def test_each_of_several_periods_has_to_breach_or_as_many_as_are_told() -> None:
         ("missing", "INSUFFICIENT_DATA"),
     ],
 )
-def test_nothing_told_is_taken_as_the_alarm_says(treatment: str, state: str | None) -> None:
+def test_missing_data_count_as_the_alarm_says(treatment: str, state: str | None) -> None:
     assert evaluate(alarm(TreatMissingData=treatment), told((181, 9)), NOW) == state
 
 
@@ -215,7 +215,7 @@ def on_expression(expression: str, namespace: str = "Some") -> "MetricAlarmTypeD
         ("p99", 100),
     ],
 )
-def test_a_statistic_weighs_each_value_by_how_often_it_was_told(
+def test_a_statistic_weighs_each_value_by_how_often_it_was_reported(
     statistic: str, value: float
 ) -> None:
     values = [Value(0, 100), Value(0, 1, times=8), Value(0, 10)]

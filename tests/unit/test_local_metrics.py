@@ -140,7 +140,7 @@ def test_a_long_log_is_read_bit_by_bit(tmp_path: Path, monkeypatch: pytest.Monke
     assert read[-1] == b"four"
 
 
-def test_what_is_printed_and_what_lambda_and_sqs_tell_is_published(
+def test_what_is_printed_and_what_lambda_and_sqs_report_is_published(
     backend: Backend, tmp_path: Path, namespace: str
 ) -> None:
     function = make_function(tmp_path, TALKER, name=f"talker-{uuid4().hex[:8]}")

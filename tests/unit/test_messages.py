@@ -437,7 +437,7 @@ def test_the_digest_is_that_of_the_document_as_a_javascript_service_quotes_it(
         ("123456789012345.5", "123456789012345"),
     ],
 )
-def test_the_digest_tells_apart_what_javascript_does(one: str, other: str) -> None:
+def test_the_digest_distinguishes_what_javascript_does(one: str, other: str) -> None:
     digests = {
         parse_request(with_params(f'{{"v":{value}}}'), WORKSPACE).digest for value in (one, other)
     }

@@ -205,7 +205,7 @@ def test_times_modes_and_umask_do_not_count(repository: Path, tmp_path: Path) ->
     assert fingerprint(second) == fingerprint(first)
 
 
-def test_a_function_without_a_handler_is_told(repository: Path) -> None:
+def test_a_function_without_a_handler_is_reported(repository: Path) -> None:
     with pytest.raises(PackagingError, match=r"nobody holds no handler\.py"):
         function_package("nobody", repository=repository)
 

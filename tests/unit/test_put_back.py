@@ -45,7 +45,7 @@ class Soonest(random.Random):
     ("receive_count", "least", "most"),
     [(1, 20, 20), (30, 20, 20), (100, 150, 150), (989, MAX_DELAY_SECONDS, MAX_DELAY_SECONDS)],
 )
-def test_without_a_slot_a_message_stays_away_as_told_and_longer_each_time(
+def test_without_a_slot_a_message_waits_as_long_as_the_error_says_and_longer_each_time(
     receive_count: int, least: float, most: float
 ) -> None:
     waits = Waits()

@@ -74,7 +74,7 @@ def test_upstreams_attributes_go_along(queues: QueuePair) -> None:
     assert {name: kept[name] for name in attributes} == attributes
 
 
-def test_a_redriven_letter_that_fails_again_says_why_it_does_now(queues: QueuePair) -> None:
+def test_a_redriven_dead_letter_that_fails_again_says_why_it_does_now(queues: QueuePair) -> None:
     dead_letter(queues, {"errorCode": text("OLD"), "jobId": text("other"), "tenant": text("acme")})
 
     (reason,) = queues.dead_letter_reasons()

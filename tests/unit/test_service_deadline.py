@@ -1,6 +1,6 @@
 """A request ends by its deadline, whatever the peer does meanwhile.
 
-Each peer here would finish well, only later: whoever waits for it gets no failure at all.
+Each peer here would finish well, only later: a client that waits for it gets no failure at all.
 """
 
 import socket
@@ -47,7 +47,7 @@ def port_of(peer: Peer) -> int:
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def _short_time_outs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "SHORTEST_SECONDS", SECONDS)
 
 

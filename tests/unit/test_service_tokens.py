@@ -430,7 +430,7 @@ def test_a_thread_with_little_time_does_not_wait_for_one_with_more(
     released, begun = Event(), monotonic()
     authorization.issue = lambda _: token_of(TOKEN) if released.wait(20) else []
     with ThreadPoolExecutor(1) as pool:
-        patient = pool.submit(submit, service)
+        waiting = pool.submit(submit, service)
         while not fetches(peer):
             sleep(0.01)
 
@@ -439,7 +439,7 @@ def test_a_thread_with_little_time_does_not_wait_for_one_with_more(
         assert type(error) is OutOfTime
         assert monotonic() - begun < 5
         released.set()
-        assert patient.result()
+        assert waiting.result()
 
 
 def test_after_a_failure_the_other_threads_can_still_get_a_token(

@@ -257,7 +257,7 @@ def test_a_malformed_signature_is_refused(signature: str) -> None:
 
 
 def test_the_reference_answers_a_malformed_signature_with_a_bare_value_error() -> None:
-    """A defect of it: whoever sends one makes a 500, and a 500 asks for a retry."""
+    """A bug of it: a caller who sends one causes a 500, and a 500 asks for a retry."""
     given = headers("no comma")
 
     with pytest.raises(ValueError, match="unpack"):
@@ -309,7 +309,7 @@ def test_white_space_that_came_along_with_a_pasted_secret_is_no_part_of_it() -> 
     assert signing_keys([f" {SECRET}\n"]) == signing_keys([SECRET])
 
 
-def test_what_would_have_been_right_is_not_told() -> None:
+def test_what_would_have_been_right_is_not_shown() -> None:
     right = sign()
     with pytest.raises(Refused) as invalid:
         check_signature(headers(sign(OTHER)), BODY.encode(), signing_keys([SECRET]), time.time())

@@ -101,7 +101,7 @@ def wire(answer: Answer) -> object:
 MISSING_ROUTE = error_response(HTTPStatus.NOT_FOUND)
 
 
-def test_a_stranger_cannot_tell_the_webhook_from_a_missing_route(
+def test_an_unauthenticated_caller_gets_what_a_missing_route_answers(
     call: Callable[[object], Answer],
 ) -> None:
     for given in (
@@ -119,7 +119,7 @@ def test_a_stranger_cannot_tell_the_webhook_from_a_missing_route(
         assert wire(call(given)) == MISSING_ROUTE
 
 
-def test_what_is_too_large_hears_the_same_whoever_sends_it(
+def test_a_body_that_is_too_large_gets_the_same_answer_with_and_without_the_token(
     call: Callable[[object], Answer],
 ) -> None:
     large = "x" * (MAX_BODY_BYTES + 1)
@@ -143,7 +143,7 @@ def test_the_token_without_the_signature_looks_like_a_missing_route_too(
         assert wire(signed(given)) == MISSING_ROUTE
 
 
-def test_whoever_is_known_hears_one_bland_word_whatever_was_wrong(
+def test_an_authenticated_caller_gets_one_bland_word_whatever_was_wrong(
     call: Callable[[object], Answer],
 ) -> None:
     answers = [
@@ -326,7 +326,7 @@ def test_a_queue_that_hangs_asks_the_sender_to_come_again(
         assert call(event())["statusCode"] == HTTPStatus.SERVICE_UNAVAILABLE
 
 
-def test_a_mistake_of_the_deployment_is_told_to_the_log_and_not_to_the_caller(
+def test_a_mistake_of_the_deployment_is_in_the_log_and_not_in_the_answer(
     environment: pytest.MonkeyPatch, call: Callable[[object], Answer]
 ) -> None:
     """Lambda logs it and API Gateway answers 500 of its own; it quotes no value."""

@@ -69,7 +69,9 @@ def test_files_that_were_stored_in_part_are_all_stored_when_the_sender_comes_aga
     assert stored(queues) == 35
 
 
-def test_a_stranger_is_told_nothing_in_a_hurry_either(secret_store: SecretStore) -> None:
+def test_an_unauthenticated_caller_learns_nothing_when_time_is_short_either(
+    secret_store: SecretStore,
+) -> None:
     """Reading the secret again could take longer than there is."""
     receiver = Receiver(secret_store, Downloads(object(), ""), "acme")  # type: ignore[arg-type]  # never reached
     with pytest.raises(OutOfTime):

@@ -16,9 +16,9 @@ from tests.simulation.sqs import Order
 from tests.simulation.upstream import one_job
 from tests.simulation.world import World
 
-CROWD = tuple(one_job(f"job-{number:03}", number) for number in range(300))
+BURST = tuple(one_job(f"job-{number:03}", number) for number in range(300))
 CHECK_DELAY = 30
-"""Seconds, as on one machine: the crowd's last webhook waits much longer for its slot."""
+"""Seconds, as on one machine: the burst's last webhook waits much longer for its slot."""
 
 ANY_ORDER = pytest.mark.parametrize("order", Order, ids=lambda order: order.name)
 
@@ -30,7 +30,7 @@ class Nobody:
         return False
 
 
-def crowd(order: Order, *, lost: float = 0.0) -> World:
+def burst(order: Order, *, lost: float = 0.0) -> World:
     """All jobs archived; so many of their webhooks were never sent."""
 
     def lose(world: World) -> AbstractContextManager[object]:
@@ -38,7 +38,7 @@ def crowd(order: Order, *, lost: float = 0.0) -> World:
         return nullcontext()
 
     world = deliver_calmly(
-        CROWD,
+        BURST,
         Nobody(),
         order=order,
         change=lose,
@@ -52,22 +52,22 @@ def crowd(order: Order, *, lost: float = 0.0) -> World:
 
 @ANY_ORDER
 def test_a_webhook_that_waits_in_the_queue_is_not_counted_as_lost(order: Order) -> None:
-    world = crowd(order)
+    world = burst(order)
 
     assert world.checker.lost_webhooks == []
     assert world.checker.violations == []
-    assert world.service.downloads == len(CROWD)
+    assert world.service.downloads == len(BURST)
 
 
 @ANY_ORDER
 @pytest.mark.parametrize("lost", [0.1, 1.0])
-def test_of_a_crowd_exactly_the_lost_webhooks_are_counted(order: Order, lost: float) -> None:
-    world = crowd(order, lost=lost)
+def test_of_a_burst_exactly_the_lost_webhooks_are_counted(order: Order, lost: float) -> None:
+    world = burst(order, lost=lost)
 
     counted = world.checker.lost_webhooks
     assert len(counted) == len(set(counted)) == world.chaos.counts[Fault.WEBHOOK_LOST] > 0
     assert world.checker.violations == []
-    assert world.service.downloads == len(CROWD)
+    assert world.service.downloads == len(BURST)
 
 
 @pytest.mark.slow
@@ -78,6 +78,6 @@ def test_the_checker_catches_a_check_that_does_not_let_messages_pass(order: Orde
         patch.object(rate_limiter, "NEAR", timedelta(hours=1)),
         patch.object(Archiving, "_let_messages_pass", lambda *_: None),
     ):
-        world = crowd(order)
+        world = burst(order)
 
     assert any("counted as lost" in violation for violation in world.checker.violations)

@@ -32,7 +32,7 @@ def test_jobs_take_as_long_as_the_limit_says(contract: Contract) -> None:
     )
     with run(options, print) as system, closing(Driver(asdict(system.state))) as driver:
         begun = time.monotonic()
-        job_ids = [new_id("paced") for _ in range(JOBS)]
+        job_ids = [new_id("limited") for _ in range(JOBS)]
         for job_id in job_ids:
             driver.send(body(job_id))
         ended = [driver.ended(job_id, seconds=90) for job_id in job_ids]

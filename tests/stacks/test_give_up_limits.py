@@ -106,9 +106,9 @@ def test_the_checks_of_a_job_end_before_their_deliveries_do(pipeline: Template) 
 def test_a_file_waits_for_its_job_as_long_as_an_unanswered_submission_can_take(
     pipeline: Template,
 ) -> None:
-    """A webhook that were given up before could not settle it."""
+    """A webhook that is given up before that cannot reconcile it."""
     functions = [function for _, function in consumers(pipeline)]
     (submitter,) = (one for one in functions if "OUTCOME_GRACE_SECONDS" in environment(one))
     _, receiver = downloader(pipeline)
-    until_settled = submitter["Timeout"] + int(environment(submitter)["OUTCOME_GRACE_SECONDS"])
-    assert int(environment(receiver)["ORPHAN_GRACE_SECONDS"]) > until_settled
+    until_reconciled = submitter["Timeout"] + int(environment(submitter)["OUTCOME_GRACE_SECONDS"])
+    assert int(environment(receiver)["ORPHAN_GRACE_SECONDS"]) > until_reconciled

@@ -48,7 +48,7 @@ def codes(queues: QueuePair) -> list[str]:
 
 
 @pytest.mark.usefixtures("job")
-def test_another_reason_has_a_letter_of_its_own(
+def test_another_reason_has_a_dead_letter_of_its_own(
     archiving: Archiving,
     peer: Peer,
     queues: QueuePair,
@@ -71,7 +71,7 @@ def test_another_reason_has_a_letter_of_its_own(
 
 
 @pytest.mark.usefixtures("job")
-def test_a_redriven_letter_whose_file_is_gone_is_a_letter_again(
+def test_a_redriven_dead_letter_whose_file_is_gone_is_dead_lettered_again(
     archiving: Archiving,
     peer: Peer,
     queues: QueuePair,
@@ -96,7 +96,7 @@ def test_a_redriven_letter_whose_file_is_gone_is_a_letter_again(
 
 @pytest.mark.parametrize("redriven", ["webhook", "check"])
 @pytest.mark.usefixtures("job", "no_bucket")
-def test_a_redriven_letter_that_fails_again_is_a_letter_again(
+def test_a_redriven_dead_letter_that_fails_again_is_dead_lettered_again(
     archiving: Archiving,
     queues: QueuePair,
     record: Record,
@@ -115,7 +115,7 @@ def test_a_redriven_letter_that_fails_again_is_a_letter_again(
 
 
 @pytest.mark.usefixtures("job")
-def test_a_redriven_letter_is_left_although_another_delivery_failed_the_job_meanwhile(
+def test_a_redriven_dead_letter_is_left_although_another_delivery_failed_the_job_meanwhile(
     archiving: Archiving, peer: Peer, queues: QueuePair, record: Record, clock: Clock
 ) -> None:
     """Its letter was redriven before the record said that the job had failed."""
