@@ -295,7 +295,7 @@ VARIANTS = (
     Variant(
         "the adoption's write has no condition",
         breaks.wrapped(archiving, "adopted", breaks.unless_leased),
-        50,
+        150,
         _LOST_ANSWERS,
     ),
     Variant(
