@@ -116,6 +116,14 @@ def test_whatever_stands_in_a_requests_place_is_refused_or_read(
     assert outcome(given) in (["f"], [], *Refusal)
 
 
+@pytest.mark.parametrize("odd", ODD, ids=ascii)
+@pytest.mark.parametrize("name", ["event", "workspaceId", "designId", "version", "files"])
+def test_whatever_stands_in_a_webhooks_place_is_refused_or_read(name: str, odd: object) -> None:
+    body = json.dumps(webhook_body(files=[{"fileId": "f", "uuid": "u"}]) | {name: odd})
+
+    assert outcome(sent(body.encode())) in (["f"], [], *Refusal)
+
+
 def test_an_empty_token_opens_nothing_even_where_it_is_stored() -> None:
     with pytest.raises(Refused) as refused:
         verify(request_of(event(token="")), Secret({}, ("", TOKEN)), "acme", 0.0)

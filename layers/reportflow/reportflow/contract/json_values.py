@@ -78,7 +78,10 @@ def members[T: msgspec.Struct](value: object, kind: type[T]) -> T:
     if isinstance(value, dict):
         names = kind.__struct_encode_fields__
         value = {name: value[name] for name in names if name in value}
-    return msgspec.convert(value, kind)
+    try:
+        return msgspec.convert(value, kind)
+    except UnicodeEncodeError as error:
+        raise msgspec.ValidationError("half of a surrogate pair is no text") from error
 
 
 def written(value: object) -> bytes:
