@@ -17,6 +17,7 @@ from cli.commands import (
     fetch,
     keys,
     list_jobs,
+    local,
     schema,
     status,
     submit,
@@ -26,7 +27,6 @@ from cli.commands import (
 )
 from cli.commands.deployment import DeployedCommand, DeployedGroup
 from cli.failures import CliError, ExitCode, explain
-from cli.local_system import app as local_system
 from cli.output import note
 
 
@@ -90,7 +90,7 @@ app.command("top", cls=DeployedCommand)(top.top)
 app.command("list", cls=DeployedCommand)(list_jobs.list_jobs)
 app.command("fetch", cls=DeployedCommand)(fetch.fetch)
 app.add_typer(dlq.app, name="dlq")
-app.add_typer(local_system, name="local")
+app.add_typer(local.app, name="local")
 app.command("doctor", cls=DeployedCommand)(doctor.doctor)
 app.command("schema")(schema.show)
 app.command("set-keys", cls=DeployedCommand)(keys.set_keys)

@@ -42,7 +42,7 @@ class StorageStack(Stack):
             ),
             "SecretArn": (
                 self.secret.secret_arn,
-                "ReportFlow's keys and the webhook's token: reportflow set-keys",
+                "The secret with ReportFlow's keys: reportflow set-keys",
             ),
         }
         for name, (value, description) in outputs.items():

@@ -34,6 +34,7 @@ RUN_BY = {
     "make destroy": "deployment/test_rehearsal.py",
     "make diff": "deployment/test_rehearsal.py",
     "make import": "deployment/test_rehearsal.py",
+    "make cost": "unit/test_units_of_a_job.py",
     "make demo": "docs/test_walkthrough.py",
     "make drill": "incidents/test_incidents.py",
     "make setup": "cli/test_install.py",

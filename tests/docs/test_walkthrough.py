@@ -61,7 +61,7 @@ class Reader:
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     reader = Reader(tmp_path_factory.mktemp("clone"))
     (reader.folder / ".venv").symlink_to(BIN.parent)
-    command = block("README.md", ".venv/bin/python -m local up").text.split()
+    command = block("README.md", ".venv/bin/reportflow local up").text.split()
     with subprocess.Popen(command, cwd=reader.folder, env=reader.environment) as up:
         try:
             until(partial(_ready, up, reader), START_SECONDS, "the system's state file")

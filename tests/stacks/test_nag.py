@@ -21,7 +21,7 @@ def write_down(construct, rule, reason):
     print("acknowledged", construct.node.path, f"AwsSolutions-{rule}", bool(reason.strip()))
 
 nag.acknowledge = write_down
-sys.exit(app.main())
+sys.exit(app.main({}))
 """
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, cast
 
+import msgspec
 import pytest
 from botocore.stub import Stubber
 
@@ -143,7 +144,9 @@ def test_a_write_that_was_repeated_recognizes_itself(
     first = claim(jobs, JOB_ID, request(), "m-1", lease, clock())
     clock.advance(120)
 
-    again = claim(jobs, JOB_ID, request(), "m-1", replace(lease, owner="next"), clock())
+    again = claim(
+        jobs, JOB_ID, request(), "m-1", msgspec.structs.replace(lease, owner="next"), clock()
+    )
 
     assert (first.lease_owner, again.lease_owner) == ("submitter", "next")
     assert item(JOB_ID)["possibleDuplicates"] == "1"

@@ -545,9 +545,9 @@ def test_a_handler_imports_from_its_package_and_layers_without_compiling(
 @pytest.mark.parametrize(
     ("name", "spared"),
     [
-        ("submitter", {"typing_extensions", "reportflow.archiving"}),
-        ("webhook", {"typing_extensions", "reportflow.http_session", "reportflow.jobs"}),
-        ("downloader", {"typing_extensions", "reportflow.submission"}),
+        ("submitter", {"reportflow.archiving"}),
+        ("webhook", {"reportflow.http_session", "reportflow.jobs"}),
+        ("downloader", {"reportflow.submission"}),
     ],
 )
 def test_a_cold_start_imports_nothing_that_it_does_not_use(

@@ -1,5 +1,8 @@
 """What a job takes of AWS stays below its ceiling, and is counted as AWS bills it."""
 
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +15,7 @@ from benchmarks.cost import FLOOR, Load, Part, bill, in_backlog
 from benchmarks.metering import Item, index_units, write_units
 from benchmarks.prices import PRICES
 from benchmarks.scale import limits
+from local.paths import REPOSITORY
 from reportflow.jobs_table import BY_FILE_ID, BY_STATUS
 from reportflow.rate_limiter import ITEM
 from tests.simulation.process import Moment
@@ -142,3 +146,24 @@ def test_reportflows_limit_breaks_first() -> None:
     assert first.what.startswith("ReportFlow")
     assert first.used(first.jobs_per_second) == pytest.approx(1)
     assert all(first.jobs_per_second < other.jobs_per_second for other in others)
+
+
+def test_make_cost_takes_a_teams_own_numbers() -> None:
+    """A larger volume costs more, and each part is in the table."""
+
+    def total(volume: int) -> float:
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "benchmarks.cost", "--volume", str(volume)),
+                *("--backlog", "0.3", "--region", "eu-central-1"),
+            ],
+            cwd=REPOSITORY,
+            env={**os.environ, "PYTHONPATH": "layers/reportflow"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        [line] = [line for line in done.stdout.splitlines() if "Together" in line]
+        return float(line.split("$")[1].split(" ")[0].replace(",", ""))
+
+    assert total(500_000) > total(50_000) > 0

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from cli.local_faults import app as faults
-from cli.local_state import (
+from cli.commands.local.faults import app as faults
+from cli.commands.local.state import (
     STATE,
     StateFile,
     pairs,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.local_state import STATE, StateFile, pairs, report, running_state, using_local
+from cli.commands.local.state import STATE, StateFile, pairs, report, running_state, using_local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
