@@ -40,7 +40,7 @@ RUN_BY = {
     "make setup": "cli/test_install.py",
     "make simulate": "simulation/test_simulation.py",
     "make synth": "stacks/test_synthesis.py",
-    ".venv/bin/python -m": "docs/test_walkthrough.py",
+    ".venv/bin/reportflow local": "docs/test_walkthrough.py",
     ".venv/bin/python -c": "deployment/test_rehearsal.py",
     "python3 -c": "docs/test_walkthrough.py",
     "sed": "docs/test_walkthrough.py",
