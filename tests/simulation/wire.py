@@ -11,14 +11,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from email.utils import format_datetime
+from functools import lru_cache
 from http import HTTPStatus
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
+from urllib.parse import urlparse
 
 from greenlet import getcurrent
+from requests import adapters, cookies, models
 from urllib3 import connection
-from urllib3.util import timeout
+from urllib3.util import parse_url, timeout
 from urllib3.util.wait import wait_for_read
 
 from reportflow import http_session
@@ -59,6 +62,9 @@ type Arrivals = list[Arrival]
 
 _CLOSED: Final = b""
 
+_urlparse: Final = lru_cache(urlparse)
+_parse_url: Final = lru_cache(parse_url)
+
 
 @contextmanager
 def in_place_of_sockets(service: ReportFlowService) -> Iterator[None]:
@@ -81,6 +87,10 @@ def in_place_of_sockets(service: ReportFlowService) -> Iterator[None]:
         patch.object(http_session, "monotonic", now),
         patch.object(timeout, "time", SimpleNamespace(monotonic=now)),
         patch.object(connection, "wait_for_read", _has_arrived),
+        # Pure functions, asked about the same few URLs several times a request.
+        patch.object(adapters, "urlparse", _urlparse),
+        patch.object(cookies, "urlparse", _urlparse),
+        patch.object(models, "parse_url", _parse_url),
     ):
         yield
 
