@@ -6,6 +6,7 @@ from local.emulator.settings import (
     Contract,
     EmulatorSettings,
     Ids,
+    UrlForm,
     harshest,
 )
 
@@ -15,5 +16,6 @@ __all__ = [
     "Emulator",
     "EmulatorSettings",
     "Ids",
+    "UrlForm",
     "harshest",
 ]

@@ -1,9 +1,11 @@
 """The `central` contract: one key or a token, ids of requests, and `passthrough`."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final, override
+from urllib.parse import quote
 
 from local.emulator.api import PART, Api, Operation, Route, completed_event, same
 from local.emulator.designs import Design
@@ -12,7 +14,7 @@ from local.emulator.files import FileRecord, Files
 from local.emulator.messages import Answer, Refusal, Request
 from local.emulator.oauth import Tokens
 from local.emulator.request_body import Option, Rules
-from local.emulator.settings import EmulatorSettings
+from local.emulator.settings import EmulatorSettings, UrlForm
 from local.emulator.webhooks import Event, Webhooks
 
 SCOPE: Final = "pdf:generate"
@@ -49,6 +51,7 @@ class CentralApi(Api):
                 "passthrough", lambda value: isinstance(value, dict), "must be an object"
             ),
         },
+        unique_names=True,
     )
 
     def __init__(
@@ -65,6 +68,8 @@ class CentralApi(Api):
     @override
     def routes(self) -> Sequence[Route]:
         return [
+            ("GET", f"/v1/file/download/{PART}", self._download_all),
+            ("GET", "/v1/file/designs", self._list_designs),
             ("GET", f"/file/{PART}/{PART}", _page),
             ("POST", re.escape(self.settings.token_path), self._token),
         ]
@@ -85,12 +90,25 @@ class CentralApi(Api):
             raise Refusal(412, "認証方式ヘッダーが存在しません")
 
     @override
-    def accepted(self, record: FileRecord) -> Mapping[str, object]:
-        # The service's pages describe `url` in three ways. This one helps a client least.
+    def accepted(self, records: Sequence[FileRecord], *, several: bool) -> Mapping[str, object]:
+        first = records[0]
+        urls = {
+            UrlForm.REQUEST: _request_url(first),
+            UrlForm.FILE: f"{_request_url(first)}/{first.file_id}",
+            UrlForm.PAGE: _page_url(first),
+        }
         return {
-            "requestId": record.request_id,
-            "url": _page_url(record),
-            "files": [_file(record)],
+            "requestId": first.request_id,
+            "url": urls[self.settings.url_form],
+            "files": [_file(record) for record in records],
+        }
+
+    @override
+    def sync_headers(self, records: Sequence[FileRecord], *, several: bool) -> Mapping[str, str]:
+        return {
+            "Request-Id": records[0].request_id,
+            "File-URL": _request_url(records[0]),
+            "X-File-Mapping": quote(json.dumps([_file(record) for record in records])),
         }
 
     @override
@@ -98,9 +116,30 @@ class CentralApi(Api):
         return record.request_id
 
     @override
-    def completed(self, record: FileRecord) -> Event:
-        event = completed_event(self.settings.workspace_id, record, _file(record))
-        return {**event, "requestId": record.request_id}
+    def completed(self, records: Sequence[FileRecord]) -> Event:
+        files = [_file(record) for record in records]
+        event = completed_event(self.settings.workspace_id, records[0], files)
+        return {**event, "requestId": records[0].request_id}
+
+    def _download_all(self, request: Request, request_id: str) -> Operation:
+        return self.download(request, self.files.of_request(request_id), as_zip=True)
+
+    def _list_designs(self, request: Request) -> Operation:
+        def run() -> Answer:
+            self.authenticate(request)
+            designs = [
+                {
+                    "id": design.id,
+                    "label": design.label,
+                    "latestVersion": max(design.versions),
+                    "thumbnail": "",
+                    "updatedAt": "2026-01-01T00:00:00.000Z",
+                }
+                for design in self.designs.values()
+            ]
+            return Answer.json(200, {"designs": designs})
+
+        return Operation(None, list, run)
 
     def _token(self, request: Request) -> Operation:
         return Operation(Call.TOKEN, list, partial(self.tokens.issue, request))
@@ -117,6 +156,10 @@ def _file(record: FileRecord) -> Mapping[str, object]:
             "passcodeEnabled": record.passcode_enabled,
         },
     }
+
+
+def _request_url(record: FileRecord) -> str:
+    return f"{record.origin}/v1/file/download/{record.request_id}"
 
 
 def _page_url(record: FileRecord) -> str:

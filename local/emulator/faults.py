@@ -29,7 +29,7 @@ class Exchange(Protocol):
         """Wait."""
 
     def wait_for_webhook(self, answer: Answer) -> None:
-        """Wait until the webhook of the file that `answer` names was sent."""
+        """Wait until the webhooks of the files that `answer` names were sent."""
 
 
 class Dispatch(Protocol):

@@ -1,6 +1,6 @@
 """The files of the workspace: what was requested, made and sent."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from threading import Condition
@@ -44,13 +44,14 @@ class Content:
 
 @dataclass(frozen=True, kw_only=True)
 class FileRecord(Content):
-    """One accepted request, and its file.
+    """A file of an accepted request.
 
     `sha256` (hex) and `size` (bytes) are None until it is made.
 
-    `uuid` is sent with the webhook of `workspace` only. `link` is the last part of the `url` in
-    the 202 of `workspace`. `origin` is the scheme, host and port that the caller used: links to
-    this machine begin with it.
+    `uuid` is sent with the webhook of `workspace` only. The files of one request have the same
+    `request_id`, `link` and `origin`. `link` is the last part of the `url` in the 202 of
+    `workspace`. `origin` is the scheme, host and port that the caller used: links to this machine
+    begin with it.
     """
 
     file_id: str
@@ -73,25 +74,33 @@ class Files:
         self._retention_seconds = retention_seconds
         self._ids = ids
         self._records: dict[str, FileRecord] = {}
+        self._requests: dict[str, list[str]] = {}
         self._pdfs: dict[str, tuple[bytes, float]] = {}
         self._closed = False
         self._changed = Condition()
 
-    def add(self, design_id: str, version: int, content: Content, origin: str) -> FileRecord:
-        """Record a request and give its file the ids."""
-        record = FileRecord(
-            file_id=self._ids.make("file"),
-            uuid=str(uuid4()),
-            request_id=self._ids.make("batch"),
-            design_id=design_id,
-            version=version,
-            link=str(uuid4()),
-            origin=origin,
-            **vars(content),
-        )
+    def add(
+        self, design_id: str, version: int, contents: Sequence[Content], origin: str
+    ) -> list[FileRecord]:
+        """Record a request and give its files their ids."""
+        request_id, link = self._ids.make("batch"), str(uuid4())
+        records = [
+            FileRecord(
+                file_id=self._ids.make("file"),
+                uuid=str(uuid4()),
+                request_id=request_id,
+                design_id=design_id,
+                version=version,
+                link=link,
+                origin=origin,
+                **vars(content),
+            )
+            for content in contents
+        ]
         with self._changed:
-            self._records[record.file_id] = record
-        return record
+            self._records |= {record.file_id: record for record in records}
+            self._requests[request_id] = [record.file_id for record in records]
+        return records
 
     def all(self) -> tuple[FileRecord, ...]:
         """Every file, in the order of the requests."""
@@ -103,17 +112,23 @@ class Files:
         with self._changed:
             return self._records.get(file_id)
 
-    def at(self, link: str) -> FileRecord | None:
-        """The file whose `url` ends with `link`, or None."""
-        return next((record for record in self.all() if record.link == link), None)
+    def of_request(self, request_id: str) -> list[FileRecord]:
+        """The files of a request; none if it is unknown."""
+        with self._changed:
+            return [self._records[file_id] for file_id in self._requests.get(request_id, ())]
 
-    def store(self, file_id: str, pdf: bytes) -> FileRecord:
-        """Keep the PDF made for a file, and return its record."""
+    def at(self, link: str) -> list[FileRecord]:
+        """The files of the request whose `url` ends with `link`; none if it is unknown."""
+        return [record for record in self.all() if record.link == link]
+
+    def store(self, file_id: str, pdf: bytes) -> list[FileRecord]:
+        """Keep the PDF made for a file, and return all files of its request."""
         with self._changed:
             record = self._records[file_id]
             self._records[file_id] = replace(record, sha256=sha256(pdf).hexdigest(), size=len(pdf))
             self._pdfs[file_id] = pdf, monotonic() + self._retention_seconds
-            return self._records[file_id]
+            self._changed.notify_all()
+            return self.of_request(record.request_id)
 
     def is_made(self, file_id: str) -> bool:
         """Whether the PDF was made. It may have expired since."""
@@ -129,23 +144,36 @@ class Files:
                 return None
             return pdf
 
+    def wait_until_made(self, file_ids: Sequence[str], seconds: float) -> list[bytes] | None:
+        """Wait until each PDF is made and return them, or None after `seconds`."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._closed or self._pdfs.keys() >= set(file_ids), seconds
+            )
+            pdfs = [self._pdfs[id_][0] for id_ in file_ids if id_ in self._pdfs]
+            return pdfs if len(pdfs) == len(file_ids) else None
+
     def count_download(self, file_id: str) -> None:
         """Record that the PDF is downloaded."""
         with self._changed:
             record = self._records[file_id]
             self._records[file_id] = replace(record, downloads=record.downloads + 1)
 
-    def add_webhook(self, file_id: str, attempt: WebhookAttempt) -> None:
-        """Record an attempt to send a file's webhook."""
+    def add_webhook(self, file_ids: Sequence[str], attempt: WebhookAttempt) -> None:
+        """Record an attempt to send the webhook of files."""
         with self._changed:
-            record = self._records[file_id]
-            self._records[file_id] = replace(record, webhooks=(*record.webhooks, attempt))
+            for file_id in file_ids:
+                record = self._records[file_id]
+                self._records[file_id] = replace(record, webhooks=(*record.webhooks, attempt))
             self._changed.notify_all()
 
-    def wait_for_webhook(self, file_id: str, seconds: float) -> None:
-        """Wait until the file's webhook was attempted once, at most `seconds`."""
+    def wait_for_webhook(self, file_ids: Sequence[str], seconds: float) -> None:
+        """Wait until the webhook of each file was attempted once, at most `seconds`."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._records[file_id].webhooks, seconds)
+            self._changed.wait_for(
+                lambda: self._closed or all(self._records[id_].webhooks for id_ in file_ids),
+                seconds,
+            )
 
     def close(self) -> None:
         """End all waits."""

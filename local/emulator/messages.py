@@ -23,14 +23,14 @@ class Answer:
     """An answer.
 
     `promised_length` is the `Content-Length`. None is an answer without one, which ends with the
-    connection. `file_id` is the file that the request asked for; it is not sent.
+    connection. `file_ids` are the files that the request asked for; they are not sent.
     """
 
     status: int
     body: bytes
     headers: Mapping[str, str]
     promised_length: int | None
-    file_id: str | None = None
+    file_ids: tuple[str, ...] = ()
 
     @classmethod
     def of(

@@ -1,7 +1,7 @@
 """Takes submissions, makes their PDFs after the answer, and sends their webhooks."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePath
@@ -14,11 +14,11 @@ from local.emulator.scheduler import Scheduler
 from local.emulator.settings import EmulatorSettings
 from local.emulator.webhooks import Event, Webhooks
 
-type EventOf = Callable[[FileRecord], Event]
+type EventOf = Callable[[Sequence[FileRecord]], Event]
 
 
 class Renderer:
-    """Makes PDFs on a few threads; `event_of` gives the webhook's body for a finished file."""
+    """Makes PDFs on a few threads; `event_of` gives the webhook's body for finished files."""
 
     def __init__(
         self,
@@ -36,17 +36,20 @@ class Renderer:
         self._delays = random.Random(settings.seed)  # noqa: S311  # delays are no secret
         self._scheduler = Scheduler("render", settings.render_workers)
 
-    def accept(self, design: Design, version: int, content: Content, origin: str) -> FileRecord:
-        """Take a request that was sent to `origin`. Its PDF is made later."""
-        record = self._files.add(design.id, version, content, origin)
-        delay = self._delays.uniform(*self._settings.render_seconds)
-        job = _Job(self, partial(self._make, design, record), delay)
-        fault = self._plan.dispatch(Call.RENDER, [content])
-        if fault is None:
-            job.post()
-        else:
-            fault.apply(job)
-        return record
+    def accept(
+        self, design: Design, version: int, contents: Sequence[Content], origin: str
+    ) -> Sequence[FileRecord]:
+        """Take a request that was sent to `origin`. Its PDFs are made later."""
+        records = self._files.add(design.id, version, contents, origin)
+        for record in records:
+            delay = self._delays.uniform(*self._settings.render_seconds)
+            job = _Job(self, partial(self._make, design, record), delay)
+            fault = self._plan.dispatch(Call.RENDER, [record])
+            if fault is None:
+                job.post()
+            else:
+                fault.apply(job)
+        return records
 
     def close(self) -> None:
         """Wait for the PDFs being made, and drop the others."""
@@ -58,10 +61,13 @@ class Renderer:
 
     def _make(self, design: Design, record: FileRecord) -> None:
         title = PurePath(record.file_name).stem
-        words = design.versions[record.version]
+        words = design.versions[record.version].words
         pdf = render(words, record.file_id, title, record.params, record.metadata)
-        made = self._files.store(record.file_id, pdf)
-        self._webhooks.send(self._event_of(made), made)
+        files = self._files.store(record.file_id, pdf)
+        if not self._settings.one_webhook_per_request:
+            files = [file for file in files if file.file_id == record.file_id]
+        if all(file.sha256 for file in files):
+            self._webhooks.send(self._event_of(files), files)
 
 
 @dataclass(frozen=True)

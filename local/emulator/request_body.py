@@ -1,8 +1,8 @@
-"""The checks of a request's body: JSON, and the fields of the generation call."""
+"""The checks of a request's body: JSON, and the fields of the generation calls."""
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -14,6 +14,9 @@ UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}
 
 MAX_DEPTH = 600
 """The PDF's layout is recursive, and Python allows 1,000 nested calls."""
+
+MAX_CONTENTS = 100
+"""Most files of one request, as `central` documents it. Unknown for `workspace`."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,13 @@ class Rules:
     """A contract's rules for a content.
 
     `file_name` returns the name that the file gets, or raises `ValueError`. `options` are by their
-    name in JSON. With None, other fields are ignored.
+    name in JSON. With None, other fields are ignored. With `unique_names`, the names of one request
+    must differ in more than case.
     """
 
     file_name: Callable[[str], str]
     options: Mapping[str, Option] | None = None
+    unique_names: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,22 +51,33 @@ class Generation:
 
     design_id: str
     version: int
-    content: Content
+    contents: Sequence[Content]
 
 
-def read(request: Request, rules: Rules) -> Generation:
-    """Read the body of a call for one file.
+def read(request: Request, rules: Rules, *, several: bool) -> Generation:
+    """Read the body of a call for one file, or for several.
 
     Raises:
         Refusal: 400, with every mistake.
     """
     body = _json_object(request)
     mistakes = [*_head_mistakes(body)]
-    content = _content(body.get("content"), "content", rules, mistakes)
+    given = {"content": body.get("content")}
+    if several:
+        entries = body.get("contents")
+        if not isinstance(entries, list) or not 1 <= len(entries) <= MAX_CONTENTS:
+            mistakes.append(f"contents は1件以上{MAX_CONTENTS}件以下で指定してください")
+            entries = []
+        given = {f"contents.{index}": entry for index, entry in enumerate(entries)}
+    read = [_content(content, path, rules, mistakes) for path, content in given.items()]
+    contents = [content for content in read if content is not None]
+    names = {content.file_name.lower() for content in contents}
+    if rules.unique_names and len(names) < len(contents):
+        mistakes.append("contents.fileName は重複できません")
     design_id, version = body.get("designId"), _integer(body.get("version"))
-    if content is None or not isinstance(design_id, str) or version is None:
+    if mistakes or not isinstance(design_id, str) or version is None:
         raise Refusal(400, mistakes)
-    return Generation(design_id.lower(), version, content)
+    return Generation(design_id.lower(), version, contents)
 
 
 def _head_mistakes(body: dict[str, object]) -> Iterator[str]:

@@ -104,9 +104,8 @@ class _Exchange:
         self.closing.wait(seconds)
 
     def wait_for_webhook(self, answer: Answer) -> None:
-        """Wait until the webhook of the file that `answer` names was sent, or some seconds."""
-        if answer.file_id is not None:
-            self.files.wait_for_webhook(answer.file_id, EARLY_WEBHOOK_SECONDS)
+        """Wait until the webhooks of the files that `answer` names were sent, or some seconds."""
+        self.files.wait_for_webhook(answer.file_ids, EARLY_WEBHOOK_SECONDS)
 
 
 def _response(answer: Answer) -> HttpResponse:

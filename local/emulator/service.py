@@ -95,7 +95,7 @@ class Emulator:
         return self._files.all()
 
     def rate(self) -> RateCount:
-        """How the rate limit of submissions and downloads was used."""
+        """How the rate limit of asynchronous submissions and downloads was used."""
         return self._api.rate.count()
 
     def revoke_tokens(self) -> None:

@@ -1,7 +1,7 @@
 """The webhook's sender: posts finished files to the workspace's one URL, with retries."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
@@ -34,10 +34,10 @@ class Webhooks:
         self._lock = Lock()
         self._held: list[_Once] = []
 
-    def send(self, event: Event, record: FileRecord) -> None:
-        """Send a file's `event` once, or as a fault has it."""
-        delivery = _Delivery(self, event, record.file_id)
-        fault = self._plan.dispatch(Call.WEBHOOK, [record])
+    def send(self, event: Event, records: Sequence[FileRecord]) -> None:
+        """Send the `event` of these files once, or as a fault has it."""
+        delivery = _Delivery(self, event, [record.file_id for record in records])
+        fault = self._plan.dispatch(Call.WEBHOOK, records)
         if fault is None:
             delivery.post()
         else:
@@ -63,7 +63,7 @@ class Webhooks:
         if self.url is None:
             return
         result = self._post(self.url, delivery.event)
-        self._files.add_webhook(delivery.file_id, result)
+        self._files.add_webhook(delivery.file_ids, result)
         with self._lock:
             released, self._held = self._held, []
         for held in released:
@@ -90,7 +90,7 @@ class _Delivery:
 
     webhooks: Webhooks
     event: Event
-    file_id: str
+    file_ids: Sequence[str]
 
     def post(self, after: float = 0) -> None:
         """Send it in `after` seconds."""

@@ -1,5 +1,6 @@
 """The `workspace` contract: two keys, a link in the 202, and the parameters in the webhook."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import override
@@ -50,29 +51,50 @@ class WorkspaceApi(Api):
                 raise Refusal(401, "認証に失敗しました")
 
     @override
-    def accepted(self, record: FileRecord) -> Mapping[str, object]:
-        workspace = quote(self.settings.workspace_id)
-        path = f"/{workspace}/design/{record.design_id}/files/{record.link}"
-        return {"url": f"{record.origin}{path}", "fileId": record.file_id}
+    def accepted(self, records: Sequence[FileRecord], *, several: bool) -> Mapping[str, object]:
+        if not several:
+            return {"url": self._url(records[0]), "fileId": records[0].file_id}
+        return {
+            "url": self._url(records[0]),
+            "fileId": records[0].request_id,
+            "files": _names_and_ids(records),
+        }
+
+    @override
+    def sync_headers(self, records: Sequence[FileRecord], *, several: bool) -> Mapping[str, str]:
+        if several:
+            return {"X-File-Mapping": json.dumps(_names_and_ids(records))}
+        return {"File-URL": self._url(records[0]), "File-ID": records[0].file_id}
 
     @override
     def download_id(self, record: FileRecord) -> str:
         return record.uuid
 
     @override
-    def completed(self, record: FileRecord) -> Event:
-        file = {
-            "fileId": record.file_id,
-            "uuid": record.uuid,
-            "fileName": record.file_name,
-            "params": record.params,
-        }
-        return completed_event(self.settings.workspace_id, record, file)
+    def completed(self, records: Sequence[FileRecord]) -> Event:
+        files = [
+            {
+                "fileId": record.file_id,
+                "uuid": record.uuid,
+                "fileName": record.file_name,
+                "params": record.params,
+            }
+            for record in records
+        ]
+        return completed_event(self.settings.workspace_id, records[0], files)
 
     def _linked(self, _: Request, design_id: str, link: str) -> Operation:
         """Answer at the `url` of a 202, which needs no keys."""
-        record = self.files.at(link)
-        if record is not None and record.design_id != design_id:
-            record = None
-        subjects = [] if record is None else [record]
-        return Operation(Call.DOWNLOAD, lambda: subjects, lambda: self.pdf_of(record))
+        records = [record for record in self.files.at(link) if record.design_id == design_id]
+        as_zip = len(records) > 1
+        return Operation(
+            Call.DOWNLOAD, lambda: records, lambda: self.bytes_of(records, as_zip=as_zip)
+        )
+
+    def _url(self, record: FileRecord) -> str:
+        workspace = quote(self.settings.workspace_id)
+        return f"{record.origin}/{workspace}/design/{record.design_id}/files/{record.link}"
+
+
+def _names_and_ids(records: Sequence[FileRecord]) -> Sequence[Mapping[str, str]]:
+    return [{"fileName": record.file_name, "fileId": record.file_id} for record in records]

@@ -22,6 +22,7 @@ CENTRAL = replace(
     FAST,
     contract=Contract.CENTRAL,
     requests_per_minute=UNLIMITED,
+    sync_requests_per_minute=UNLIMITED,
 )
 BOTH = (FAST, CENTRAL)
 # `central` takes the first and ignores the second.
@@ -42,6 +43,11 @@ def submit(
 ) -> requests.Response:
     url = f"{emulator.url}/file/async/single"
     return requests.post(url, json=body(file_name, **params), headers=KEYS, timeout=10)
+
+
+def multiple(*names: str) -> dict[str, Any]:
+    contents = [body(name)["content"] for name in names]
+    return {"designId": INVOICE.id, "version": 1, "contents": contents}
 
 
 def download_url(emulator: Emulator, record: FileRecord) -> str:

@@ -5,13 +5,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import sha256
+from io import BytesIO
 from urllib.parse import urlsplit
+from zipfile import ZipFile
 
 import pytest
 import requests
 
 from local.emulator import Contract, Emulator, EmulatorSettings, Ids
-from local.emulator.designs import INVOICE, REPORT
+from local.emulator.designs import CATALOG, INVOICE, REPORT, Design
+from local.emulator.request_body import MAX_CONTENTS
 from tests.unit.emulator_client import (
     BOTH,
     FAST,
@@ -21,6 +24,7 @@ from tests.unit.emulator_client import (
     download,
     download_url,
     made,
+    multiple,
     post,
     refusal,
     submit,
@@ -148,6 +152,8 @@ class TestRefusedSubmission:
             (with_content(fileName="a.pdf\n"), "fileName"),
             (with_content(params=None), "params"),
             (with_content(params=[1]), "params"),
+            (with_content(params={"amount": None}), "amount"),
+            (with_content(params={"items": [{"quantity": 1}, {"quantity": None}]}), "items.1"),
             ([body()], "object"),
         ],
     )
@@ -255,6 +261,43 @@ class TestRefusedSubmission:
         refusal(response, 404)
 
 
+class TestMultiple:
+    def test_makes_a_file_for_each_content(self, emulator: Emulator) -> None:
+        response = post(emulator, multiple("a.pdf", "b.pdf"), "async/multiple")
+
+        assert response.status_code == 202
+        answered = [(file["fileName"], file["fileId"]) for file in response.json()["files"]]
+        assert answered == [(file.file_name, file.file_id) for file in emulator.files()]
+        assert [name for name, _ in answered] == ["a.pdf", "b.pdf"]
+
+    def test_answers_202_with_an_id_of_its_own(self, workspace: Emulator) -> None:
+        answer = post(workspace, multiple("a.pdf", "b.pdf"), "async/multiple").json()
+
+        assert answer.keys() == {"url", "fileId", "files"}
+        assert answer["fileId"].startswith("batch_")
+        assert all(file.keys() == {"fileName", "fileId"} for file in answer["files"])
+
+    def test_its_url_gives_all_of_them(self, workspace: Emulator) -> None:
+        url = post(workspace, multiple("a.pdf", "a.pdf"), "async/multiple").json()["url"]
+        wait_until(lambda: all(file.sha256 for file in workspace.files()))
+
+        response = requests.get(url, timeout=10)
+
+        with ZipFile(BytesIO(response.content)) as archive:
+            digests = [sha256(archive.read(name)).hexdigest() for name in archive.namelist()]
+        assert digests == [file.sha256 for file in workspace.files()]
+
+    def test_one_bad_content_refuses_the_request(self, emulator: Emulator) -> None:
+        response = post(emulator, multiple("a.pdf", "/"), "async/multiple")
+        assert "contents.1.fileName" in refusal(response, 400)
+        assert emulator.files() == ()
+
+    @pytest.mark.parametrize("contents", [None, {}, [], [{}] * (MAX_CONTENTS + 1)])
+    def test_contents_must_be_some(self, emulator: Emulator, contents: object) -> None:
+        data = {"designId": INVOICE.id, "version": 1, "contents": contents}
+        assert "contents" in refusal(post(emulator, data, "async/multiple"), 400)
+
+
 class TestDownload:
     def test_gives_the_bytes_that_were_made(self, emulator: Emulator) -> None:
         submit(emulator, "請求書.pdf")
@@ -341,6 +384,83 @@ class TestDownload:
         record = made(emulator)
         refusal(requests.get(download_url(emulator, record), headers=keys, timeout=10), status)
         assert emulator.files()[0].downloads == 0
+
+
+class TestSync:
+    def test_single_answers_with_the_pdf(self, emulator: Emulator) -> None:
+        response = post(emulator, body("請求書.pdf"), "sync/single")
+
+        [record] = emulator.files()
+        assert response.status_code == 200
+        assert response.headers["Content-Type"] == "application/pdf"
+        assert sha256(response.content).hexdigest() == record.sha256
+        assert record.downloads == 0
+        assert download(emulator, record).content == response.content
+
+    def test_multiple_answers_with_a_zip(self, emulator: Emulator) -> None:
+        response = post(emulator, multiple("a.pdf", "請求書.pdf"), "sync/multiple")
+
+        assert response.status_code == 200
+        assert response.headers["Content-Type"] == "application/zip"
+        with ZipFile(BytesIO(response.content)) as archive:
+            assert archive.namelist() == ["a.pdf", "請求書.pdf"]
+            digests = [sha256(archive.read(name)).hexdigest() for name in archive.namelist()]
+        assert digests == [file.sha256 for file in emulator.files()]
+
+    def test_headers_lead_to_the_files(self, workspace: Emulator) -> None:
+        one = post(workspace, body(), "sync/single")
+        assert one.headers["File-ID"] == workspace.files()[0].file_id
+        assert requests.get(one.headers["File-URL"], timeout=10).content == one.content
+
+        several = post(workspace, multiple("a.pdf", "請求書.pdf"), "sync/multiple")
+        assert json.loads(several.headers["X-File-Mapping"]) == [
+            {"fileName": file.file_name, "fileId": file.file_id} for file in workspace.files()[1:]
+        ]
+
+    def test_bad_field_is_400_and_named(self, emulator: Emulator) -> None:
+        assert "fileName" in refusal(post(emulator, with_content(fileName="/"), "sync/single"), 400)
+
+    def test_a_pdf_that_takes_too_long_is_504(self, settings: EmulatorSettings) -> None:
+        slow = replace(settings, render_seconds=(0.3, 0.3), sync_timeout_seconds=0.05)
+        with Emulator(slow) as emulator:
+            refusal(post(emulator, body(), "sync/single"), 504)
+            assert made(emulator).sha256
+
+    def test_documented_time(self) -> None:
+        assert [each.limits.sync_timeout_seconds for each in BOTH] == [30, 120]
+
+
+class TestDesignParameters:
+    def get(
+        self, emulator: Emulator, path: str, keys: dict[str, str] | None = None
+    ) -> requests.Response:
+        url = f"{emulator.url}/file/design/parameter/{path}"
+        return requests.get(url, headers=KEYS if keys is None else keys, timeout=10)
+
+    @pytest.mark.parametrize("design", CATALOG, ids=lambda design: design.label)
+    def test_describe_each_version_and_without_one_the_newest(
+        self, emulator: Emulator, design: Design
+    ) -> None:
+        for number, version in design.versions.items():
+            answer = self.get(emulator, f"{design.id}?version={number}")
+            assert (answer.status_code, answer.json()) == (200, version.parameters)
+        newest = design.versions[max(design.versions)]
+        assert self.get(emulator, design.id.upper()).json() == newest.parameters
+
+    @pytest.mark.parametrize(
+        ("path", "status"),
+        [
+            ("invoice?version=1", 400),
+            (f"{INVOICE.id}?version=one", 400),
+            (f"{INVOICE.id}?version=99", 404),
+            ("00000000-0000-4000-8000-000000000000?version=1", 404),
+        ],
+    )
+    def test_errors(self, emulator: Emulator, path: str, status: int) -> None:
+        refusal(self.get(emulator, path), status)
+
+    def test_needs_the_keys(self, emulator: Emulator) -> None:
+        refusal(self.get(emulator, INVOICE.id, {}), 412)
 
 
 def test_unknown_path_of_the_control_is_404(emulator: Emulator) -> None:

@@ -1,14 +1,20 @@
 """What only the `central` contract has; what it shares is in the other modules' tests."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
+from hashlib import sha256
+from io import BytesIO
 from time import sleep
+from typing import Any
 from urllib.parse import unquote
+from zipfile import ZipFile
 
 import pytest
 import requests
 
-from local.emulator import Contract, Emulator, harshest
+from local.emulator import Contract, Emulator, UrlForm, harshest
+from local.emulator.designs import CATALOG
 from local.emulator.fault_plan import Call, Fault
 from local.emulator.faults import CutBefore, Status
 from tests.unit.emulator_client import (
@@ -18,6 +24,7 @@ from tests.unit.emulator_client import (
     download_url,
     information,
     made,
+    multiple,
     post,
     receiver,
     refusal,
@@ -47,7 +54,7 @@ class TestAccepted:
         record = made(emulator)
         assert response.json() == {
             "requestId": record.request_id,
-            "url": f"{emulator.origin}/file/{record.request_id}/{record.file_id}",
+            "url": f"{emulator.url}/file/download/{record.request_id}",
             "files": [
                 {
                     "fileId": record.file_id,
@@ -68,14 +75,30 @@ class TestAccepted:
         assert file["share"]["shareType"] == "workspace"
         assert file["share"]["passcodeEnabled"] is False
 
-    def test_url_is_a_page_for_people(self, emulator: Emulator) -> None:
-        url = submit(emulator).json()["url"]
-        made(emulator)
+    def test_answer_to_a_multiple_has_the_same_form(self, emulator: Emulator) -> None:
+        response = post(emulator, multiple("a.pdf", "b.pdf"), "async/multiple")
 
-        response = requests.get(url, headers=KEY, timeout=10)
+        answer = response.json()
+        assert answer.keys() == {"requestId", "url", "files"}
+        assert {file.request_id for file in emulator.files()} == {answer["requestId"]}
+        assert [file["fileName"] for file in answer["files"]] == ["a.pdf", "b.pdf"]
+
+    @pytest.mark.parametrize(
+        ("form", "content_type"),
+        [
+            (UrlForm.REQUEST, "application/zip"),
+            (UrlForm.FILE, "application/pdf"),
+            (UrlForm.PAGE, "text/html; charset=utf-8"),
+        ],
+    )
+    def test_url_leads_where_it_is_configured_to(self, form: UrlForm, content_type: str) -> None:
+        with Emulator(replace(CENTRAL, url_form=form)) as emulator:
+            url = submit(emulator).json()["url"]
+            made(emulator)
+            response = requests.get(url, headers=KEY, timeout=10)
 
         assert response.status_code == 200
-        assert response.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert response.headers["Content-Type"] == content_type
 
     def test_passthrough_and_share_come_back_in_the_webhook(self) -> None:
         data = with_content(shareType="02", passthrough={"orderId": "A-1", "deep": {"a": [1]}})
@@ -111,6 +134,13 @@ class TestFileName:
     @pytest.mark.parametrize("character", [*'/\\:*?"<>|', "\0", "\n", "\x1f", "\x7f", "\ud800"])
     def test_forbidden_character_is_400(self, emulator: Emulator, character: str) -> None:
         assert "fileName" in refusal(submit(emulator, f"a{character}b.pdf"), 400)
+
+    @pytest.mark.parametrize("names", [("a.pdf", "a.pdf"), ("a.pdf", "A"), ("A.pdf", "a")])
+    def test_names_of_one_request_must_differ(
+        self, emulator: Emulator, names: tuple[str, ...]
+    ) -> None:
+        assert "fileName" in refusal(post(emulator, multiple(*names), "async/multiple"), 400)
+        assert emulator.files() == ()
 
 
 class TestOptions:
@@ -177,12 +207,6 @@ class TestMetadata:
         assert information(pdf, "jobId") == ""
 
 
-def ask(emulator: Emulator, headers: dict[str, str]) -> requests.Response:
-    """Ask for a file that there is not: 404 for an accepted key or token."""
-    url = f"{emulator.url}/file/download/request/file"
-    return requests.get(url, headers=headers, timeout=10)
-
-
 class TestKeys:
     @pytest.mark.parametrize(
         ("headers", "status"),
@@ -191,26 +215,48 @@ class TestKeys:
             ({"appkey": ""}, 412),
             ({"SecretKey": CENTRAL.secret_key}, 412),
             ({"appkey": "ak_other"}, 401),
-            ({"APPKEY": CENTRAL.app_key}, 404),
+            ({"APPKEY": CENTRAL.app_key}, 200),
             ({"Authorization": "Bearer never-issued"}, 401),
             ({"Authorization": CENTRAL.app_key}, 401),
-            ({"Authorization": "Bearer x", "appkey": CENTRAL.app_key}, 404),
+            ({"Authorization": "Bearer x", "appkey": CENTRAL.app_key}, 200),
         ],
     )
-    def test_are_checked(self, emulator: Emulator, headers: dict[str, str], status: int) -> None:
-        refusal(ask(emulator, headers), status)
+    @pytest.mark.parametrize("path", ["file/designs", f"file/design/parameter/{CATALOG[0].id}"])
+    def test_are_checked(
+        self, emulator: Emulator, path: str, headers: dict[str, str], status: int
+    ) -> None:
+        response = requests.get(f"{emulator.url}/{path}", headers=headers, timeout=10)
+        if status == 200:
+            assert response.ok
+        else:
+            refusal(response, status)
 
-    def test_a_submission_needs_one(self, emulator: Emulator) -> None:
-        url = f"{emulator.url}/file/async/single"
-        refusal(requests.post(url, json=body(), timeout=10), 412)
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            ("POST", "async/single"),
+            ("POST", "async/multiple"),
+            ("POST", "sync/single"),
+            ("POST", "sync/multiple"),
+            ("GET", "download/{request_id}"),
+            ("GET", "download/{request_id}/{file_id}"),
+        ],
+    )
+    def test_every_call_needs_one(self, emulator: Emulator, method: str, path: str) -> None:
+        submit(emulator)
+        record = made(emulator)
+        path = path.format(request_id=record.request_id, file_id=record.file_id)
+        url = f"{emulator.url}/file/{path}"
+        refusal(requests.request(method, url, json=body(), timeout=10), 412)
 
 
 class TestTokens:
     def token(self, emulator: Emulator, **changes: str) -> requests.Response:
         return requests.post(emulator.token_url, data=CLIENT | GRANT | changes, timeout=10)
 
-    def ask(self, emulator: Emulator, token: object) -> int:
-        return ask(emulator, {"Authorization": f"Bearer {token}"}).status_code
+    def designs(self, emulator: Emulator, token: object) -> requests.Response:
+        headers = {"Authorization": f"Bearer {token}"}
+        return requests.get(f"{emulator.url}/file/designs", headers=headers, timeout=10)
 
     def test_a_token_opens_every_call(self, emulator: Emulator) -> None:
         response = self.token(emulator, scope="pdf:generate")
@@ -231,7 +277,7 @@ class TestTokens:
     def test_a_token_of_another_scheme_is_401(self, emulator: Emulator) -> None:
         token = self.token(emulator).json()["access_token"]
         headers = {"Authorization": f"Basic {token}"}
-        refusal(ask(emulator, headers), 401)
+        refusal(requests.get(f"{emulator.url}/file/designs", headers=headers, timeout=10), 401)
 
     def test_the_client_may_use_http_basic(self, emulator: Emulator) -> None:
         response = requests.post(
@@ -240,7 +286,7 @@ class TestTokens:
             auth=(CENTRAL.client_id, CENTRAL.client_secret),
             timeout=10,
         )
-        assert self.ask(emulator, response.json()["access_token"]) == 404
+        assert self.designs(emulator, response.json()["access_token"]).ok
 
     @pytest.mark.parametrize(
         ("changes", "status", "error"),
@@ -267,20 +313,20 @@ class TestTokens:
 
     def test_another_scope_is_403(self, emulator: Emulator) -> None:
         token = self.token(emulator, scope="designs:read").json()["access_token"]
-        assert self.ask(emulator, token) == 403
+        refusal(self.designs(emulator, token), 403)
 
     def test_a_token_expires(self) -> None:
         with Emulator(replace(CENTRAL, token_seconds=0.3)) as emulator:
             token = self.token(emulator).json()["access_token"]
-            assert self.ask(emulator, token) == 404
+            assert self.designs(emulator, token).ok
             sleep(0.3)
-            assert self.ask(emulator, token) == 401
+            refusal(self.designs(emulator, token), 401)
 
     def test_tokens_can_be_revoked(self, emulator: Emulator) -> None:
         token = self.token(emulator).json()["access_token"]
         assert requests.delete(f"{emulator.origin}/_emulator/tokens", timeout=10).ok
-        assert self.ask(emulator, token) == 401
-        assert self.ask(emulator, self.token(emulator).json()["access_token"]) == 404
+        refusal(self.designs(emulator, token), 401)
+        assert self.designs(emulator, self.token(emulator).json()["access_token"]).ok
 
     def test_the_path_is_a_setting(self) -> None:
         with Emulator(replace(CENTRAL, token_path="/api/v1/oauth/token")) as emulator:
@@ -296,6 +342,44 @@ class TestTokens:
         assert self.token(emulator).ok
 
 
+class TestZip:
+    def get(self, emulator: Emulator, request_id: str) -> requests.Response:
+        url = f"{emulator.url}/file/download/{request_id}"
+        return requests.get(url, headers=KEY, timeout=10)
+
+    def test_has_every_file_of_the_request(self, emulator: Emulator) -> None:
+        submit(emulator, "other.pdf")
+        answer = post(emulator, multiple("a.pdf", "請求書 1"), "async/multiple").json()
+        wait_until(lambda: all(file.sha256 for file in emulator.files()))
+
+        response = self.get(emulator, answer["requestId"])
+
+        assert response.headers["Content-Type"] == "application/zip"
+        assert response.headers["Content-Disposition"] == 'attachment; filename="files.zip"'
+        with ZipFile(BytesIO(response.content)) as archive:
+            digests = {name: sha256(archive.read(name)).hexdigest() for name in archive.namelist()}
+        files = emulator.files()[1:]
+        assert digests == {file.file_name: file.sha256 for file in files}
+        assert [file.downloads for file in emulator.files()] == [0, 1, 1]
+
+    def test_answers_as_the_download_of_a_file_does(self) -> None:
+        settings = replace(CENTRAL, not_ready_status=409, unknown_status=410)
+        with Emulator(replace(settings, render_seconds=(60, 60))) as emulator:
+            answer = submit(emulator).json()
+            refusal(self.get(emulator, answer["requestId"]), 409)
+            refusal(self.get(emulator, answer["files"][0]["fileId"]), 410)
+        with Emulator(replace(CENTRAL, retention_seconds=0, expired_status=418)) as emulator:
+            submit(emulator)
+            refusal(self.get(emulator, made(emulator).request_id), 418)
+
+    def test_faults_happen_to_it(self, emulator: Emulator) -> None:
+        submit(emulator, "a.pdf")
+        emulator.faults.replace([Fault(Call.DOWNLOAD, Status(500), file_name_prefix="a")])
+        record = made(emulator)
+        assert self.get(emulator, record.request_id).status_code == 500
+        assert self.get(emulator, record.request_id).ok
+
+
 class TestDownload:
     def test_names_the_file_in_a_header(self, emulator: Emulator) -> None:
         submit(emulator)
@@ -303,13 +387,48 @@ class TestDownload:
         assert download(emulator, record).headers["File-ID"] == record.file_id
 
 
+class TestSyncHeaders:
+    @pytest.mark.parametrize(
+        ("path", "data"),
+        [
+            ("sync/single", with_content(fileName="請求書.pdf", passthrough={"a": "é %41"})),
+            ("sync/multiple", multiple("a.pdf", "請求書.pdf")),
+        ],
+    )
+    def test_lead_to_the_files(self, emulator: Emulator, path: str, data: dict[str, Any]) -> None:
+        response = post(emulator, data, path)
+
+        records = emulator.files()
+        request_id = response.headers["Request-Id"]
+        assert {record.request_id for record in records} == {request_id}
+        assert response.headers["File-URL"] == f"{emulator.url}/file/download/{request_id}"
+        mapping = json.loads(unquote(response.headers["X-File-Mapping"]))
+        assert [(file["fileId"], file["fileName"]) for file in mapping] == [
+            (record.file_id, record.file_name) for record in records
+        ]
+        assert mapping[0]["share"]["shareType"] == "workspace"
+        assert mapping[0].get("passthrough") == records[0].passthrough
+
+
+def test_designs_are_listed(emulator: Emulator) -> None:
+    response = requests.get(f"{emulator.url}/file/designs", headers=KEY, timeout=10)
+
+    assert response.status_code == 200
+    designs = response.json()["designs"]
+    assert [(design["id"], design["label"], design["latestVersion"]) for design in designs] == [
+        (design.id, design.label, max(design.versions)) for design in CATALOG
+    ]
+    assert designs[0].keys() == {"id", "label", "latestVersion", "thumbnail", "updatedAt"}
+
+
 def test_the_harshest_settings_still_make_pdfs() -> None:
     settings = replace(harshest(Contract.CENTRAL), render_seconds=(1, 1))
     with receiver() as heard, Emulator(settings, heard.url) as emulator:
-        answer = submit(emulator, "a")
+        answer = post(emulator, multiple("a", "b"), "async/multiple")
         early = download(emulator, emulator.files()[0])
-        wait_until(heard.names)
+        wait_until(lambda: len(heard.names()) == 2)
 
         assert answer.status_code == 200
         assert refusal(early, 404) == "Not Found"
-        assert download(emulator, emulator.files()[0]).ok
+        assert [len(event["files"]) for event in heard.events] == [1, 1]
+        assert all(download(emulator, file).ok for file in emulator.files())

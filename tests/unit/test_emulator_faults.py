@@ -27,6 +27,7 @@ from tests.unit.emulator_client import (
     BOTH,
     FAST,
     KEYS,
+    body,
     download,
     download_url,
     made,
@@ -73,6 +74,12 @@ class TestSubmit:
     def test_status_with_several_messages(self, emulator: Emulator) -> None:
         emulator.faults.replace([Fault(Call.SUBMIT, Status(400, ("one", "two")))])
         assert submit(emulator).json()["message"] == ["one", "two"]
+
+    def test_status_to_a_sync_call(self, emulator: Emulator) -> None:
+        emulator.faults.replace([Fault(Call.SUBMIT, Status(503))])
+        url = f"{emulator.url}/file/sync/single"
+        assert requests.post(url, json=body(), headers=KEYS, timeout=10).status_code == 503
+        assert emulator.files() == ()
 
     @pytest.mark.parametrize("retry_after", [7, "Wed, 01 Apr 2026 00:00:00 GMT"])
     def test_429_with_retry_after(self, emulator: Emulator, retry_after: int | str) -> None:

@@ -40,6 +40,7 @@ def test_a_port_that_is_taken_is_reported_and_leaves_no_threads() -> None:
         {"expired_status": 200},
         {"accepted_status": 204},
         {"requests_per_minute": 0},
+        {"sync_requests_per_minute": 0},
     ],
 )
 def test_settings_that_cannot_be_are_refused(bad: dict[str, Any]) -> None:

@@ -30,7 +30,7 @@ ROWS = [
 def render(
     design: Design, values: dict[str, object], version: int = 1, file_id: str = "file_1"
 ) -> bytes:
-    return make(design.versions[version], file_id, "Title", values, {})
+    return make(design.versions[version].words, file_id, "Title", values, {})
 
 
 def pages(pdf: bytes) -> list[str]:
@@ -53,7 +53,7 @@ def words(pdf: bytes) -> str:
 def test_metadata_of_any_name_goes_into_the_document(design: Design, version: int) -> None:
     metadata = {"jobId": "job_1", "顧客 #1": "(山田) \\ \ud800", "Title": "Mine"}
 
-    pdf = make(design.versions[version], "file_1", "Title", {}, metadata)
+    pdf = make(design.versions[version].words, "file_1", "Title", {}, metadata)
 
     written = {name: information(pdf, name) for name in [*metadata, "Creator", "other"]}
     assert written == {
@@ -208,8 +208,9 @@ def test_bytes_are_decided_by_file_id_and_parameters() -> None:
 def test_another_process_makes_the_same_bytes() -> None:
     program = (
         "import sys; from local.emulator.designs import INVOICE;"
-        "from local.emulator.layout import render; sys.stdout.buffer.write("
-        "render(INVOICE.versions[2], 'file_1', 'Title', {'customerName': '山田', 'amount': 5}, {}))"
+        "from local.emulator.layout import render; words = INVOICE.versions[2].words;"
+        "values = {'customerName': '山田', 'amount': 5};"
+        "sys.stdout.buffer.write(render(words, 'file_1', 'Title', values, {}))"
     )
     other = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
 
@@ -241,7 +242,7 @@ def leaves(value: object) -> Iterator[str]:
             yield value
 
 
-KNOWN_NAMES = sorted({*INVOICE.versions[2].labels, "title", "currency", "rows", "total"})
+KNOWN_NAMES = sorted({*INVOICE.versions[2].words.labels, "title", "currency", "rows", "total"})
 NAMES = st.sampled_from(KNOWN_NAMES) | st.text("abcXYZ_1", min_size=1, max_size=8)
 TEXTS = st.from_regex("[a-z]{6}[0-9]{2}", fullmatch=True)
 NUMBERS = st.integers(-(10**30), 10**30) | st.floats(allow_nan=False, allow_infinity=False)

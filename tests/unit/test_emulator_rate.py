@@ -1,10 +1,11 @@
 from dataclasses import dataclass, replace
 
 import pytest
+import requests
 
 from local.emulator import Contract, Emulator, EmulatorSettings
 from local.emulator.rate_limit import RateCount, RateLimit
-from tests.unit.emulator_client import BOTH, download, made, refusal, submit
+from tests.unit.emulator_client import BOTH, body, download, made, post, refusal, submit
 
 
 @dataclass
@@ -51,31 +52,57 @@ def test_no_limit_counts_all_the_same(clock: Seconds) -> None:
 
 
 @pytest.mark.parametrize(
-    ("contract", "documented"), [(Contract.WORKSPACE, None), (Contract.CENTRAL, 100)]
+    ("contract", "documented"), [(Contract.WORKSPACE, (None, None)), (Contract.CENTRAL, (100, 30))]
 )
-def test_documented_limits(contract: Contract, documented: int | None) -> None:
-    assert EmulatorSettings(contract=contract).limits.requests_per_minute == documented
+def test_documented_limits(contract: Contract, documented: tuple[int | None, int | None]) -> None:
+    limits = EmulatorSettings(contract=contract).limits
+    assert (limits.requests_per_minute, limits.sync_requests_per_minute) == documented
 
 
 @pytest.fixture(params=BOTH, ids=lambda settings: settings.contract)
 def settings(request: pytest.FixtureRequest) -> EmulatorSettings:
     assert isinstance(request.param, EmulatorSettings)
-    return replace(request.param, requests_per_minute=3)
+    return replace(request.param, requests_per_minute=3, sync_requests_per_minute=1)
 
 
-def test_submissions_and_downloads_share_one_limit(settings: EmulatorSettings) -> None:
+def test_submissions_and_downloads_share_one_limit_and_sync_calls_have_their_own(
+    settings: EmulatorSettings,
+) -> None:
     with Emulator(settings) as emulator:
         statuses = [submit(emulator).status_code]
         record = made(emulator)
         statuses += [download(emulator, record).status_code for _ in range(2)]
-        refused = submit(emulator), download(emulator, record)
+        submission, fetch = submit(emulator), download(emulator, record)
+        sync = [post(emulator, body(), "sync/single") for _ in range(2)]
         rate = emulator.rate()
 
     assert statuses == [202, 200, 200]
-    for response in refused:
+    for response in (submission, fetch, sync[1]):
         refusal(response, 429)
         assert 0 < int(response.headers["Retry-After"]) <= 60
+    assert sync[0].status_code == 200
     assert rate == RateCount(per_minute=3, allowed=3, refused=2, most_in_a_window=3)
+
+
+def test_the_zip_of_a_request_counts_as_one() -> None:
+    settings = replace(BOTH[1], requests_per_minute=2)
+    with Emulator(settings) as emulator:
+        request_id = submit(emulator).json()["requestId"]
+        made(emulator)
+        url = f"{emulator.url}/file/download/{request_id}"
+        headers = {"appkey": settings.app_key}
+        statuses = [requests.get(url, headers=headers, timeout=10).status_code for _ in range(2)]
+    assert statuses == [200, 429]
+
+
+def test_other_calls_do_not_count(settings: EmulatorSettings) -> None:
+    with Emulator(settings) as emulator:
+        submit(emulator)
+        url = f"{emulator.url}/file/design/parameter/{emulator.files()[0].design_id}"
+        headers = {"AppKey": settings.app_key, "SecretKey": settings.secret_key}
+        for _ in range(5):
+            assert requests.get(url, headers=headers, timeout=10).ok
+        assert emulator.rate().allowed == 1
 
 
 def test_retry_after_can_be_left_out(settings: EmulatorSettings) -> None:

@@ -3,6 +3,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from time import monotonic
+from typing import Any
 
 import pytest
 import requests
@@ -15,10 +16,13 @@ from local.emulator.server import EARLY_WEBHOOK_SECONDS
 from tests.unit.emulator_client import (
     BOTH,
     FAST,
+    KEYS,
     PARAMS,
     Receiver,
+    body,
     download,
     made,
+    multiple,
     receiver,
     submit,
     wait_until,
@@ -44,6 +48,11 @@ def settings(request: pytest.FixtureRequest) -> EmulatorSettings:
 def emulator(settings: EmulatorSettings, heard: Receiver) -> Iterator[Emulator]:
     with Emulator(settings, heard.url) as emulator:
         yield emulator
+
+
+def submit_several(emulator: Emulator, *names: str) -> None:
+    url = f"{emulator.url}/file/async/multiple"
+    assert requests.post(url, json=multiple(*names), headers=KEYS, timeout=10).status_code == 202
 
 
 class TestDelivery:
@@ -86,6 +95,27 @@ class TestDelivery:
         assert event == expected[emulator.settings.contract]
         assert heard.content_types == ["application/json"]
         assert download(emulator, record).ok
+
+    @pytest.mark.parametrize(
+        ("path", "data"),
+        [
+            ("sync/single", body("a.pdf")),
+            ("sync/multiple", multiple("a.pdf", "b.pdf")),
+            ("async/single", body("a.pdf")),
+            ("async/multiple", multiple("a.pdf", "b.pdf")),
+        ],
+    )
+    def test_every_generation_call_sends_one(
+        self, emulator: Emulator, heard: Receiver, path: str, data: dict[str, Any]
+    ) -> None:
+        response = requests.post(f"{emulator.url}/file/{path}", json=data, headers=KEYS, timeout=10)
+        assert response.ok
+        wait_until(lambda: all(file.webhooks for file in emulator.files()))
+
+        [event] = heard.events
+        assert [file["fileId"] for file in event["files"]] == [
+            file.file_id for file in emulator.files()
+        ]
 
     def test_is_tried_again_after_a_5xx(self, emulator: Emulator, heard: Receiver) -> None:
         heard.statuses = [500, 503]
@@ -153,6 +183,23 @@ class TestDelivery:
             submit(emulator, "second.pdf")
             # The first one's may still have been on its way.
             wait_until(lambda: "second.pdf" in heard.names())
+
+    def test_a_request_of_several_files_has_one_webhook(
+        self, emulator: Emulator, heard: Receiver
+    ) -> None:
+        submit_several(emulator, "a.pdf", "b.pdf", "c.pdf")
+        wait_until(lambda: all(file.webhooks for file in emulator.files()))
+
+        [event] = heard.events
+        assert [file["fileName"] for file in event["files"]] == ["a.pdf", "b.pdf", "c.pdf"]
+
+    def test_or_one_for_each_file_if_set(self, heard: Receiver) -> None:
+        with Emulator(replace(FAST, one_webhook_per_request=False), heard.url) as emulator:
+            submit_several(emulator, "a.pdf", "b.pdf")
+            wait_until(lambda: all(file.webhooks for file in emulator.files()))
+
+        assert [len(event["files"]) for event in heard.events] == [1, 1]
+        assert sorted(heard.names()) == ["a.pdf", "b.pdf"]
 
 
 class TestFaults:
