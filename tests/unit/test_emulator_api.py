@@ -292,9 +292,13 @@ class TestMultiple:
         assert "contents.1.fileName" in refusal(response, 400)
         assert emulator.files() == ()
 
-    @pytest.mark.parametrize("contents", [None, {}, [], [{}] * (MAX_CONTENTS + 1)])
+    @pytest.mark.parametrize("contents", [None, {}, []])
     def test_contents_must_be_some(self, emulator: Emulator, contents: object) -> None:
         data = {"designId": INVOICE.id, "version": 1, "contents": contents}
+        assert "contents" in refusal(post(emulator, data, "async/multiple"), 400)
+
+    def test_contents_must_not_be_too_many(self, emulator: Emulator) -> None:
+        data = multiple(*map(str, range(MAX_CONTENTS + 1)))
         assert "contents" in refusal(post(emulator, data, "async/multiple"), 400)
 
 
@@ -438,14 +442,16 @@ class TestDesignParameters:
         return requests.get(url, headers=KEYS if keys is None else keys, timeout=10)
 
     @pytest.mark.parametrize("design", CATALOG, ids=lambda design: design.label)
-    def test_describe_each_version_and_without_one_the_newest(
-        self, emulator: Emulator, design: Design
-    ) -> None:
+    def test_describe_each_version(self, emulator: Emulator, design: Design) -> None:
         for number, version in design.versions.items():
-            answer = self.get(emulator, f"{design.id}?version={number}")
+            answer = self.get(emulator, f"{design.id.upper()}?version={number}")
             assert (answer.status_code, answer.json()) == (200, version.parameters)
-        newest = design.versions[max(design.versions)]
-        assert self.get(emulator, design.id.upper()).json() == newest.parameters
+
+    def test_without_a_version_describe_the_newest(self, settings: EmulatorSettings) -> None:
+        first, second = INVOICE.versions[1], REPORT.versions[1]
+        design = replace(INVOICE, versions={1: first, 2: second})
+        with Emulator(settings, designs=[design]) as emulator:
+            assert self.get(emulator, design.id).json() == second.parameters
 
     @pytest.mark.parametrize(
         ("path", "status"),
