@@ -4,7 +4,7 @@ import http.client
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
 from threading import Lock, Thread
@@ -20,10 +20,14 @@ _SERVICE: Final = re.compile(r"Credential=[^/]+/\d+/[^/]+/([a-z0-9-]+)/aws4_requ
 
 @dataclass(frozen=True)
 class Operation:
-    """What is asked of AWS; in S3 the HTTP method stands for the operation's name."""
+    """What is asked of AWS; in S3 the HTTP method stands for the operation's name.
+
+    `caller` is whose key signed it: that of a function is its name.
+    """
 
     service: str
     name: str
+    caller: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -156,9 +160,8 @@ class _Handler(BaseHTTPRequestHandler):
         failure = self.server.proxy.mischief(operation)
         if failure is None or failure.forwarded:
             status, headers, content = self._forward(body)
-            caller = _CALLER.search(self.headers.get("Authorization", ""))
-            name = caller[1] if caller else ""
-            self.server.proxy.observe(Call(name, operation, self.path, body, status))
+            call = Call(operation.caller, operation, self.path, body, status)
+            self.server.proxy.observe(call)
         if failure is not None:
             status = failure.status
             kind, content = failure.body(operation.service)
@@ -174,9 +177,14 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815  # names the base class looks up
 
     def _operation(self) -> Operation:
-        signed_for = _SERVICE.search(self.headers.get("Authorization", ""))
+        authorization = self.headers.get("Authorization", "")
+        signed_for, caller = _SERVICE.search(authorization), _CALLER.search(authorization)
         target = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
-        return Operation(signed_for[1] if signed_for else "", target or self.command)
+        return Operation(
+            signed_for[1] if signed_for else "",
+            target or self.command,
+            caller[1] if caller else "",
+        )
 
     def _forward(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         sent = {name: value for name, value in self.headers.items() if _passes(name)}

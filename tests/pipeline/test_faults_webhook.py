@@ -41,7 +41,8 @@ def test_webhook_function_killed_in_mid_request_loses_no_webhook(faulty: FaultyS
     killed: list[Operation] = []
 
     def kill_at_send(operation: Operation) -> Failure | None:
-        if operation.name != "SendMessageBatch" or len(killed) >= 2:
+        is_webhooks = operation.caller == faulty.pool("webhook").function.name
+        if operation.name != "SendMessageBatch" or not is_webhooks or len(killed) >= 2:
             return None
         killed.append(operation)
         faulty.kill("webhook")
