@@ -14,6 +14,7 @@ import re
 import sys
 import time
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Final, cast
 
@@ -23,7 +24,8 @@ from moto.moto_server.werkzeug_app import (
     create_backend_app,
 )
 from moto.secretsmanager.models import FakeSecret, SecretsManagerBackend
-from moto.sqs.models import sqs_backends
+from moto.sqs import models as sqs_models
+from moto.sqs.models import Message, SQSBackend, sqs_backends
 from werkzeug.serving import run_simple
 from werkzeug.wrappers import Response
 
@@ -113,9 +115,26 @@ def _move_current(
     return answer
 
 
+def _is_kept(backend: SQSBackend, queue_name: str, message: Message) -> bool:
+    """Whether a message is younger than its queue's retention period.
+
+    For this, moto computes all attributes of the queue, and several of them count its messages:
+    once for each message that is received.
+    """
+    kept_seconds = cast("int", vars(backend.get_queue(queue_name))["message_retention_period"])
+    return cast("float", message.sent_timestamp) / 1000 + kept_seconds > time.time()
+
+
+def _milliseconds(dt: datetime | None = None) -> float:
+    """The time as moto has it, without two datetimes for each message that it looks at."""
+    return (time.time() if dt is None else dt.replace(tzinfo=UTC).timestamp()) * 1000
+
+
 def main() -> None:
     """Serve on 127.0.0.1 until the process is ended."""
     SecretsManagerBackend.update_secret_version_stage = _move_current  # type: ignore[assignment,method-assign]
+    SQSBackend.is_message_valid_based_on_retention_period = _is_kept  # type: ignore[assignment,method-assign]
+    sqs_models.unix_time_millis = _milliseconds  # type: ignore[attr-defined]
     run_simple(
         "127.0.0.1",
         int(sys.argv[1]),
