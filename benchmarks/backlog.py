@@ -27,6 +27,9 @@ class Waiting:
     put_backs: float
     """Deliveries that found no slot."""
 
+    invocations: float
+    """Of submitter and downloader; few batches are full."""
+
 
 def measured(step: Callable[[str], None]) -> Waiting:
     """Simulate the backlog with default settings."""
@@ -38,6 +41,7 @@ def measured(step: Callable[[str], None]) -> Waiting:
         gb_seconds=GIGABYTES * backlog.busy_seconds,
         slot_writes=backlog.writes / pdfs,
         put_backs=(sum(backlog.receives) - len(backlog.receives)) / pdfs,
+        invocations=backlog.invocations,
     )
 
 

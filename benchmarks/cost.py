@@ -17,7 +17,7 @@ from benchmarks.backlog import Waiting
 from benchmarks.fetching import SPEED
 from benchmarks.prices import AS_OF, PRICES, Prices
 from benchmarks.results import Results
-from benchmarks.running import DOWNLOAD_BATCH, REQUEST_BATCH
+from benchmarks.running import REQUEST_BATCH
 
 SQS_KB: Final = 64
 API_KB: Final = 512
@@ -77,7 +77,8 @@ def in_backlog(units: Units, waiting: Waiting, share: float) -> Units:
         # A receive and a change of visibility; the record is read before a slot is asked for.
         sqs=units.sqs + 2 * each,
         reads=units.reads + each,
-        invocations=units.invocations + each / DOWNLOAD_BATCH,
+        # Each webhook is one, too.
+        invocations=waiting.invocations + units.api,
         log_bytes=units.log_bytes + PUT_BACK_LOG_BYTES * each,
     )
     mixed = {

@@ -133,7 +133,7 @@ def test_a_bill_grows_with_what_is_asked() -> None:
 
 
 def test_a_share_in_a_backlog_is_billed_as_a_share() -> None:
-    waiting = Waiting(gb_seconds=3, slot_writes=5, put_backs=3)
+    waiting = Waiting(gb_seconds=3, slot_writes=5, put_backs=3, invocations=4)
     none, half, whole = (in_backlog(FLOOR, waiting, share) for share in (0, 0.5, 1))
     assert none == FLOOR
     assert whole.gb_seconds == 3
