@@ -120,7 +120,7 @@ def units(
 def _work(run: Run, jobs: int, name: str, *, checks: bool) -> None:
     """Bring jobs from the message to the archive."""
     due = run.submit(jobs, name)
-    run.batches("downloader", run.announce(name, SMALL_BYTES), DOWNLOAD_BATCH)
+    run.batches("downloader", run.report(name, SMALL_BYTES), DOWNLOAD_BATCH)
     if checks:
         run.batches("downloader", due, DOWNLOAD_BATCH)
 

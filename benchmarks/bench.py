@@ -28,7 +28,8 @@ NOBODY: Final = "http://127.0.0.1:9"
 """An endpoint that refuses connections at once."""
 
 COUNTS: Final = shutil.which("valgrind") is not None
-"""Whether instructions can be counted here; else the processor's time is taken, in turns."""
+"""Whether instructions can be counted here; else the candidates alternate and
+the processor's time is taken."""
 
 ROUNDS: Final = 7
 """How often a time is taken."""

@@ -21,7 +21,7 @@ def cost(candidate: Candidate) -> float:
 
 
 def costs(*candidates: Candidate) -> list[tuple[float, ...]]:
-    """What starts take; times are taken in turns."""
+    """What starts take; the candidates alternate."""
     taken = [[cost(candidate) for candidate in candidates] for _ in range(1 if COUNTS else ROUNDS)]
     return list(zip(*taken, strict=True))
 

@@ -53,7 +53,7 @@ def _running(candidate: Callable[[str], Candidate], deployment: Deployment) -> I
 def fetched(run: Run, name: str, size: int, files: int = 1) -> float:
     """Archive files of a size in one batch, and return the seconds of this invocation."""
     run.submit(files, name)
-    run.batches("downloader", run.announce(name, size), files)
+    run.batches("downloader", run.report(name, size), files)
     return run.wall_seconds["downloader"][-1]
 
 
@@ -99,7 +99,7 @@ def _connected(place: Echo) -> Iterator[ssl.SSLSocket]:
 
 
 def measure(step: Callable[[str], None]) -> Iterator[Row]:
-    """Rows of the time of each size, in turns, then of the memory."""
+    """Rows of the time of each size, then of the memory."""
     with _deployed(SPEED) as slow, _running(ours, slow) as mine, _running(peer, slow) as other:
         for run in (mine, other):
             fetched(run, f"first-{id(run)}", MEGABYTE)

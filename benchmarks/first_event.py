@@ -1,7 +1,7 @@
 """What does the first event after a cold start cost, over TLS?
 
 The processor time of all threads: divided by 0.29, it is how long a function with 512 MB computes.
-The import runs with a whole processor, and is a row of its own. Candidates run in turns.
+The import runs with a whole processor, and is a row of its own. The candidates alternate.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -49,7 +49,7 @@ def _send(system: System, messages: int) -> None:
 
 
 def _archived(system: System) -> int:
-    """The archived jobs, as the functions' logs tell: to ask the table would slow the system."""
+    """The archived jobs, by the functions' logs: to ask the table would slow the system."""
     return sum(
         b'"message":"archived"' in line
         for pool in system.pools.values()

@@ -1,4 +1,4 @@
-"""The three functions of a candidate at work in an emulated deployment."""
+"""The three functions of a candidate, run in an emulated deployment."""
 
 import time
 from collections import defaultdict
@@ -20,7 +20,7 @@ SHARE_OF_PROCESSOR: Final = 0.29
 
 
 class Run:
-    """The functions of one candidate at work."""
+    """The functions of one candidate, and what their invocations took."""
 
     def __init__(self, deployment: Deployment, processes: Mapping[str, FunctionProcess]) -> None:
         self._deployment = deployment
@@ -74,7 +74,7 @@ class Run:
         self.batches("submitter", bodies, REQUEST_BATCH)
         return self._deployment.queued("download_queue")
 
-    def announce(self, name: str, size: int) -> list[str]:
+    def report(self, name: str, size: int) -> list[str]:
         """Report the jobs' files, of `size` bytes each, and return what this queues."""
         for file_id in self._submitted(name):
             file = {**content(), "fileId": file_id, "uuid": f"u-{size}"}

@@ -1,4 +1,4 @@
-"""Does the time of the token's comparison tell where the first wrong character is?
+"""Does the time of the token's comparison depend on the position of the first wrong character?
 
 See README.md for the method.
 """
@@ -45,7 +45,7 @@ class Result:
             [time for time in times if time <= limit] for times in (self.early, self.late)
         )
         if min(len(early), len(late)) < 100:
-            # One class has hardly any time as short as the other's: nothing tells them more apart.
+            # One class has hardly any time as short as the other's: nothing separates them more.
             return float("inf")
         spread = statistics.variance(early) / len(early) + statistics.variance(late) / len(late)
         return (statistics.fmean(late) - statistics.fmean(early)) / sqrt(spread or 1e-9)

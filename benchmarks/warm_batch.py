@@ -18,7 +18,7 @@ LATENCY_SECONDS: Final = 0.15
 
 
 def measure(step: Callable[[str], None]) -> Iterator[Row]:
-    """The one row, in turns; the floor is one request to ReportFlow."""
+    """The one row; the candidates alternate. The floor is one request to ReportFlow."""
     candidates: dict[str, Callable[[str], Candidate]] = {"ours": ours, "peer": peer}
     taken: dict[str, list[float]] = {name: [] for name in candidates}
     with (

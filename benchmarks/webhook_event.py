@@ -51,7 +51,7 @@ def _whole(candidate: Candidate, events: int) -> float:
 
 
 def measure(step: Callable[[str], None]) -> Iterator[Row]:
-    """The one row; times are taken in turns."""
+    """The one row; the candidates alternate."""
     step("webhook event")
     taken = [
         (

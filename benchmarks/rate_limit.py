@@ -60,7 +60,7 @@ def measure(jobs: int, limit: int, burst: int, *, limited: bool) -> Result:
 
 
 def _put_back(system: System) -> Counter[str]:
-    """How often messages were put back, by reason, as the functions' logs tell."""
+    """How often messages were put back, by reason, from the functions' logs."""
     counted: Counter[str] = Counter()
     for pool in system.pools.values():
         for line in pool.log_path.read_bytes().splitlines():
