@@ -183,7 +183,7 @@ def remedy(stored: StoredSecret, status: int | None) -> str:
         )
     if status is None:
         return (
-            "if there is a proxy on the way, name it in HTTPS_PROXY and its certificates in "
+            "if a proxy is between here and AWS, name it in HTTPS_PROXY and its certificates in "
             "AWS_CA_BUNDLE. If not, read the API's access log, and deploy again"
         )
     return "read the webhook's log and the API's access log; deploy again"

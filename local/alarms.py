@@ -26,7 +26,7 @@ _COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
 }
 
 _FURTHER_PERIODS: Final = 2
-"""CloudWatch looks further back than an alarm's periods. It documents five for three."""
+"""CloudWatch reads further back than an alarm's periods. It documents five for three."""
 
 
 @dataclass(frozen=True)

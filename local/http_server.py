@@ -311,7 +311,7 @@ def _check(head: h11.Request, max_body_bytes: int) -> None:
 
 
 def _refusal(parser: h11.Connection, error: h11.RemoteProtocolError) -> _RefusedError:
-    """The refusal of what h11 cannot read. It tells a long path from long headers."""
+    """The refusal of what h11 cannot read. It distinguishes a long path from long headers."""
     too_large = error.error_status_hint == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
     if too_large and b"\n" not in parser.trailing_data[0]:
         return _RefusedError(HTTPStatus.REQUEST_URI_TOO_LONG)

@@ -42,7 +42,7 @@ class FailureKind(StrEnum):
 
 
 class InvocationFailed(Exception):
-    """The function gave no response: `kind` tells why, `message` in Lambda's own words."""
+    """The function gave no response: `kind` says why, `message` in Lambda's own words."""
 
     def __init__(self, kind: FailureKind, message: str) -> None:
         super().__init__(message)

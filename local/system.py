@@ -42,7 +42,7 @@ They shorten waits for a person at a terminal: for the message of a killed funct
 after six time-outs; for the PDF of a lost webhook; and for an alarm.
 """
 
-EMULATORS_PACE: Mapping[str, str] = {
+EMULATORS_LIMIT: Mapping[str, str] = {
     "reportflow_requests_per_minute": "6000",
     "reportflow_burst": "500",
 }
@@ -235,7 +235,7 @@ def _origin(url: str) -> str:
 
 
 def _of_emulator(emulator: Emulator) -> Mapping[str, str]:
-    return {**EMULATORS_PACE, "reportflow_token_url": emulator.token_url}
+    return {**EMULATORS_LIMIT, "reportflow_token_url": emulator.token_url}
 
 
 def _emulator_settings(options: Options) -> EmulatorSettings:

@@ -168,7 +168,7 @@ def test_a_name_that_occurs_twice_is_a_mistake(file: Path) -> None:
     file.write_text(lines(json.dumps(body("a"))[:-1] + ', "jobId": "b"}'))
 
     assert (
-        "jobId: the name stands twice"
+        "jobId: the name occurs twice"
         in mistakes(read([str(file)], Naming(), WORKSPACE))[f"{file}:1"]
     )
 

@@ -1,4 +1,4 @@
-"""Dead letters are sent back in a safe order and at a pace."""
+"""Dead letters are sent back in a safe order and at a limited rate."""
 
 import json
 import time
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cli.commands.dlq.redrive import Fate, Handled, Pace, Redrive
+from cli.commands.dlq.redrive import Fate, Handled, RateLimiter, Redrive
 from cli.dead_letters import HIDDEN_SECONDS, DeadLetters, Selection, depth
 from cli.target import Target
 from reportflow.messages import OWN_JOB_ID
@@ -23,8 +23,8 @@ def reason(job_id: str) -> "dict[str, MessageAttributeValueTypeDef]":
     return {name: {"DataType": "String", "StringValue": value} for name, value in said.items()}
 
 
-def quick() -> Pace:
-    return Pace(60_000)
+def quick() -> RateLimiter:
+    return RateLimiter(60_000)
 
 
 def received(target: Target, url: str) -> list[Any]:
@@ -40,7 +40,7 @@ def received(target: Target, url: str) -> list[Any]:
 def redrive(
     target: Target, queue: DeadLetters, selection: Selection | None = None, **options: Any
 ) -> list[Handled]:
-    options = {"pace": quick(), **options}
+    options = {"limiter": quick(), **options}
     return list(Redrive(target, queue, selection or Selection(), **options)())
 
 
@@ -231,7 +231,7 @@ def test_what_was_there_goes_in_later_batches_too_and_what_came_back_does_not(
     event = "after-call.sqs.SendMessageBatch"
     still.sqs.meta.events.register(event, give_up)
     try:
-        printed = redrive(still, requests, pace=Pace(2, sleep=lambda _: None))
+        printed = redrive(still, requests, limiter=RateLimiter(2, sleep=lambda _: None))
     finally:
         still.sqs.meta.events.unregister(event, give_up)
 
@@ -320,14 +320,14 @@ def test_the_rate_is_kept_and_no_dead_letter_waits_hidden_for_long(per_minute: f
         pauses.append(seconds)
         now += seconds
 
-    pace = Pace(per_minute, clock=lambda: now, sleep=sleep)
+    limiter = RateLimiter(per_minute, clock=lambda: now, sleep=sleep)
     sent = 0
     while now < 600:
-        pace.wait()
+        limiter.wait()
         sent += 1
 
     assert per_minute * 10 <= sent <= per_minute * 10 + 1
-    assert pace.batch_size * max(pauses) <= HIDDEN_SECONDS / 2
+    assert limiter.batch_size * max(pauses) <= HIDDEN_SECONDS / 2
 
 
 def test_redrive_of_everything_has_to_be_said(still_cli: Cli, send: Send) -> None:

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from reportflow.archiving import TURN, Archiving
+from reportflow.archiving import WAIT_PER_MESSAGE, Archiving
 from reportflow.consumer import Invocation, Outcome
 from reportflow.errors import Held, Permanent, Retryable
 from reportflow.events import Outbox
@@ -95,7 +95,7 @@ def fill(queues: QueuePair, messages: int) -> None:
 
 
 @pytest.mark.usefixtures("job")
-def test_while_the_queue_is_behind_a_check_waits_its_turn(
+def test_while_the_queue_is_behind_a_check_waits(
     archiving: Archiving,
     peer: Peer,
     queues: QueuePair,
@@ -111,7 +111,7 @@ def test_while_the_queue_is_behind_a_check_waits_its_turn(
         archiving(check, next_invocation(clock))
 
     assert held.value.job_id == JOB_ID
-    assert held.value.delay_seconds == INTERVAL + 3 * TURN.total_seconds()
+    assert held.value.delay_seconds == INTERVAL + 3 * WAIT_PER_MESSAGE.total_seconds()
     assert peer.received == []
     assert item(JOB_ID) == before
 
@@ -121,7 +121,7 @@ def test_while_the_queue_is_behind_a_check_waits_its_turn(
 
 
 @pytest.mark.parametrize("last", ["deadline", "delivery", "redriven"])
-def test_a_check_that_cannot_come_again_looks_though_the_queue_is_behind(
+def test_a_check_that_cannot_come_again_polls_though_the_queue_is_behind(
     *,
     archiving: Archiving,
     jobs: JobsTable,
@@ -285,7 +285,7 @@ def test_a_check_of_an_unknown_job_is_nobodys_here(
 
 
 @pytest.mark.usefixtures("job")
-def test_a_redriven_check_looks_again_for_as_long_again(
+def test_a_redriven_check_polls_again_for_as_long_again(
     archiving: Archiving,
     peer: Peer,
     queues: QueuePair,

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from reportflow.consumer import DEFECT, MAX_DELAY_SECONDS, Invocation, Outcome, Work, consume
+from reportflow.consumer import MAX_DELAY_SECONDS, UNEXPECTED, Invocation, Outcome, Work, consume
 from reportflow.errors import CredentialsRefused, Held, OutcomeUnknown, Retryable, Throttled
 from reportflow.jobs_table import JobsTable
 from reportflow.queues import Record
@@ -110,7 +110,7 @@ def test_a_delay_of_our_own_is_kept(
 def test_what_reportflow_asks_for_is_the_least_and_still_grows(
     queues: QueuePair, rng: random.Random, kind: type[Retryable]
 ) -> None:
-    """Told "in seven seconds" for days, a message comes less and less often all the same."""
+    """If the answer is "in seven seconds" for days, a message still comes less and less often."""
     record = queues.deliver("{}")
     work = fail(kind("CODE", "message", delay_seconds=7.0))
     longest = []
@@ -236,11 +236,11 @@ def test_outcomes_are_counted_as_metrics(
 def test_what_comes_back_is_counted_once_and_under_its_reason(
     queues: QueuePair, rng: random.Random, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for code in ("HTTP_503", "HTTP_429", "HTTP_503", "defect", "not to be retried"):
+    for code in ("HTTP_503", "HTTP_429", "HTTP_503", "bug", "not to be retried"):
         queues.send(code)
 
     def work(record: Record, _: Invocation) -> Outcome:
-        if record.body == "defect":
+        if record.body == "bug":
             raise ZeroDivisionError
         if record.body == "not to be retried":
             raise OutcomeUnknown("HTTP_504", "nobody took care of it")
@@ -253,7 +253,7 @@ def test_what_comes_back_is_counted_once_and_under_its_reason(
     for line in lines:
         if "Returned" in line:
             returned[line.get("reason", "in all")] += sum(line["Returned"])
-    assert returned == {"in all": 5, "HTTP_503": 2, "HTTP_429": 1, DEFECT: 2}
+    assert returned == {"in all": 5, "HTTP_503": 2, "HTTP_429": 1, UNEXPECTED: 2}
 
 
 def emitted(capsys: pytest.CaptureFixture[str], name: str) -> list[float]:

@@ -172,7 +172,7 @@ def test_a_name_that_stands_twice_is_refused(name: str, body: str) -> None:
     with pytest.raises(Permanent) as refused:
         parse_request(body.encode(), WORKSPACE)
 
-    assert refused.value.message == f"{name}: the name stands twice"
+    assert refused.value.message == f"{name}: the name occurs twice"
     # It may be a name of the customer's.
     assert "tenant" not in refused.value.loggable
 

@@ -110,7 +110,7 @@ def redrive(
     selection = dlq.selection_of(reason, job, older_than, newer_than, every=every)
     target = target_of(context, changes=True)
     queues = dead_letters(target, queue)
-    pace = Pace(per_minute)
+    limiter = RateLimiter(per_minute)
     fates: Counter[Fate] = Counter()
     with output.progress(prints=True) as progress:
         expected = sum(each.depth().total for each in queues)
@@ -118,7 +118,9 @@ def redrive(
         try:
             # Downloads first.
             for each in reversed(queues):
-                run = Redrive(target, each, selection, pace=pace, again=again, dry_run=dry_run)
+                run = Redrive(
+                    target, each, selection, limiter=limiter, again=again, dry_run=dry_run
+                )
                 for handled in run():
                     fates[handled.fate] += 1
                     progress.advance(bar)
@@ -161,7 +163,7 @@ class _Sent:
     works: set[str] = field(default_factory=set)
 
 
-class Pace:
+class RateLimiter:
     """Keeps to so many messages a minute.
 
     A batch of `batch_size` is sent within half of the time for which it is hidden.
@@ -197,7 +199,7 @@ class Redrive:
         queue: DeadLetters,
         selection: Selection,
         *,
-        pace: Pace,
+        limiter: RateLimiter,
         again: bool = False,
         dry_run: bool = False,
     ) -> None:
@@ -205,7 +207,7 @@ class Redrive:
         self._target = target
         self._queue = queue
         self._selection = selection
-        self._pace = pace
+        self._limiter = limiter
         self._again = again
         self._dry_run = dry_run
         self._is_of_requests = queue.name is QueueName.REQUESTS
@@ -214,7 +216,7 @@ class Redrive:
 
     def __call__(self) -> Iterator[Handled]:
         """Go through the queue once. A job that fails again meanwhile stays for the next run."""
-        with self._queue.batches(self._pace.batch_size) as batches:
+        with self._queue.batches(self._limiter.batch_size) as batches:
             for batch in batches:
                 before = frozenset(self._sent)
                 selected = [
@@ -266,7 +268,7 @@ class Redrive:
         attributes = dict(one.attributes)
         if self._is_of_requests and not one.named_job:
             attributes[OWN_JOB_ID] = {"DataType": "String", "StringValue": one.message_id}
-        self._pace.wait()
+        self._limiter.wait()
         message = Outgoing(one.message_id, one.body, attributes)
         [sent] = send(self._target.sqs, self._queue.source_url, [message])
         return sent.refused or ""

@@ -81,9 +81,9 @@ ADOPTION_AGE: Final = timedelta(seconds=2)
 """A younger file may belong to a job whose 202 is just being stored, or is not indexed yet."""
 
 LONGEST_CHECK_INTERVAL: Final = timedelta(minutes=30)
-"""However old a job is, its file is looked for this often."""
+"""However old a job is, a completion check asks for its file this often."""
 
-TURN: Final = timedelta(seconds=1)
+WAIT_PER_MESSAGE: Final = timedelta(seconds=1)
 """A completion check waits this long for each message that waits in the queue."""
 
 DOWNLOAD_SHARE: Final = 0.75
@@ -224,7 +224,7 @@ class Archiving:
         return self._fail(record, job, gone)
 
     def _check(self, record: Record, check: Check, invocation: Invocation) -> Outcome:
-        """Look for the file of a job whose webhook should have come by now."""
+        """Poll for the file of a job whose webhook should have come by now."""
         job = self.jobs.get(check.job_id)
         if job is None:
             logger().info("not ours", extra={"job_id": check.job_id})
@@ -249,7 +249,7 @@ class Archiving:
         return outcome
 
     def _let_messages_pass(self, record: Record, job: Job, submitted_at: datetime) -> None:
-        """Let the messages in front go first: one of them may be the webhook of the job.
+        """Let the waiting messages go first: one of them may be the webhook of the job.
 
         SQS keeps no order. Without this, a check overtakes a webhook that waits in a long queue,
         counts it as lost, and takes its slot of the rate limit. The place in the queue decides how
@@ -269,7 +269,7 @@ class Archiving:
             raise Held(
                 "QUEUE_BEHIND",
                 "the job's webhook may be among the messages that wait in the queue",
-                delay_seconds=(wait + waiting * TURN).total_seconds(),
+                delay_seconds=(wait + waiting * WAIT_PER_MESSAGE).total_seconds(),
             )
 
     def _after_check(

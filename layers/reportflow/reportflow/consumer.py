@@ -37,7 +37,7 @@ receives of a waiting message last for as long as its queue keeps it.
 START_SECONDS: Final = 1.0
 """With less of its invocation left, the function does not begin a record."""
 
-DEFECT: Final = "UNEXPECTED"
+UNEXPECTED: Final = "UNEXPECTED"
 """The reason that is counted for a record that came back because of a bug."""
 
 
@@ -164,7 +164,7 @@ def consume(
                 record = at_work[future]
                 put_back(record, error, queue.return_after, rng)
                 returned.append({"itemIdentifier": record.message_id})
-                reasons[error.code if isinstance(error, Retryable) else DEFECT] += 1
+                reasons[error.code if isinstance(error, Retryable) else UNEXPECTED] += 1
                 counts["CredentialsRefused"] += isinstance(error, CredentialsRefused)
                 oldest = max(oldest, clock() - record.sent_at)
     # `Finisher` counts failures, with their reason.

@@ -53,7 +53,7 @@ class Session:
         self.verify: bool | str = True
         """The root certificates: certifi's if True, or those of a file."""
         self._adapter = _Adapter(max_retries=0)
-        # urllib3's warnings about bad headers contain the URL, and whoever has it can get the PDF.
+        # urllib3's warnings about bad headers contain the URL, and the URL alone gives the PDF.
         logging.getLogger("urllib3").setLevel(logging.ERROR)
 
     def request(

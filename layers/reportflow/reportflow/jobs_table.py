@@ -143,8 +143,8 @@ class JobsTable:
     def find_unanswered(self, request_digest: str, now: datetime) -> Job | None:
         """A job of this document whose submission may have been taken without an answer.
 
-        None while such a job's lease is alive: its answer may be on the way. All jobs that are
-        being submitted are looked through: those of this moment, and the unanswered.
+        None while such a job's lease is alive: its answer may still come. All jobs that are being
+        submitted are read: those of this moment, and the unanswered.
         """
         with aws.translated("dynamodb:Query"):
             pages = self._client.get_paginator("query").paginate(

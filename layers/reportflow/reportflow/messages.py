@@ -73,7 +73,7 @@ class Check(
     tag_field="kind",
     tag="check",
 ):
-    """The other message on the download queue: look whether the job's webhook got lost."""
+    """The other message on the download queue: a completion check, in case the webhook is lost."""
 
     job_id: JobId
 
@@ -261,7 +261,7 @@ def refuse_repeated_names(body: bytes, params: memoryview) -> None:
     if len(body) - len(params) > MAX_BESIDE_PARAMS:
         raise _invalid(
             f"{len(body) - len(params)} bytes beside content.params, at most {MAX_BESIDE_PARAMS} "
-            "are read: a name stands twice, or there is much white space"
+            "are read: a name occurs twice, or there is much white space"
         )
     # msgspec takes the last of two values.
     begin = body.find(params)
@@ -279,8 +279,8 @@ def _refuse_repeated(members: list[tuple[str, object]]) -> None:
     [(repeated, _)] = Counter(names).most_common(1)
     raise Permanent(
         "INVALID_MESSAGE",
-        f"{repeated[:64]}: the name stands twice",
-        loggable="a name stands twice; the dead letter and the job's record tell which",
+        f"{repeated[:64]}: the name occurs twice",
+        loggable="a name occurs twice; the dead letter and the job's record name it",
     )
 
 

@@ -180,7 +180,7 @@ class SharedRateLimiter:
         left = min(deadlines) - now
         near, latest = now + _near(left), now + left * WAITING_SHARE
         if self._tat is not None and now - self._tat > MINUTE:
-            # No backlog has kept this process busy: those that it told to come back are gone.
+            # No backlog has kept this process busy: those that it sent back are gone.
             self._line_ends = now
         starts: list[datetime] = []
         for _ in range(_ROUNDS):

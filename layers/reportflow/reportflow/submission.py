@@ -62,7 +62,7 @@ LEASE_MARGIN: Final = timedelta(seconds=2)
 """Added to the invocation's deadline, for clocks that differ."""
 
 PAYLOAD_RECEIVES: Final = 5
-"""A payload is looked for this often: it may be written a moment after its message."""
+"""A payload is read at most this often: it may be written a moment after its message."""
 
 MAX_UNKNOWN_OUTCOMES: Final = 3
 """After so many repeated submissions a person decides: each may have made a PDF."""

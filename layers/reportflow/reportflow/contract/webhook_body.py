@@ -78,7 +78,7 @@ def _completed(event: Mapping[str, Any], read: _Completed, entry: object) -> Com
 def _object_in(body: bytes) -> dict[str, Any]:
     """The object in the body; an empty one for an empty body, which a form sends to try the URL.
 
-    A name that stands twice is refused outside of the customer's parts: two readers of the body
+    A name that occurs twice is refused outside of the customer's parts: two readers of the body
     would see different values.
     """
     body = body.removeprefix(_BOM)
