@@ -1,10 +1,14 @@
-"""README and docs say what a thing is called, by one word each."""
+"""README, docs and help texts call each thing by one word."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
+from cli.__main__ import app
 from tests.docs.blocks import FENCE, INDENTED, PAGES
 
 WORDS = {
@@ -17,6 +21,7 @@ WORDS = {
     r"defects?": "bug",
     r"mends?|mended": "fix",
     r"strangers?": "unauthenticated caller",
+    r"whoever": "the person or the caller, by its name",
 }
 """What must not be written, and what is written in its place."""
 
@@ -30,12 +35,23 @@ def prose(page: Path) -> str:
     return LEGITIMATE.sub("", NOT_PROSE.sub("", text))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def helps(command: Any) -> Iterator[str]:
+    """The help texts of a command, of its options and of its subcommands."""
+    for each in (command, *command.params):
+        yield LEGITIMATE.sub("", getattr(each, "help", None) or "")
+    for subcommand in getattr(command, "commands", {}).values():
+        yield from helps(subcommand)
+
+
+TEXTS = {page.stem: prose(page) for page in PAGES} | {
+    "help": "\n".join(helps(typer.main.get_command(app)))
+}
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 @pytest.mark.parametrize(("word", "instead"), WORDS.items(), ids=WORDS.values())
-def test_a_thing_has_one_name(page: Path, word: str, instead: str) -> None:
+def test_a_thing_has_one_name(text: str, word: str, instead: str) -> None:
     found = [
-        line
-        for line in prose(page).splitlines()
-        if re.search(rf"\b(?:{word})\b", line, re.IGNORECASE)
+        line for line in text.splitlines() if re.search(rf"\b(?:{word})\b", line, re.IGNORECASE)
     ]
     assert not found, f"write {instead}"
