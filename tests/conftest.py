@@ -29,7 +29,7 @@ _FIRST = (
     "pipeline storm central",
     "tests/properties/test_corpus.py",
 )
-"""The groups of tests that begin first: those that take longest, waiting and computing in turns.
+"""The groups of tests that begin first: those that take longest, and both wait and compute.
 
 A processor is then seldom idle because all workers wait, and no long group is left for the end.
 """
@@ -57,7 +57,7 @@ def _group(nodeid: str) -> str:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the groups in front that take longest."""
+    """Put the groups first that take longest."""
     ranks = {group: rank for rank, group in enumerate(_FIRST)}
     items.sort(key=lambda item: ranks.get(_group(item.nodeid), len(ranks)))
 

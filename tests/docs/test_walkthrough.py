@@ -34,7 +34,7 @@ class Reader:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Without the AWS account of whoever runs the tests."""
+        """Without the AWS account of the person who runs the tests."""
         return {"PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin", "HOME": str(self.folder)}
 
     def types(self, block: Block) -> str:

@@ -24,12 +24,12 @@ LOOK_SECONDS = 4
 HEALTHY_SECONDS = 120
 
 OF_THE_PAST = frozenset({"counters", "alarms", "attempts", "queues"})
-"""Checks that tell what was counted or measured in the last hour, whether or not it goes on."""
+"""Checks that report what was counted or measured in the last hour, whether or not it goes on."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What an operator read, how many seconds after the beginning, and what it told them to do."""
+    """What an operator read, how many seconds after the beginning, and what it said to do."""
 
     check: str
     severity: str
@@ -134,9 +134,9 @@ class Drill:
     def until_shown(
         self, check: str, *words: str, unfinished: timedelta = HOUR, at_least: int = 0
     ) -> Shown:
-        """Look with `doctor` until a finding says one of these that was not there before.
+        """Run `doctor` until a finding says one of these that was not there before.
 
-        The first number that it tells is `at_least` so large.
+        The first number that it reports is `at_least` so large.
         """
         told: list[dict[str, str]] = []
 
@@ -172,11 +172,11 @@ class Drill:
         """Note a command that is run as `told_by` has it, whatever else its options are."""
         words = [word for word in arguments if re.fullmatch("[a-z][a-z-]*", word)]
         named = " ".join(words[: 2 if words[0] == "dlq" else 1])
-        assert f"reportflow {named}" in told_by, f"nobody told an operator of {named}"
+        assert f"reportflow {named}" in told_by, f"no text names {named}"
         self.done(" ".join(arguments))
 
     def redrive(self, reason: str) -> None:
-        """Send the letters of a reason back, as `dlq explain` has it, until none is left."""
+        """Send the dead letters of a reason back, as `dlq explain` has it, until none is left."""
         told = self.site.run("dlq", "explain", reason).stdout
         runs = 0
 
@@ -187,18 +187,18 @@ class Drill:
             runs += 1
             return not self.letters() or None
 
-        until(redriven, self.site.scale.end_seconds, f"no letter says {reason}")
+        until(redriven, self.site.scale.end_seconds, f"no dead letter says {reason}")
         if runs > 1:
             self.ended_by[-1] += f" ({runs} times)"
 
     def drop(self, reasons: Sequence[str], bodies: Sequence[str]) -> None:
-        """Drop the letters of these reasons; exactly these bodies are kept in a file."""
+        """Drop the dead letters of these reasons; exactly these bodies are kept in a file."""
         kept = self.folder / "dropped.jsonl"
         named = [word for reason in reasons for word in ("--reason", reason)]
         command = ("dlq", "drop", *named, "--yes", "--save-to", str(kept))
         self.command(*command, told_by=self.site.operations)
         saved = [json.loads(line)["body"] for line in kept.read_text().splitlines()]
-        # A redrive that was killed can leave two letters of one message.
+        # A redrive that was killed can leave two dead letters of one message.
         assert set(saved) == set(bodies)
 
     def nothing(self, told_by: str) -> None:
@@ -237,7 +237,7 @@ class Drill:
         gone = now_and_then(lambda: not self.letters() or None)
         until(gone, HEALTHY_SECONDS, "no dead letter is left")
         healthy = now_and_then(self._healthy)
-        afterwards = until(healthy, HEALTHY_SECONDS, "doctor tells of the past only")
+        afterwards = until(healthy, HEALTHY_SECONDS, "doctor reports the past only")
         driver, emulator = self.site.faulty.driver, self.site.faulty.emulator
         objects = self.site.archived()
         made = Counter(file.file_name.removesuffix(".pdf") for file in emulator.files())
@@ -264,7 +264,7 @@ class Drill:
         )
 
     def _healthy(self) -> list[str] | None:
-        """What `doctor` still tells; None while that is more than the past."""
+        """What `doctor` still reports; None while that is more than the past."""
         told = [one for one in self.site.doctor() if (one["check"], one["what"]) not in self.before]
         others = [one for one in told if one["check"] not in OF_THE_PAST]
         return None if others else [f"{one['check']}: {one['what']}" for one in told]
@@ -292,6 +292,6 @@ def _first(text: str) -> int:
 
 
 def begin(site: Site, name: str) -> Drill:
-    """Begin an incident; what `doctor` tells already is none of it."""
+    """Begin an incident; what `doctor` reports already is none of it."""
     before = {(one["check"], one["what"]) for one in site.doctor()}
     return Drill(site, name, new_id(name), before)

@@ -12,11 +12,11 @@ from tests.pipeline.driver import until
 from tests.pipeline.faulty import DEAD_LETTER_QUEUES
 
 UNKNOWN_DESIGN = "00000000-0000-4000-8000-000000000000"
-PACE = ("--per-minute", "6000")
+QUICKLY = ("--per-minute", "6000")
 """The emulator has no limit, and nobody waits for two hours."""
 
 SLOWLY = ("--per-minute", "1200")
-"""So that there is time to break it off, however many letters there are."""
+"""So that there is time to break it off, however many dead letters there are."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def redrive_of_thousands(drill: Drill) -> None:
         drill.wait([*gone, *deleted], ends=("FAILED",))
         drill.until_shown("dead-letter-queues", "HTTP_404")
         drill.until_shown("dead-letter-queues", "HTTP_410")
-    redrive = ("dlq", "redrive", "--all", *PACE)
+    redrive = ("dlq", "redrive", "--all", *QUICKLY)
     drill.note(redrive, told_by=drill.site.operations)
     for number in [signal.SIGINT] if scale.hurries else [signal.SIGINT, signal.SIGKILL]:
         slowly = ("dlq", "redrive", "--all", *SLOWLY)
@@ -91,7 +91,7 @@ def redrive_of_thousands(drill: Drill) -> None:
         left = sum(map(driver.messages_left, DEAD_LETTER_QUEUES.values()))
         return (left == len(letters) and set(letters) <= set(drill.given_up)) or None
 
-    until(sent_back, 120 + scale.letters, "all letters are sent back")
+    until(sent_back, 120 + scale.letters, "all dead letters are sent back")
     drill.wait(drill.job_ids)
     drill.until_shown("dead-letter-queues", "INVALID_MESSAGE", at_least=len(poisons))
     drill.drop(["INVALID_MESSAGE"], poisons)

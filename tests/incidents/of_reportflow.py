@@ -52,7 +52,7 @@ def reportflow_down(drill: Drill) -> None:
 
 
 def stuck_job(drill: Drill) -> None:
-    """One PDF is not made and not told of; once asked, ReportFlow makes it after all."""
+    """One PDF is not made, and no webhook comes; once asked, ReportFlow makes it after all."""
     [job_id] = drill.new_jobs(1, "stuck")
     faults = drill.fault(
         (Call.RENDER, Late(MAKING_SECONDS)), (Call.WEBHOOK, Lost()), prefix="stuck"

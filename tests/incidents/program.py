@@ -40,7 +40,8 @@ def _drill(
     jobs: Annotated[int, typer.Option(min=2, help="Jobs of the other incidents.")] = 20,
     seed: Annotated[int | None, typer.Option(help="Of all that is random.")] = None,
     backend: Annotated[
-        BackendKind, typer.Option(help="What plays AWS; moto is slow above a few hundred letters.")
+        BackendKind,
+        typer.Option(help="What plays AWS; moto is slow above a few hundred dead letters."),
     ] = BackendKind.MOTO,
 ) -> None:
     """Stage incidents, find each with doctor, end it as documented, and count what was lost."""

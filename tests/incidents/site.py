@@ -49,8 +49,8 @@ class Scale:
     """How large an incident is, and whether its waits are lived through.
 
     `hurries` brings messages back at once that would come back within minutes by themselves, and
-    restarts a function where it would forget what it knows. moto takes a few hundred letters: it
-    looks through the whole queue for each message that is received.
+    restarts a function where it would forget what it knows. moto takes a few hundred dead
+    letters: it reads the whole queue for each message that is received.
     """
 
     jobs: int = 20
@@ -61,12 +61,12 @@ class Scale:
 
     @property
     def shown_seconds(self) -> float:
-        """By then an operator who looks every few seconds has to be told."""
+        """By then an operator who runs `doctor` every few seconds has to see it."""
         return 120 + self.letters / 5
 
     @property
     def end_seconds(self) -> float:
-        """The longest that jobs may take to end once the incident has: backoff, and moto's pace."""
+        """The longest that jobs may take to end after the incident: backoff, and moto's speed."""
         return 300 + min(self.outage_seconds, 1000) + self.letters
 
 
@@ -154,7 +154,7 @@ class Site:
         return Done(process.returncode, stdout, stderr)
 
     def doctor(self, unfinished: timedelta = timedelta(hours=1)) -> list[dict[str, str]]:
-        """What `doctor --json` tells: in a process of its own, except where the site hurries."""
+        """What `doctor --json` prints: in a process of its own, except where the site hurries."""
         if not self.scale.hurries:
             return self._json("doctor", "--unfinished", f"{unfinished.seconds}s")
         plan = Plan(window=timedelta(hours=1), unfinished=unfinished)
@@ -200,7 +200,7 @@ class Site:
             self.put_back.hurry(self.faulty)
 
     def interrupt(self, arguments: Sequence[str], lines: int, number: signal.Signals) -> Done:
-        """Let a command tell so many lines, then send it a signal."""
+        """Let a command print so many lines, then send it a signal."""
         process = self.start(*arguments)
         assert process.stdout is not None
         told = [process.stdout.readline() for _ in range(lines)]

@@ -154,7 +154,7 @@ def slow_jobs(faulty_system: FaultySystem) -> SlowJobs:
 
     until(refused, 120, "the keys are refused")
     faulty_system.change_keys(key)
-    # The process at work would believe for seconds more that there is no other key.
+    # The running process would believe for seconds more that there is no other key.
     faulty_system.kill("submitter")
     faulty_system.send(slow_jobs.never_made)
     until(lambda: faulty_system.pdfs(slow_jobs.never_made) or None, 120, "the job is submitted")

@@ -88,7 +88,7 @@ class Driver:
     def ended(
         self, job_id: str, seconds: float = 180, ends: Collection[str] = ENDED
     ) -> dict[str, str]:
-        """The job's record once it has ended in one of these ways and that was announced."""
+        """The job's record once it has ended in one of these ways and that was published."""
 
         def look() -> dict[str, str] | None:
             job = self.job(job_id)
@@ -102,8 +102,8 @@ class Driver:
     ) -> "MessageTypeDef":
         """The job's message in a dead-letter queue; it and the others stay there.
 
-        With an `error_code` the one for this reason: whose function died before it told the table
-        has one for each attempt.
+        With an `error_code` the one for this reason: a job whose function died before it wrote the
+        table has one for each attempt.
         """
 
         def look() -> "MessageTypeDef | None":

@@ -120,7 +120,7 @@ class FaultySystem:
                 for fault in story.faults
             ]
         )
-        with self.until_settled(seconds):
+        with self.until_idle(seconds):
             for job_id in job_ids.values():
                 self.send(job_id)
             for job_id in job_ids.values():
@@ -130,16 +130,16 @@ class FaultySystem:
         return job_ids
 
     @contextmanager
-    def until_settled(self, seconds: float = 240) -> Iterator[None]:
+    def until_idle(self, seconds: float = 240) -> Iterator[None]:
         """On leaving, wait until the queues hold no more messages than on entering."""
         before = self._messages_left()
         yield
 
-        def settled() -> bool | None:
+        def idle() -> bool | None:
             now = self._messages_left()
             return all(now[queue] <= before[queue] for queue in QUEUES) or None
 
-        until(settled, seconds, "the queues have nothing left to do")
+        until(idle, seconds, "the queues have nothing left to do")
 
     def _messages_left(self) -> Mapping[str, int]:
         return {queue: self.driver.messages_left(queue) for queue in QUEUES}

@@ -49,7 +49,7 @@ TRUNCATED = {
     for length in CUTS
     for promised in PromisedLength
 } | {
-    # Without its last line feed a PDF is still whole: only the promised length tells.
+    # Without its last line feed a PDF is still whole: only the promised length shows it.
     "cut-at-1-whole": Story([_download(Truncated(-1))])
 }
 

@@ -14,7 +14,7 @@ def test_redriven_messages_keep_their_jobs(faulty: FaultySystem) -> None:
             on(Call.DOWNLOAD, Oversize(2 * 1024 * 1024), None, prefix=oversize),
         ]
     )
-    with faulty.until_settled():
+    with faulty.until_idle():
         # A message that names no job: its own id is the job's, and a redriven one has another.
         nameless = faulty.driver.send(
             body(content={"fileName": f"{refused}.pdf", "params": {"amount": 1}})
@@ -24,7 +24,7 @@ def test_redriven_messages_keep_their_jobs(faulty: FaultySystem) -> None:
     assert codes == ["HTTP_404", "FILE_TOO_LARGE"]
     faulty.emulator.faults.replace([])
 
-    with faulty.until_settled():
+    with faulty.until_idle():
         sent_again = faulty.driver.redrive("request_dlq_url", "request_queue_url", nameless)
         faulty.driver.redrive("download_dlq_url", "download_queue_url", oversize)
         jobs = [faulty.driver.ended(job, ends=["ARCHIVED"]) for job in (nameless, oversize)]

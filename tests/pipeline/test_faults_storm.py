@@ -78,7 +78,7 @@ def test_every_job_ends_and_none_is_doubled_unseen(
     ]
     stormy.emulator.faults.replace(faults)
     job_ids = [new_id(f"storm-{number}") for number in range(JOBS)]
-    with stormy.until_settled(END_SECONDS):
+    with stormy.until_idle(END_SECONDS):
         for job_id in job_ids:
             stormy.send(job_id)
         kills = _kill_at_random(stormy, Random(seed))

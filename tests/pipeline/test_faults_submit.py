@@ -19,8 +19,8 @@ from tests.pipeline.conftest import FAULT_SETTINGS
 from tests.pipeline.faulty import Ending, FaultySystem, SlowJobs, Story, failed, on
 
 ATTEMPTS = int(FAULT_SETTINGS["max_attempts"])
-SETTLED = Ending()
-REPEATED_AND_SETTLED = Ending(possible_duplicates=1)
+RECONCILED = Ending()
+REPEATED_AND_RECONCILED = Ending(possible_duplicates=1)
 MADE_TWICE = Ending(pdfs=2, possible_duplicates=1)
 LOST_WEBHOOK = on(Call.WEBHOOK, Lost())
 
@@ -42,17 +42,17 @@ STORIES = {
     ),
     "too-large": Story([_submit(Status(413))], failed("HTTP_413", pdfs=0)),
     "slow": Story([_submit(Slow(seconds=2))]),
-    "too-slow": Story([_submit(Slow(seconds=11))], SETTLED),
-    "cut-before": Story([_submit(CutBefore())], REPEATED_AND_SETTLED),
-    "cut-after": Story([_submit(CutAfter())], SETTLED),
+    "too-slow": Story([_submit(Slow(seconds=11))], RECONCILED),
+    "cut-before": Story([_submit(CutBefore())], REPEATED_AND_RECONCILED),
+    "cut-after": Story([_submit(CutAfter())], RECONCILED),
     "cut-after-no-webhook": Story([_submit(CutAfter()), LOST_WEBHOOK], MADE_TWICE),
-    "gateway": Story([_submit(Status(504))], REPEATED_AND_SETTLED),
-    "gateway-taken": Story([_submit(Status(504, taken=True))], SETTLED),
-    "html-200": Story([_submit(Html())], REPEATED_AND_SETTLED),
+    "gateway": Story([_submit(Status(504))], REPEATED_AND_RECONCILED),
+    "gateway-taken": Story([_submit(Status(504, taken=True))], RECONCILED),
+    "html-200": Story([_submit(Html())], REPEATED_AND_RECONCILED),
     "half-json-202": Story(
-        [_submit(Truncated(length=20, promised=PromisedLength.TRUNCATED))], SETTLED
+        [_submit(Truncated(length=20, promised=PromisedLength.TRUNCATED))], RECONCILED
     ),
-    "half-body-202": Story([_submit(Truncated(length=20))], SETTLED),
+    "half-body-202": Story([_submit(Truncated(length=20))], RECONCILED),
 }
 
 

@@ -74,7 +74,7 @@ def calls(system: FaultySystem) -> list[Call]:
     driver, s3 = system.driver, system.driver.s3
     large, refused = new_id("large"), new_id("refused")
     s3.put_object(Bucket=PAYLOAD_BUCKET, Key="there", Body=json.dumps(body(large)).encode())
-    with system.until_settled():
+    with system.until_idle():
         driver.send(pointer("there"))
         gone = driver.send(pointer("not there"))
         driver.send(body(refused, version=999))

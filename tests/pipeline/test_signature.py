@@ -154,7 +154,7 @@ def test_a_signed_webhook_that_is_sent_again_changes_nothing(
     job, files = signing.driver.job(job_id), signing.pdfs(job_id)
     duplicates = _counted(signing, "downloader", "Duplicates")
 
-    with signing.until_settled():
+    with signing.until_idle():
         assert relay.send_again(f"{job_id}.pdf").status_code == 200
 
     assert _counted(signing, "downloader", "Duplicates") == duplicates + 1

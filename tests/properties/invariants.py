@@ -62,7 +62,7 @@ def _wrong_answer(outcome: Outcome, verdict: Verdict, *, works: bool) -> list[st
         outcome.headers,
         outcome.body,
     ):
-        found.append("a wrong token is told from a missing route")
+        found.append("a wrong token gets another answer than a missing route")
     return found
 
 
@@ -73,7 +73,7 @@ def _wrong_messages(outcome: Outcome, verdict: Verdict, *, works: bool) -> list[
     if outcome.status == 200 and set(ids) != verdict.files:
         found.append(f"stored {len(set(ids))} files of {len(verdict.files)}")
     if not set(ids) <= verdict.files:
-        found.append("stored what nobody announced")
+        found.append("stored what no webhook reported")
     if outcome.status // 100 == 4 and messages:
         found.append("stored and refused")
     if len(set(outcome.messages)) < len(messages):

@@ -51,14 +51,14 @@ class Judge:
         return violations(case, outcome, verdict_on(outcome), works=False)
 
     def over_http(self, case: Case) -> list[str]:
-        """Send the request through the HTTP front; it must fare as it does without."""
+        """Send the request through the HTTP front end; it must fare as it does without."""
         if not can_be_sent(case):
             return []
         expected = self.plain.send(case)
         answers, outcomes = self.front.exchange(raw(case))
         self.statuses["over HTTP"] += 1
         found = self._judged(case, outcomes) + wrong_exchange(answers, outcomes)
-        # The front itself refuses what is too long for it, and methods that it does not know.
+        # The front end itself refuses what is too long for it, and methods that it does not know.
         refused_before = not outcomes and answers and answers[0][0] in {404, 413, 414, 431, 501}
         if not refused_before and answers != [(expected.status, expected.body)]:
             found.append(f"over HTTP it was answered {answers}, in process {expected.status}")

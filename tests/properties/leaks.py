@@ -97,7 +97,7 @@ def _objects(system: System) -> Places:
 
 
 def _functions(system: System) -> Places:
-    """What the deployment tells: environments, and the state but for the webhook's URL."""
+    """What the deployment shows: environments, and the state but for the webhook's URL."""
     for pool in system.pools.values():
         yield f"environment {pool.function.name}", _text(dict(pool.function.environment))
     state = {name: value for name, value in vars(system.state).items() if name != "webhook_url"}

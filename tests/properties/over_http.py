@@ -1,4 +1,4 @@
-"""The receiver behind the local HTTP front: whole requests, and bytes that are none."""
+"""The receiver behind the local HTTP front end: whole requests, and bytes that are none."""
 
 import json
 import re
@@ -49,7 +49,7 @@ class _InProcess:
 
 
 class Front:
-    """A listening front and what came through it."""
+    """A listening front end and what came through it."""
 
     def __init__(self, gateway: HttpGateway, function: _InProcess) -> None:
         parts = urlsplit(gateway.url)
@@ -148,7 +148,7 @@ _LINES: Final = (
 
 def broken(case: Case, random: Random) -> bytes:
     """The request's bytes, made wrong as HTTP."""
-    # Of a HEAD's answers nobody could tell where they end without knowing which they are.
+    # Of a HEAD's answers nobody could see where they end without knowing which they are.
     whole = raw(replace(case, method="POST") if case.method == "HEAD" else case)
     head, _, body = whole.partition(b"\r\n\r\n")
     action = random.randrange(9)
@@ -180,7 +180,7 @@ def broken(case: Case, random: Random) -> bytes:
 
 
 def wrong_exchange(answers: list[tuple[int, bytes]], outcomes: list[Outcome]) -> list[str]:
-    """What is wrong with the front's own part: it answers what it asked, and refuses the rest."""
+    """What is wrong with the front end: it answers what it asked, and refuses the rest."""
     statuses = [status for status, _ in answers]
     asked = [outcome.status for outcome in outcomes]
     found = [
@@ -190,7 +190,7 @@ def wrong_exchange(answers: list[tuple[int, bytes]], outcomes: list[Outcome]) ->
     ]
     if [status for status in statuses if status >= 500 and status not in {501, 505}]:
         found.append(f"the front answered {statuses}")
-    # What comes from the function comes in its order; the front's own refusals stand in between.
+    # What comes from the function comes in its order; the front end's own refusals are in between.
     rest = iter(statuses)
     if 0 not in statuses and not all(status in rest for status in asked):
         found.append(f"the function said {asked} and the front {statuses}")

@@ -30,14 +30,14 @@ MAX_FILE_BYTES: Final = 100_000
 
 @dataclass
 class Worker:
-    """A process and the last that it told."""
+    """A process and its last report."""
 
     process: subprocess.Popen[str]
     told: dict[str, Any] = field(default_factory=dict)
     violations: list[dict[str, Any]] = field(default_factory=list)
 
     def listen(self) -> None:
-        """Read what it tells until it ends."""
+        """Read its reports until it ends."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             said = json.loads(line)

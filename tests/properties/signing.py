@@ -1,4 +1,4 @@
-"""Standard Webhooks signatures a second time: making them, and telling what must be believed.
+"""Standard Webhooks signatures a second time: making them, and deciding what must be believed.
 
 Written from the specification (github.com/standard-webhooks/standard-webhooks).
 """

@@ -1,4 +1,4 @@
-"""The search finds what it is there to find: each small defect, within the corpus or soon after."""
+"""The search finds what it is there to find: each small bug, within the corpus or soon after."""
 
 from collections.abc import Iterator
 from random import Random

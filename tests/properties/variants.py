@@ -28,7 +28,7 @@ type Break = Callable[[], AbstractContextManager[object]]
 
 @dataclass(frozen=True)
 class Variant:
-    """A defect."""
+    """A bug."""
 
     name: str
     broken: Break

@@ -56,7 +56,7 @@ class Worker:
         self._requests += 1
         try:
             content, found = self._send(case, content)
-        except Exception as error:  # noqa: BLE001  (the run goes on, and the file tells)
+        except Exception as error:  # noqa: BLE001  (the run goes on, and the file says so)
             found = [f"sending raised {error!r}"]
         if found:
             self._keep(content, found)

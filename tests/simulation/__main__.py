@@ -1,4 +1,4 @@
-"""`python -m tests.simulation`: many seeds on all cores, or one of them told as a story."""
+"""`python -m tests.simulation`: many seeds on all cores, or one of them as a story."""
 
 import sys
 from importlib import import_module

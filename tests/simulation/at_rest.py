@@ -109,14 +109,14 @@ class AtRest:
             or job_id in self._unread
         )
         if len(asked) > 1 and not told:
-            self._violated(f"{job_id} stood for two documents and nobody was told")
+            self._violated(f"{job_id} named two documents and nobody was notified")
         if status is JobStatus.FAILED:
             # A redriven message whose payload is gone leaves the job as it stands.
             if not codes & {item["errorCode"]["S"], "PAYLOAD_MISSING"}:
                 self._violated(
                     f"{job_id} failed with {item['errorCode']['S']} and was not dead-lettered"
                 )
-            # Where the webhook's own message was given up before, its letter tells of that.
+            # Where the webhook's own message was given up before, its dead letter says so.
             elif codes == {"NO_COMPLETION"} and self._was_announced(item, asked):
                 self._violated(f"{job_id} was given up although its webhook was accepted")
         elif status is JobStatus.ARCHIVED:
@@ -127,7 +127,7 @@ class AtRest:
     def _was_announced(self, item: Written, asked: set[str]) -> bool:
         """Whether a webhook for the job's PDF was accepted, and no other job has that file.
 
-        A lost answer may be settled with the file of a job that asked for the very same.
+        A lost answer may be reconciled with the file of a job that asked for the very same.
         """
         file_id = item["fileId"]
         if item["designId"]["S"] == Design.NO_PDF:
@@ -184,7 +184,7 @@ class AtRest:
         for content, made in self._world.service.made_of.items():
             if made > allowed[content]:
                 self._violated(
-                    f"{made} PDFs were made of {content}, the records tell of {allowed[content]}"
+                    f"{made} PDFs were made of {content}, the records count {allowed[content]}"
                 )
 
         for content, refused in self._world.service.refused.items():
@@ -196,11 +196,11 @@ class AtRest:
             if job_id in self._unread:
                 continue
             if "unannouncedAt" in item and not self._redrive_publishes(job_id):
-                self._violated(f"{job_id} still has its end to tell")
+                self._violated(f"{job_id} still has its end to publish")
             if item["status"]["S"] in _FINAL and not self._checker.publications.is_published(
                 job_id
             ):
-                self._violated(f"nobody was told that {job_id} ended as {item['status']['S']}")
+                self._violated(f"no event says that {job_id} ended as {item['status']['S']}")
 
     def _redrive_publishes(self, job_id: str) -> bool:
         """Whether a dead letter says that AWS failed when a last delivery published the job."""

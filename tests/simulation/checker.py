@@ -200,7 +200,7 @@ class Checker:
             self.violated(f"one delivery of {message.text('jobId')} left two dead letters")
 
     def _check_word(self, job_id: str, item: Written, delivery: Delivery) -> None:
-        """See that the webhook by which the job was archived told of its own document."""
+        """See that the webhook by which the job was archived named its own document."""
         said = json.loads(delivery.record.body)
         if said["kind"] == "check":
             return
@@ -217,7 +217,7 @@ class Checker:
     def _check_loss(self, job_id: str) -> None:
         """A webhook that is in the queue is not lost, however long it waits there.
 
-        One that came while the check was at work may count: it was late. So may one whose delivery
+        One that came while the check was running may count: it was late. So may one whose delivery
         could not write that it came, because it died, or the index did not yet have the job.
         """
         world = self._world
@@ -274,7 +274,7 @@ class Checker:
 
 
 def _is_announcement(before: Written, after: Written) -> bool:
-    """Whether nothing was written but that the job's end has been announced."""
+    """Whether nothing was written but that the job's end was published."""
     kept = {name: value for name, value in before.items() if name != "unannouncedAt"}
     written = {name: after[name] for name in ("updatedAt", "writeId")}
     return "unannouncedAt" in before and kept | written == after

@@ -159,7 +159,7 @@ class Chaos:
         self._aws_total = 0.0
 
     def latency(self) -> float:
-        """Seconds on the way of a call; a stall can outlast the invocation."""
+        """Seconds that a call takes to arrive; a stall can outlast the invocation."""
         # Asked at each call's both ends: `strikes` only where it can.
         if self.rates[Fault.STALL] and self.strikes(Fault.STALL):
             return self.rng.uniform(1, 45)

@@ -51,7 +51,7 @@ class Summary:
 
 
 def replay_command(seed: int, jobs: int) -> str:
-    """What tells the story of a seed."""
+    """What prints the story of a seed."""
     return f"python -m tests.simulation --replay {seed} --jobs {jobs}"
 
 
@@ -101,7 +101,7 @@ def _simulate(
     processes: Annotated[int, typer.Option(min=1, help="Default: one a core.")] = (
         os.cpu_count() or 1
     ),
-    replay: Annotated[int | None, typer.Option(help="Tell the story of this seed.")] = None,
+    replay: Annotated[int | None, typer.Option(help="Print the story of this seed.")] = None,
 ) -> None:
     """Run the pipeline's real code against simulated surroundings in which everything fails."""
     console = Console()

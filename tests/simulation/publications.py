@@ -93,7 +93,7 @@ class Publications:
         said = {name: _read(name, value) for name, value in detail.items() if name != "eventId"}
         state = next((state for state in self._states[job_id] if state.matches(kind, said)), None)
         if state is None:
-            self._violated(f"an event tells of {job_id} what its record never said: {detail}")
+            self._violated(f"an event says of {job_id} what its record never said: {detail}")
             return
         state.event_id = state.event_id or event_id
         if state.event_id != event_id:

@@ -1,4 +1,4 @@
-"""ReportFlow in memory, by either contract: what it was asked for, what it made, whom it told."""
+"""ReportFlow in memory, by either contract: its requests, its PDFs and its webhooks."""
 
 import hashlib
 import json
@@ -75,7 +75,7 @@ class Document:
 
     @property
     def uuid(self) -> str:
-        """The other half of the download path; the webhook tells it."""
+        """The other half of the download path; the webhook carries it."""
         return f"uuid-{self.number:05}"
 
     @property

@@ -307,7 +307,7 @@ class EventSource:
             receipts = ", ".join(record.receipt_handle for record in records)
             self._chaos.tell(f"{self._queue.name} hands over {receipts}")
 
-        def settle(response: Any) -> None:
+        def delete_finished(response: Any) -> None:
             if response is not None:
                 failed = {item["itemIdentifier"] for item in response["batchItemFailures"]}
                 for record in records:
@@ -317,7 +317,7 @@ class EventSource:
                         self._queue.delete(record.receipt_handle)
             self._poll()
 
-        self._function.invoke(records, settle)
+        self._function.invoke(records, delete_finished)
 
 
 def _record(message: Message) -> Record:

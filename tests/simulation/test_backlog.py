@@ -65,7 +65,7 @@ def test_downloads_go_before_new_requests() -> None:
     assert backlog.downloads.most_waiting < 50
 
 
-def test_a_backlog_costs_what_the_limits_are_told_to_cost() -> None:
+def test_a_backlog_costs_what_the_limits_say() -> None:
     """As docs/limits.md says: functions that sleep, writes of the schedule, and deliveries."""
     backlog = Backlog(SETTINGS, requests=1000)
 

@@ -1,4 +1,4 @@
-"""A few thousand jobs among everything that can go wrong; and a seed always tells one story."""
+"""A few thousand jobs among everything that can go wrong; and a seed always gives one story."""
 
 import os
 import subprocess

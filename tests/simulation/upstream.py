@@ -61,7 +61,7 @@ def sendings(
         if job_id is None:
             continue
         while rng.random() < twice:
-            # Often in the same batch, where nothing but the claim's condition tells them apart.
+            # Often in the same batch, where only the claim's condition separates them.
             later = rng.random() * (4000 if rng.random() < 0.7 else 0.1)
             again = _sending(rng, at + later, job_id, document)
             made.append(replace(again, again=True))

@@ -159,7 +159,7 @@ VARIANTS = (
         20,
     ),
     Variant(
-        "a repeated delivery announces nothing",
+        "a repeated delivery publishes nothing",
         lambda: patch.object(Submission, "_done", breaks.silent),
         300,
     ),

@@ -195,11 +195,11 @@ class World:
         self.functions["webhook"].invoke(event, answered)
 
     def post_foreign(self, number: int) -> None:
-        """ReportFlow tells of a file that a sync call made."""
+        """ReportFlow reports a file that a sync call made."""
         self.deliver(announcement(self.service.foreign(number)), lambda _: None)
 
     def post_forged(self, number: int) -> None:
-        """Somebody tells of a file without knowing the token."""
+        """Somebody reports a file without knowing the token."""
         document = self.service.foreign(50_000 + number)
         self.checker.forged.add(document.file_id)
         self.post("wrong", announcement(document), lambda _: None)

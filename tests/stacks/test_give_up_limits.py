@@ -1,4 +1,4 @@
-"""How long a message may wait and come again, across the queues and what the functions are told."""
+"""How long a message may wait and come again, across the queues and the functions' settings."""
 
 import random
 from collections.abc import Mapping

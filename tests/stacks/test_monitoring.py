@@ -68,11 +68,11 @@ def test_the_first_message_of_each_dead_letter_queue_raises_an_alarm(
 
 
 ACTIVE = 6 * HOUR
-"""SQS tells of a queue for so long after somebody touched it."""
+"""SQS sends metrics of a queue for so long after somebody touched it."""
 
 
 def depths(*touched: tuple[float, int]) -> list[Value]:
-    """What SQS tells of a queue that was touched at these hours, and had so many messages then."""
+    """What SQS reports of a queue that was used at these hours, and had so many messages then."""
     told = []
     for index, (hour, depth) in enumerate(touched):
         begun = round(hour * HOUR)
@@ -86,17 +86,17 @@ def by_hours(until: float) -> range:
 
 
 @pytest.fixture
-def old_letters(cloud_assembly: Path) -> Properties:
+def old_dead_letters(cloud_assembly: Path) -> Properties:
     return Watched.read(cloud_assembly).alarms["OldRequestDeadLetters"]
 
 
 @pytest.fixture
-def old_letters_by_days(old_letters: Properties) -> Properties:
+def old_dead_letters_by_days(old_dead_letters: Properties) -> Properties:
     """The same alarm on whole days, without an expression."""
-    return raw(old_letters, Period=DAY, EvaluationPeriods=7, TreatMissingData="ignore")
+    return raw(old_dead_letters, Period=DAY, EvaluationPeriods=7, TreatMissingData="ignore")
 
 
-def test_what_is_left_in_a_dead_letter_queue_is_told_of_again_before_sqs_deletes_it(
+def test_what_is_left_in_a_dead_letter_queue_is_reported_again_before_sqs_deletes_it(
     watched: Watched,
 ) -> None:
     alarms = watched.on("AWS/SQS", "ApproximateNumberOfMessagesVisible", prefix="Old")
@@ -116,39 +116,41 @@ def test_what_is_left_in_a_dead_letter_queue_is_told_of_again_before_sqs_deletes
     ],
     ids=["nobody looks", "somebody looks every hour", "somebody looks now and then"],
 )
-def test_letters_of_a_week_are_told_of_however_seldom_sqs_tells(
-    old_letters: Properties, touched: list[tuple[float, int]]
+def test_dead_letters_of_a_week_are_reported_however_seldom_sqs_sends_metrics(
+    old_dead_letters: Properties, touched: list[tuple[float, int]]
 ) -> None:
-    seen = states(old_letters, depths(*touched), by_hours(180))
+    seen = states(old_dead_letters, depths(*touched), by_hours(180))
     assert "ALARM" not in seen[: 6 * 24]
     assert "ALARM" in seen[7 * 24 - 2 :]
 
 
-def test_the_alarm_on_old_letters_ends_soon_after_the_queue_is_empty(
-    old_letters: Properties, old_letters_by_days: Properties
+def test_the_alarm_on_old_dead_letters_ends_soon_after_the_queue_is_empty(
+    old_dead_letters: Properties, old_dead_letters_by_days: Properties
 ) -> None:
-    """On whole days, it would stay red: on the day itself there were letters, then no data."""
+    """On whole days, it would stay red: on the day itself there were dead letters, then no data."""
     told = depths(*((hour, 2) for hour in range(1, 194)), (194, 0))
     hours, days = by_hours(24 * 30), range(DAY, 30 * DAY, DAY)
-    assert states(old_letters, told, hours)[193 - 1] == "ALARM"
-    assert set(states(old_letters, told, hours)[196:]) == {"OK"}
-    assert states(old_letters_by_days, told, days)[-1] == "ALARM"
+    assert states(old_dead_letters, told, hours)[193 - 1] == "ALARM"
+    assert set(states(old_dead_letters, told, hours)[196:]) == {"OK"}
+    assert states(old_dead_letters_by_days, told, days)[-1] == "ALARM"
 
 
-def test_the_alarm_on_old_letters_ends_when_sqs_has_deleted_them_unseen(
-    old_letters: Properties, old_letters_by_days: Properties
+def test_the_alarm_on_old_dead_letters_ends_when_sqs_has_deleted_them_unseen(
+    old_dead_letters: Properties, old_dead_letters_by_days: Properties
 ) -> None:
     told = depths(*((hour, 2) for hour in range(1, 194)))
-    assert states(old_letters, told, by_hours(24 * 20))[-1] == "OK"
-    assert states(old_letters_by_days, told, by_hours(24 * 20))[-1] == "ALARM"
+    assert states(old_dead_letters, told, by_hours(24 * 20))[-1] == "OK"
+    assert states(old_dead_letters_by_days, told, by_hours(24 * 20))[-1] == "ALARM"
 
 
-def test_a_queue_that_was_empty_between_has_no_old_letters(old_letters: Properties) -> None:
+def test_a_queue_that_was_empty_between_has_no_old_dead_letters(
+    old_dead_letters: Properties,
+) -> None:
     told = depths(*((hour, 2) for hour in range(1, 100)), (100, 0), (106, 1))
-    assert set(states(old_letters, told, by_hours(240))) == {"OK"}
+    assert set(states(old_dead_letters, told, by_hours(240))) == {"OK"}
 
 
-def test_new_dead_letters_are_told_of_while_old_ones_lie_there(watched: Watched) -> None:
+def test_new_dead_letters_are_reported_while_old_ones_are_there(watched: Watched) -> None:
     """Hundreds that come while the queue's own alarm is red send a mail of their own."""
     for part, service in (("Request", "submitter"), ("Download", "downloader")):
         alarm = watched.alarms[f"New{part}DeadLetters"]
@@ -227,7 +229,7 @@ def test_server_errors_of_each_api_raise_an_alarm(watched: Watched) -> None:
 
 
 def test_an_alarm_lasts_until_the_next_try_of_what_raised_it(watched: Watched) -> None:
-    """What is only known when a message comes again is looked for as far back as it can be away."""
+    """What is only known when a message comes again is counted as far back as it can be away."""
     seldom = {"UnfinishedSeconds", "CredentialsRefused"}
     periods = {
         (metric.name, metric.get("service")): period(alarm)
@@ -266,7 +268,7 @@ ENDS_ARE_WAITED_FOR = {
     *("RequestsUnfinished", "DownloadsUnfinished", "RequestsNotTaken", "DownloadsNotTaken"),
     *("SubmitterKeysRefused", "DownloaderKeysRefused", "WebhooksMissing", "BacklogTooLong"),
 }
-"""Outages: somebody mends something and wants to hear that it has helped."""
+"""Outages: somebody fixes something and wants to hear that it has helped."""
 
 
 def test_each_alarm_is_heard_of_when_it_begins_and_an_outage_when_it_ends(
@@ -289,7 +291,7 @@ def test_each_alarm_has_its_page_and_says_what_to_look_at_first(watched: Watched
         assert len(alarm["AlarmDescription"]) <= 1024
 
 
-def test_the_limits_tell_how_many_metrics_of_alarms_are_billed(watched: Watched) -> None:
+def test_the_limits_page_says_how_many_metrics_of_alarms_are_billed(watched: Watched) -> None:
     page = (REPOSITORY / "docs" / "limits.md").read_text()
     billed = sum(len(watched.metrics(alarm)) for alarm in watched.alarms.values())
     assert f"{len(watched.alarms)} alarms; each of the {billed} metrics" in page

@@ -23,13 +23,13 @@ from tests.stacks.watching import (
 DEPTH, AGE = "ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"
 IN_FLIGHT = "ApproximateNumberOfMessagesNotVisible"
 ACTIVE = DAY // 4
-"""SQS tells of a queue for so long after somebody touched it."""
+"""SQS sends metrics of a queue for so long after somebody touched it."""
 
 
 def test_untaken_messages_keep_their_alarm_and_nothing_else_does(
     watched: Watched,
 ) -> None:
-    """Whether SQS tells an age of an empty queue, or none."""
+    """Whether SQS sends an age of an empty queue, or none."""
     for name in ("RequestsNotTaken", "DownloadsNotTaken"):
         alarm = watched.alarms[name]
         told = {
@@ -127,7 +127,7 @@ def test_a_backlog_that_falls_too_slowly_raises_an_alarm_while_there_is_time(
 
 
 def test_the_alarm_on_a_backlog_ends_when_the_queue_has_been_emptied(watched: Watched) -> None:
-    """Whether SQS tells an age of an empty queue, or none."""
+    """Whether SQS sends an age of an empty queue, or none."""
     alarm = watched.alarms["BacklogTooLong"]
     for ages in ([], [Value(3600, 0)]):
         told = backlog(watched, 2 * retention(watched) / DAY, done=1)

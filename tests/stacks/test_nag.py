@@ -10,7 +10,7 @@ from pathlib import Path
 from stacks.packaging import REPOSITORY
 from tests.stacks.synthesis import CHANGED
 
-# The app as it is, with nothing acknowledged: it says so on the way.
+# The app as it is, with nothing acknowledged: it says so as it runs.
 WITHOUT_ACKNOWLEDGEMENTS = """
 import sys
 import app

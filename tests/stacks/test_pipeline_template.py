@@ -49,7 +49,7 @@ def by_name(template: Template) -> dict[str, Properties]:
 
 
 def environment(function: Properties) -> dict[str, Any]:
-    """What the function is told beside the settings of Powertools."""
+    """The function's variables beside the settings of Powertools."""
     variables: Mapping[str, Any] = function["Environment"]["Variables"]
     return {name: value for name, value in variables.items() if not name.startswith("POWERTOOLS_")}
 

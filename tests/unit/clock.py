@@ -1,4 +1,4 @@
-"""Clocks that move only when they are told to."""
+"""Clocks that move only when a test moves them."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""A gateway in front of a function that answers with its own event, or as it is told to."""
+"""A gateway in front of a function that answers with its own event, or as a test says."""
 
 import http.client
 import json

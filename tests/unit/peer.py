@@ -1,4 +1,4 @@
-"""A server that answers with the very bytes it is told to, wrong ones too."""
+"""A server that answers with the very bytes that a test gives it, wrong ones too."""
 
 import socketserver
 import threading

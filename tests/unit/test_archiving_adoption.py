@@ -52,7 +52,7 @@ def asked_for(job_id: str = JOB_ID) -> str:
 
 @pytest.fixture
 def announced(queues: QueuePair, clock: Clock) -> Announced:
-    """A file as ReportFlow's webhook tells of it, once it was verified and queued."""
+    """A file as ReportFlow's webhook reports it, once it was verified and queued."""
 
     def queued(params: str = PARAMS, *, file_id: str = "file_lost", **changes: Any) -> Record:
         file = {"fileId": file_id, "uuid": "u", "fileName": "invoice.pdf", "params": "@"}
@@ -121,7 +121,7 @@ def test_a_lost_answer_is_reconciled_by_the_webhook_without_a_second_pdf(
     assert queues.dead_letters() == []
 
 
-def test_while_the_submitter_may_be_at_work_the_file_waits(
+def test_while_the_submitter_may_be_running_the_file_waits(
     dying_submission: Submission,
     archiving: Archiving,
     announced: Announced,

@@ -1,4 +1,4 @@
-"""The 202 of one job names the file of another; the digest of the webhook tells whose it is."""
+"""The 202 of one job names the file of another; the digest of the webhook shows whose it is."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -154,7 +154,7 @@ def test_a_check_does_not_take_the_file_of_another_job(
     assert contents() == [document("file-b")]
 
 
-def test_a_check_that_was_at_work_before_the_webhook_does_not_archive(
+def test_a_check_that_began_before_the_webhook_does_not_archive(
     *,
     archiving: Archiving,
     answered: Answered,
@@ -190,7 +190,7 @@ def test_what_such_a_check_has_stored_is_not_found_again(
     item: Items,
     clock: Clock,
 ) -> None:
-    test_a_check_that_was_at_work_before_the_webhook_does_not_archive(
+    test_a_check_that_began_before_the_webhook_does_not_archive(
         archiving=archiving,
         answered=answered,
         told=told,

@@ -57,7 +57,7 @@ def test_another_reason_has_a_dead_letter_of_its_own(
     item: Items,
     clock: Clock,
 ) -> None:
-    """The check never saw the file that the webhook now tells of."""
+    """The check never saw the file that the webhook now reports."""
     peer.respond = lambda _: answer(404)
     clock.advance(COMPLETION_DEADLINE.total_seconds())
     assert archiving(check, next_invocation(clock)) is Outcome.FAILED
@@ -118,7 +118,7 @@ def test_a_redriven_dead_letter_that_fails_again_is_dead_lettered_again(
 def test_a_redriven_dead_letter_is_left_although_another_delivery_failed_the_job_meanwhile(
     archiving: Archiving, peer: Peer, queues: QueuePair, record: Record, clock: Clock
 ) -> None:
-    """Its letter was redriven before the record said that the job had failed."""
+    """Its dead letter was redriven before the record said that the job had failed."""
     redriven = replace(record, attributes={"errorCode": {"stringValue": "X", "dataType": "String"}})
 
     def overtaken(_: Received) -> list[bytes]:
@@ -144,7 +144,7 @@ def test_a_message_at_its_end_does_not_wait_for_the_archive(
     listen: Callable[..., Peer],
     client_at: Callable[[str, str], Any],
 ) -> None:
-    """S3 tells nobody what it holds: SQS's own redrive would tell no reason."""
+    """S3 shows nobody what it holds: SQS's own redrive would give no reason."""
     denied = listen(lambda _: answer(403))
     archiving.archive = S3Archive(client_at("s3", denied.url), "archive")
     peer.respond = lambda _: answer(200, PDF)

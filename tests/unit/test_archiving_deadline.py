@@ -49,7 +49,7 @@ def looks(archiving: Archiving, check: Record, clock: Clock, outcome: Outcome) -
 
 
 @pytest.mark.usefixtures("job")
-def test_the_longer_it_takes_the_rarer_are_the_looks(
+def test_the_longer_it_takes_the_rarer_are_the_checks(
     archiving: Archiving, peer: Peer, check: Record, clock: Clock
 ) -> None:
     """A few hundred slow PDFs would use ReportFlow's rate limit up otherwise."""
@@ -113,7 +113,7 @@ def test_at_the_rate_limit_a_check_waits_as_long_as_it_takes(
 
 
 @pytest.mark.usefixtures("job")
-def test_the_last_look_is_at_the_deadline(
+def test_the_last_check_is_at_the_deadline(
     archiving: Archiving, peer: Peer, check: Record, clock: Clock
 ) -> None:
     peer.respond = lambda _: answer(404)

@@ -119,7 +119,7 @@ def test_a_coded_file_that_is_not_whole_is_asked_for_again(
 
 
 # `test_pdf` has the lengths in between; here each way to send a body meets the boundaries.
-# Nothing tells of a body without a length that only the end of its last line is missing.
+# Nothing shows, without a length, that only the end of the body's last line is missing.
 CUTS = [
     *product(
         ["of known length", "until the end of the connection", "chunked"],

@@ -400,7 +400,7 @@ def test_two_jobs_whose_files_have_the_same_id_in_different_requests_never_meet(
 
 
 class TestCrossedAnswers:
-    """The 202 of one job named the file of another; the mark tells whose it is."""
+    """The 202 of one job named the file of another; the mark shows whose it is."""
 
     def test_the_file_goes_to_the_job_whose_mark_it_has(
         self,

@@ -181,7 +181,7 @@ class TestDelivery:
             made(emulator)
             emulator.webhook_url = heard.url
             submit(emulator, "second.pdf")
-            # The first one's may still have been on its way.
+            # The first one's may still have been in flight.
             wait_until(lambda: "second.pdf" in heard.names())
 
     def test_a_request_of_several_files_has_one_webhook(

@@ -1,4 +1,4 @@
-"""What the outside is told of a job's end: by a rule and a queue, as a consumer would hear it."""
+"""What is published of a job's end: by a rule and a queue, as a consumer would hear it."""
 
 import json
 from collections.abc import Callable

@@ -171,7 +171,7 @@ def test_a_message_whose_payload_names_the_job_ends_with_that_job(
     assert queues.dead_letter_reasons()[0]["jobId"] == JOB_ID
 
 
-def test_a_job_that_is_at_work_outlasts_the_end_of_its_messages_receives(
+def test_a_job_in_flight_outlasts_the_end_of_its_messages_receives(
     submission: Submission, jobs: JobsTable, queues: QueuePair, item: Items, clock: Clock
 ) -> None:
     record = replace(queues.deliver(message_body()), receive_count=MAX_RECEIVES)

@@ -265,7 +265,7 @@ def test_an_adopted_job_is_found_by_its_file(jobs: JobsTable, begun: Job, clock:
     assert jobs.find_unanswered(begun.request_digest, clock()) is None
 
 
-def test_while_an_answer_may_be_on_its_way_nothing_is_unanswered(
+def test_while_an_answer_may_still_come_nothing_is_unanswered(
     jobs: JobsTable, begun: Job, clock: Clock
 ) -> None:
     clock.advance(31)

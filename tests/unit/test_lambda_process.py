@@ -292,7 +292,7 @@ def test_invocations_at_the_same_time_have_a_process_each(pool: FunctionPool) ->
     assert {answer["pid"] for answer in answers} == set(pool.pids())
 
 
-def test_invocations_above_the_limit_wait_for_their_turn(
+def test_invocations_above_the_limit_wait_for_a_free_process(
     tmp_path: Path, open_pool: OpenPool
 ) -> None:
     pool = open_pool(make_function(tmp_path, OBEDIENT), max_processes=2)

@@ -32,7 +32,7 @@ class Clock:
 
 
 def alarm(**changes: Any) -> "MetricAlarmTypeDef":
-    """An alarm on a sum of at least 3 in a minute, of which nothing told is good."""
+    """An alarm on a sum of at least 3 in a minute, for which no data is good."""
     usual: MetricAlarmTypeDef = {
         "ComparisonOperator": "GreaterThanOrEqualToThreshold",
         "EvaluationPeriods": 1,
@@ -57,7 +57,7 @@ def evaluate(one: "MetricAlarmTypeDef", values: list[Value], now: float) -> str 
 
 
 def told(*values: tuple[float, float]) -> list[Value]:
-    """Values by how many seconds ago they were told."""
+    """Values by how many seconds ago they were reported."""
     return [Value(round(NOW - ago), value) for ago, value in values]
 
 

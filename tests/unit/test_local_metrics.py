@@ -1,4 +1,4 @@
-"""The emulated CloudWatch has what the functions print, and what Lambda and SQS would tell."""
+"""The emulated CloudWatch has what the functions print, and what Lambda and SQS would report."""
 
 import contextlib
 import io

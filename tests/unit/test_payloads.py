@@ -109,7 +109,7 @@ def test_a_payload_that_is_gone_is_named(aws: Backend, bucket: str) -> None:
 
 @pytest.fixture
 def payloads(peer: Peer, client_at: Callable[[str, str], Any]) -> Payloads:
-    """From an S3 that answers as the peer is told to."""
+    """From an S3 that answers as the test says."""
     return payloads_of(lambda: client_at("s3", peer.url), ("mine",))
 
 

@@ -19,7 +19,7 @@ RECORD = Record("message-1", "receipt-1", "{}", 1, START, {})
 
 @dataclass
 class Waits:
-    """A queue that tells how long it was to keep its message from view, each time."""
+    """A queue that records how long it was to keep its message from view, each time."""
 
     seconds: list[float] = field(default_factory=list)
 

@@ -1,4 +1,4 @@
-"""The rate limit holds in any minute, and is used up, whoever asks and whenever."""
+"""The rate limit holds in any minute, and is used up, whichever function asks and whenever."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -106,7 +106,7 @@ def course(aws: Backend, table_name: str) -> Callable[[RateLimit], Course]:
     return make
 
 
-def test_a_burst_goes_at_once_and_what_is_more_waits_its_turn(
+def test_a_burst_goes_at_once_and_what_is_more_waits_for_slots(
     course: Callable[[RateLimit], Course],
 ) -> None:
     crowd = course(LIMIT)

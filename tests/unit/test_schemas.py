@@ -1,4 +1,4 @@
-"""The published JSON Schemas say what the code takes and tells."""
+"""The published JSON Schemas say what the code takes and sends."""
 
 import json
 import re

@@ -27,7 +27,7 @@ def failure(service: ReportFlow, peer: Peer) -> Retryable:
 
 @pytest.fixture
 def pauses(service: ReportFlow, monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
-    """What the rate limiter was told."""
+    """What the rate limiter was given."""
     told: list[float | None] = []
     monkeypatch.setattr(service._rate_limiter, "pause", told.append)
     return told

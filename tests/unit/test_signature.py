@@ -59,7 +59,7 @@ def flaw(given: Mapping[str, str], body: bytes = BODY.encode(), *secrets: str) -
 def reference_accepts(given: Mapping[str, str], body: bytes = BODY.encode()) -> bool:
     try:
         Webhook(SECRET).verify(body, dict(given), json_parse=False)
-    except (WebhookVerificationError, ValueError):  # The latter is its own defect.
+    except (WebhookVerificationError, ValueError):  # The latter is its own bug.
         return False
     return True
 
@@ -266,7 +266,7 @@ def test_the_reference_answers_a_malformed_signature_with_a_bare_value_error() -
 
 
 def test_the_reference_answers_a_body_that_is_not_utf8_with_a_unicode_error() -> None:
-    """A defect of it, as above."""
+    """A bug of it, as above."""
     with pytest.raises(UnicodeDecodeError):
         Webhook(SECRET).verify(b"\xff", headers())
     assert flaw(headers(), b"\xff") is Refusal.SIGNATURE_WRONG

@@ -71,7 +71,7 @@ def test_a_message_is_not_acknowledged_before_its_check_is_ordered(
     assert len(peer.received) == 1
 
 
-def test_whoever_finds_a_job_archived_orders_no_check(
+def test_a_delivery_that_finds_the_job_archived_orders_no_check(
     submission: Submission,
     jobs: JobsTable,
     queues: QueuePair,

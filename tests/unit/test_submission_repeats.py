@@ -149,9 +149,9 @@ GRACE = OUTCOME_GRACE.total_seconds()
 @pytest.mark.parametrize(
     "seconds",
     [0, INVOCATION_SECONDS, PAST_THE_GRACE - 0.2],
-    ids=["at work", "cut off", "within the grace"],
+    ids=["in flight", "cut off", "within the grace"],
 )
-def test_a_job_whose_submitter_may_still_be_at_work_is_left_alone(
+def test_a_job_whose_submitter_may_still_be_running_is_left_alone(
     *,
     submission: Submission,
     dying_submission: Submission,
@@ -175,7 +175,7 @@ def test_a_job_whose_submitter_may_still_be_at_work_is_left_alone(
 
 
 @pytest.mark.parametrize("seconds", [0, GRACE - 0.1], ids=["at once", "within the grace"])
-def test_a_job_whose_webhook_may_still_settle_it_is_left_alone(
+def test_a_job_whose_webhook_may_still_reconcile_it_is_left_alone(
     submission: Submission,
     queues: QueuePair,
     peer: Peer,

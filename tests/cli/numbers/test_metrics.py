@@ -37,7 +37,7 @@ def test_a_metric_is_not_added_to_the_same_with_more_dimensions(either: Target) 
 def test_all_of_the_window_is_read_and_little_before(either: Target, hours: float) -> None:
     window = timedelta(hours=hours)
     metric = Metrics(either, window).of_service("submitter", new_name())
-    # A minute that begins between telling and reading would move the window's begin.
+    # A minute that begins between writing and reading would move the window's begin.
     until(lambda: datetime.now(UTC).second < 50 or None, 12, "the middle of a minute")
     for value, ago in ((1, 1 - 1e-6), (10, 0.5), (100, 0), (1000, 1.3)):
         emit(either, metric.name, value, ago=window * ago)
