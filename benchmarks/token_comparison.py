@@ -101,7 +101,7 @@ def _benchmark(
         result = measure(check, samples, random.Random(first))  # noqa: S311  (an order)
         scores[name] = abs(result.t())
         print(
-            f"{name}: {_told(result.early)} first, {_told(result.late)} last, t {result.t():+.1f}"
+            f"{name}: {_shown(result.early)} first, {_shown(result.late)} last, t {result.t():+.1f}"
         )
     ours, peer = scores.values()
     if peer <= LEAK:
@@ -113,7 +113,7 @@ def _benchmark(
     print(f"Verdict: no leak; |t| {ours:.1f} is below {LEAK}, and the peer's {peer:.1f} is not.")
 
 
-def _told(times: Sequence[int]) -> str:
+def _shown(times: Sequence[int]) -> str:
     low, middle, high = statistics.quantiles(times, n=4)
     return f"median {middle:,.0f} ns ({low:,.0f} to {high:,.0f})"
 

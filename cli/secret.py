@@ -32,7 +32,7 @@ from reportflow.secret import REREAD_SECONDS
 from reportflow.signature import signing_keys
 
 TOKEN_BYTES: Final = 32
-SETTLED_SECONDS: Final = REREAD_SECONDS + 5
+ACCEPTED_SECONDS: Final = REREAD_SECONDS + 5
 """After a change, the time until no function can refuse the new token. The five seconds are for a
 read that was under way, and for clocks."""
 
@@ -109,7 +109,7 @@ def finish(target: Target) -> bool:
     stored = read(target)
     if not stored.is_rotating:
         return False
-    settled_url(target)
+    accepted_url(target)
     _replace(target, stored, {_PREVIOUS: ""})
     return True
 
@@ -150,12 +150,12 @@ def finish_signing_secret(target: Target) -> bool:
     return True
 
 
-def settled_url(target: Target, sleep: Callable[[float], None] = time.sleep) -> str:
+def accepted_url(target: Target, sleep: Callable[[float], None] = time.sleep) -> str:
     """Return the webhook's URL, once every function accepts it."""
     stored = read(target)
-    unsettled = SETTLED_SECONDS - stored.age.total_seconds()
-    if stored.is_rotating and unsettled > 0:
-        sleep(unsettled)
+    remaining = ACCEPTED_SECONDS - stored.age.total_seconds()
+    if stored.is_rotating and remaining > 0:
+        sleep(remaining)
     deadline = time.monotonic() + PROBE_SECONDS
     while (status := ask(target, stored)) != HTTPStatus.OK:
         if time.monotonic() > deadline:

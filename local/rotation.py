@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local.backend import Backend
 
-SETTLED_SECONDS: Final = 15.0
+ACCEPTED_SECONDS: Final = 15.0
 """From a new token until every function accepts it. `cli.rotation` waits as long."""
 
 POLL_SECONDS: Final = 1.0
@@ -38,7 +38,7 @@ class Follower:
             self._next = None
         elif self._next is None or self._next[0] != token:
             self._next = token, self._clock()
-        elif self._clock() - self._next[1] >= SETTLED_SECONDS:
+        elif self._clock() - self._next[1] >= ACCEPTED_SECONDS:
             self._used, self._next = token, None
             return token
         return None

@@ -85,7 +85,7 @@ def set_signing_secret(
         )
     secret.set_signing_secret(target, given[0])
     output.note(
-        f"Done: in {secret.SETTLED_SECONDS:.0f} seconds every function knows it. Then let the "
+        f"Done: in {secret.ACCEPTED_SECONDS:.0f} seconds every function knows it. Then let the "
         "relay sign with it. If there was another one before, end with: set-signing-secret --finish"
     )
 

@@ -19,9 +19,9 @@ def webhook_url(context: typer.Context, as_json: Json = False) -> None:
 
     Example: `reportflow webhook-url`
     """
-    from cli.secret import settled_url
+    from cli.secret import accepted_url
 
-    url = settled_url(target_of(context))
+    url = accepted_url(target_of(context))
     if as_json:
         output.json_line({"webhookUrl": url})
     else:
@@ -72,7 +72,7 @@ def rotate_webhook_secret(
         "There is a new token, and the old one stays valid. Waiting until every function accepts "
         "the new one…"
     )
-    url = secret.settled_url(target)
+    url = secret.accepted_url(target)
     if sys.stdout.isatty():
         output.note("The new URL, a secret:")
         typer.echo(url)

@@ -93,7 +93,7 @@ def test_no_answer_says_nothing_of_the_webhook_but_how_to_reach_it(
     assert "HTTPS_PROXY" in finding.remedy
     monkeypatch.setattr(secret, "PROBE_SECONDS", 0)
     with pytest.raises(CliError, match="HTTPS_PROXY"):
-        secret.settled_url(away)
+        secret.accepted_url(away)
 
 
 def well(client: ssl.SSLSocket) -> None:

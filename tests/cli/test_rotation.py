@@ -127,7 +127,7 @@ def test_the_new_url_is_not_shown_while_any_function_may_refuse_it(own_secret: T
     begun = time.monotonic()
     with listening(lambda _: answer(200)) as accepting:
         there = replace(own_secret, webhook_base_url=accepting.url)
-        url = secret.settled_url(there, sleep=slept.append)
+        url = secret.accepted_url(there, sleep=slept.append)
 
     assert sum(slept) + time.monotonic() - begun > REREAD_SECONDS
     assert url == f"{accepting.url}/{stored(own_secret)['webhookToken']}"

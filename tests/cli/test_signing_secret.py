@@ -141,7 +141,7 @@ def test_a_webhook_without_a_signing_secret_is_reported_as_such(
     monkeypatch.setattr(secret, "PROBE_SECONDS", 0.0)
 
     with pytest.raises(CliError, match="needs a signing secret and there is none") as printed:
-        secret.settled_url(there)
+        secret.accepted_url(there)
 
     assert "reportflow set-signing-secret" in str(printed.value)
     [finding] = [line for line in signing_cli.json("doctor") if line["check"] == "webhook"]

@@ -52,11 +52,11 @@ def test_function_killed_in_mid_batch_leaves_no_job_without_an_end(
     for job_id in job_ids:
         driver.send(body(job_id))
 
-    def at_work() -> bool | None:
+    def in_flight() -> bool | None:
         jobs = [driver.job(job_id) for job_id in job_ids]
         return any(job and job["status"] == status_before for job in jobs) or None
 
-    until(at_work, 60, f"a job is {status_before}")
+    until(in_flight, 60, f"a job is {status_before}")
     for pid in pool.pids():
         os.kill(pid, signal.SIGKILL)
 

@@ -189,9 +189,9 @@ def wrong_exchange(answers: list[tuple[int, bytes]], outcomes: list[Outcome]) ->
         if not status and not body.startswith(b"{")
     ]
     if [status for status in statuses if status >= 500 and status not in {501, 505}]:
-        found.append(f"the front answered {statuses}")
+        found.append(f"the front end answered {statuses}")
     # What comes from the function comes in its order; the front end's own refusals are in between.
     rest = iter(statuses)
     if 0 not in statuses and not all(status in rest for status in asked):
-        found.append(f"the function said {asked} and the front {statuses}")
+        found.append(f"the function said {asked} and the front end {statuses}")
     return found

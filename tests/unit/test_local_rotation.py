@@ -6,12 +6,12 @@ import pytest
 from cli import secret as of_the_cli
 from local import rotation
 from local.backend import Backend
-from local.rotation import SETTLED_SECONDS, Follower, following
+from local.rotation import ACCEPTED_SECONDS, Follower, following
 from tests.unit.clock import Ticker
 
 
 def test_it_waits_as_long_as_the_command_line_does() -> None:
-    assert SETTLED_SECONDS == of_the_cli.SETTLED_SECONDS
+    assert ACCEPTED_SECONDS == of_the_cli.ACCEPTED_SECONDS
 
 
 def test_the_new_token_is_used_once_every_function_accepts_it(ticker: Ticker) -> None:
@@ -19,9 +19,9 @@ def test_the_new_token_is_used_once_every_function_accepts_it(ticker: Ticker) ->
 
     assert follower.see("old") is None
     assert follower.see("new") is None
-    ticker.now = SETTLED_SECONDS - 0.1
+    ticker.now = ACCEPTED_SECONDS - 0.1
     assert follower.see("new") is None
-    ticker.now = SETTLED_SECONDS
+    ticker.now = ACCEPTED_SECONDS
     assert follower.see("new") == "new"
     ticker.now *= 2
     assert follower.see("new") is None
@@ -30,17 +30,17 @@ def test_the_new_token_is_used_once_every_function_accepts_it(ticker: Ticker) ->
 def test_a_second_rotation_begins_the_wait_anew(ticker: Ticker) -> None:
     follower = Follower("old", clock=ticker)
     follower.see("first")
-    ticker.now = SETTLED_SECONDS
+    ticker.now = ACCEPTED_SECONDS
 
     assert follower.see("second") is None
-    ticker.now += SETTLED_SECONDS
+    ticker.now += ACCEPTED_SECONDS
     assert follower.see("second") == "second"
 
 
 def test_the_secret_is_watched_whatever_stands_in_it(
     aws: Backend, secret_arn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rotation, "SETTLED_SECONDS", 0.0)
+    monkeypatch.setattr(rotation, "ACCEPTED_SECONDS", 0.0)
     monkeypatch.setattr(rotation, "POLL_SECONDS", 0.01)
     client, urls = aws.client("secretsmanager"), Queue[str]()
 
