@@ -28,7 +28,7 @@ help:
 	@echo 'make docs    write docs/settings.md and the tables of error codes in docs/errors.md'
 	@echo 'make schemas write docs/schemas anew'
 	@echo 'make site    build docs/ as a site with search, in .build/site'
-	@echo 'make pictures   draw the pictures of the README anew'
+	@echo 'make pictures   draw the pictures of README and docs anew'
 	@echo 'make synth ENV=dev    write the CloudFormation templates and packages to cdk.out'
 	@echo 'make deploy ENV=dev   install or upgrade on AWS; and so bootstrap, diff, destroy and import'
 	@echo "make deploy ENV=dev ARGS='-c log_level=INFO'    with more options for the CDK CLI; synth takes -c only"
