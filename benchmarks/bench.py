@@ -49,6 +49,9 @@ class Bar(StrEnum):
     RATIO = "ratio"
     """The largest share of the peer's value that ours may have."""
 
+    FLOOR = "floor"
+    """The largest multiple of the floor that ours may have."""
+
     MOST = "most"
     """The largest value that ours may have."""
 
@@ -79,12 +82,16 @@ class Row:
         """The bar, and whether ours misses it."""
         if self.bar is None:
             return ""
-        value = self.ratio if self.kind is Bar.RATIO else statistics.median(self.ours)
+        value: float | None = statistics.median(self.ours)
+        if self.kind is Bar.RATIO:
+            value = self.ratio
+        elif self.kind is Bar.FLOOR:
+            value = statistics.median(self.ours) / statistics.median(self.floor)
         if value is None:
             raise ValueError(f"{self.what}: a bar on the ratio needs a peer")
         missed = value < self.bar if self.kind is Bar.LEAST else round(value, 2) > self.bar
         sign = "≥" if self.kind is Bar.LEAST else "≤"
-        unit = " × peer" if self.kind is Bar.RATIO else ""
+        unit = {Bar.RATIO: " × peer", Bar.FLOOR: " × floor"}.get(self.kind, "")
         return f"{sign} {self.bar:g}{unit}" + (", missed" if missed else "")
 
 

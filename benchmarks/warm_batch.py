@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Final
 
-from benchmarks.bench import ROUNDS, Row
+from benchmarks.bench import ROUNDS, Bar, Row
 from benchmarks.candidates import Candidate, ours, peer
 from benchmarks.deployment import deployed
 from benchmarks.running import REQUEST_BATCH, running
@@ -44,6 +44,8 @@ def measure(step: Callable[[str], None]) -> Iterator[Row]:
         taken["ours"],
         taken["peer"],
         [LATENCY_SECONDS * 1e3],
+        bar=1.35,
+        kind=Bar.FLOOR,
     )
 
 
