@@ -226,8 +226,9 @@ class Submission:
             now=now,
             expires_at=self.jobs.expiry(now),
         )
-        current, verdict = self.jobs.change(job_id, job, rule, now)
-        if current is not None and verdict is None:
+        current, _ = self.jobs.change(job_id, job, rule, now)
+        # Another delivery of the message may have written the record, and not published it.
+        if current is not None and current.message_id == record.message_id:
             self.finisher.publish(record, current)
         return outcome
 
