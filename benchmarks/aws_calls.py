@@ -64,7 +64,7 @@ def measured(step: Callable[[str], None]) -> dict[str, Units]:
     step("AWS calls: ours, without the rate limit")
     unlimited = units(ours, {"reportflow_requests_per_minute": "0"})
     step("AWS calls: peer")
-    # It has no index, and leaves its completion checks to nobody.
+    # It has no index, and makes no completion checks.
     other = units(peer, checks=False)
     return {
         "ours": replace(mine, gb_seconds=unlimited.gb_seconds),

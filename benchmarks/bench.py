@@ -24,7 +24,7 @@ from tests.unit.samples import message_body, webhook_body
 from tests.unit.tls_peer import make_certificate
 from tests.unit.webhook_events import sent
 
-NOBODY: Final = "http://127.0.0.1:9"
+UNREACHABLE_URL: Final = "http://127.0.0.1:9"
 """An endpoint that refuses connections at once."""
 
 COUNTS: Final = shutil.which("valgrind") is not None
@@ -145,7 +145,7 @@ def started(
     """
     first, *others = candidate.path
     path = [first, *([place.trust] if place else ()), *others, runtime()]
-    usual = environment(place.url if place else NOBODY)
+    usual = environment(place.url if place else UNREACHABLE_URL)
     return FunctionProcess(path, {**usual, **(variables or {})}, prefix)
 
 

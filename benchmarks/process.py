@@ -18,7 +18,7 @@ from local.runtime_api import INIT_ERROR, RuntimeApi
 
 BOOTSTRAP: Final = Path(__file__).parents[1] / "local" / "lambda_bootstrap.py"
 PYTHON: Final = Path(sys.executable).resolve()
-PATIENCE_SECONDS: Final = 300.0
+ANSWER_SECONDS: Final = 300.0
 """A process that counts its instructions takes fifty times as long."""
 
 
@@ -68,7 +68,7 @@ class FunctionProcess:
         if request.path == INIT_ERROR:
             raise RuntimeError(f"the import failed: {request.body!r}")
 
-    def invoke(self, event: object, timeout_seconds: float = PATIENCE_SECONDS) -> Any:  # noqa: ANN401  (JSON)
+    def invoke(self, event: object, timeout_seconds: float = ANSWER_SECONDS) -> Any:  # noqa: ANN401  (JSON)
         """Have the function handle one event, and return its response."""
         headers = {
             "Lambda-Runtime-Aws-Request-Id": str(uuid4()),
@@ -76,9 +76,9 @@ class FunctionProcess:
             "Lambda-Runtime-Invoked-Function-Arn": "arn:aws:lambda:eu-west-1:1:function:benchmark",
             "Lambda-Runtime-Trace-Id": f"Root=1-{int(time.time()):08x}-{'0' * 24};Sampled=0",
         }
-        self._api.answer(200, headers, json.dumps(event).encode(), PATIENCE_SECONDS)
+        self._api.answer(200, headers, json.dumps(event).encode(), ANSWER_SECONDS)
         answer = self._receive()
-        self._api.answer(202, {}, b"", PATIENCE_SECONDS)
+        self._api.answer(202, {}, b"", ANSWER_SECONDS)
         self._receive()
         response: Any = json.loads(answer.body or b"null")
         if answer.path.endswith("/error"):
@@ -110,10 +110,10 @@ class FunctionProcess:
     def instructions(self) -> int:
         """End the process, and return what the valgrind that ran it has counted."""
         self._process.send_signal(signal.SIGTERM)
-        _, said = self._process.communicate(timeout=PATIENCE_SECONDS)
+        _, said = self._process.communicate(timeout=ANSWER_SECONDS)
         (count,) = re.findall(r"I\s+refs:\s+([\d,]+)", said.decode(errors="replace"))
         return int(str(count).replace(",", ""))
 
     def _receive(self) -> Any:  # noqa: ANN401  (the request of the Runtime API)
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + ANSWER_SECONDS
         return self._api.receive(deadline, lambda: self._process.poll() is None)

@@ -83,7 +83,7 @@ def limits(units: Units) -> Sequence[Limit]:
         Limit(
             "DynamoDB: 3,000 reads a second of jobs without a 202, after the same hour",
             sqrt(3000 / read),
-            "a workspace in which nobody else makes files: these reads are for files of no job",
+            "a workspace in which no other system makes files: these reads are for files of no job",
         ),
         Limit(
             "DynamoDB: 1,000 writes a second of the busiest status in `byStatus`",
