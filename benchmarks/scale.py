@@ -4,7 +4,7 @@ The units of a job are those that `make bench` counted last, in results.json. Th
 defaults, from these pages, as of 2025:
 
 ReportFlow        100 requests a minute: its documentation of the contract `central`
-DynamoDB          1,000 writes and 3,000 reads a second of one partition, and so of one item; an
+DynamoDB          1,000 writes a second of one partition, and so of one item; an
                   on-demand table begins at 4,000 writes a second and doubles within half an hour
                   https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html
                   https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capacity-mode.html
@@ -22,7 +22,6 @@ API Gateway       10,000 requests a second of the account and region
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import sqrt
 from typing import Final
 
 from benchmarks.aws_calls import GIGABYTES, Units
@@ -30,15 +29,8 @@ from benchmarks.results import Results
 
 RATES: Final = (1, 3, 10, 30, 100, 300, 1000)
 
-UNANSWERED_BYTES: Final = 230
-"""An entry of a job without its 202 in the index `byStatus`."""
-
-UNKNOWN_SHARE: Final = 0.01
-"""Assumed: webhooks of files that no job has, because other systems use the workspace."""
-
 OUTAGE_SECONDS: Final = 3600.0
-"""Assumed: how long ReportFlow is down. The jobs of that time are without a 202 then, and each of
-their messages is in flight until its next try."""
+"""Assumed: how long ReportFlow is down. Until its next try, each message is in flight."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +54,6 @@ class Limit:
 
 def limits(units: Units) -> Sequence[Limit]:
     """All limits, the lowest first."""
-    # A webhook of an unknown file reads all jobs without a 202. Both grow with the rate.
-    read = UNKNOWN_SHARE * OUTAGE_SECONDS * UNANSWERED_BYTES / 4096 / 2
     found = [
         Limit(
             "ReportFlow: 100 requests a minute",
@@ -79,11 +69,6 @@ def limits(units: Units) -> Sequence[Limit]:
             "DynamoDB: 1,000 writes a second of the rate limiter's item",
             1000 / units.slot_writes,
             "a deployment for each workspace",
-        ),
-        Limit(
-            "DynamoDB: 3,000 reads a second of jobs without a 202, after the same hour",
-            sqrt(3000 / read),
-            "a workspace in which no other system makes files: these reads are for files of no job",
         ),
         Limit(
             "DynamoDB: 1,000 writes a second of the busiest status in `byStatus`",

@@ -189,7 +189,7 @@ class PipelineStack(Stack):
                 allow(
                     ["dynamodb:Query"],
                     f"{table.table_arn}/index/byFileId",
-                    f"{table.table_arn}/index/byStatus",
+                    f"{table.table_arn}/index/byLeasedDigest",
                 ),
                 # GetObject reads the checksum of an object that a crashed attempt has written.
                 allow(["s3:GetObject", "s3:PutObject"], bucket.arn_for_objects("*")),

@@ -80,13 +80,18 @@ class StorageStack(Stack):
             partition_key=_string("fileId"),
             projection_type=dynamodb.ProjectionType.KEYS_ONLY,
         )
+        # A webhook finds the job of a lost 202 by it. Jobs have the attribute only until their 202.
+        table.add_global_secondary_index(
+            index_name="byLeasedDigest",
+            partition_key=_string("leasedDigest"),
+            projection_type=dynamodb.ProjectionType.KEYS_ONLY,
+        )
         table.add_global_secondary_index(
             index_name="byStatus",
             partition_key=_string("status"),
             sort_key=_string("updatedAt"),
             projection_type=dynamodb.ProjectionType.INCLUDE,
-            # A webhook finds the job of a lost 202 by `requestDigest`. A message whose payload is
-            # gone finds its job by `messageId`.
+            # Nobody reads them any more, but an index cannot change what it has.
             non_key_attributes=["requestDigest", "messageId"],
         )
         return table

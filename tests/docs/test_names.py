@@ -3,8 +3,9 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from typing import Any
+
+import msgspec
 
 from local.emulator.designs import CATALOG, Structure
 from local.paths import REPOSITORY
@@ -60,7 +61,7 @@ def test_the_tables_attributes_are_the_records() -> None:
         re.sub(r"_(\w)", lambda part: part[1].upper(), field.name): "N"
         if field.type is int
         else "S"
-        for field in fields(Job)
+        for field in msgspec.structs.fields(Job)
     }
     assert documented == {name: attributes[name] for name in documented}
     assert set(re.findall(r"`(\w+)`", own)) == attributes.keys() - documented.keys()

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, suppress
-from dataclasses import replace
+from copy import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from io import SEEK_END
@@ -62,7 +62,11 @@ def decided_once(_: object) -> Any:
 def as_if_given_back(original: Any) -> Any:
     def begin(job: Job | None, *arguments: Any, **options: Any) -> Job | Verdict:
         submitting = job is not None and job.status is JobStatus.SUBMITTING
-        free = replace(job, lease_owner="", lease_expires_at=None) if job and submitting else job
+        free = (
+            replace(job, lease_owner="", lease_expires_at=None, leased_digest="")
+            if job and submitting
+            else job
+        )
         return cast("Job | Verdict", original(free, *arguments, **options))
 
     return begin
@@ -118,7 +122,7 @@ def without_reason(self: SqsQueue, record: Any, *_: Any) -> None:
 
 def failed_first(self: Archiving, record: Record, job: Job, error: PipelineError) -> Outcome:
     now = self.clock()
-    options: Any = {"now": now, "expires_at": self.jobs.expiry(now)}
+    options: Any = {"now": now}
     self.finisher.change(job, partial(failed, read=job, error=error, step=Step.ARCHIVE, **options))
     return self.finisher.dead_letter(record, job.job_id, error)
 
@@ -228,7 +232,7 @@ def published_first(original: Any) -> Any:
 
     def record(self: Archiving, record: Record, job: Job, stored: ArchivedFile) -> Any:
         now = self.clock()
-        wanted = archived(job, job, stored, now, self.jobs.expiry(now))
+        wanted = archived(job, job, stored, now)
         if isinstance(wanted, Job):
             self.finisher.outbox._send(detail_of(wanted), now)
         return original(self, record, job, stored)

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from reportflow.jobs import TRANSITIONS, JobStatus
+from reportflow.jobs import JobStatus
 from tests.simulation import deliveries
 from tests.simulation.at_rest import AtRest
 from tests.simulation.deliveries import Delivery
@@ -18,6 +18,7 @@ from tests.simulation.sqs import Message
 from tests.simulation.storage import StoredObject
 from tests.simulation.submissions import LONG_LAG_SECONDS, Submissions
 from tests.simulation.upstream import Sending
+from tests.transitions import TRANSITIONS
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

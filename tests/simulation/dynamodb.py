@@ -34,6 +34,7 @@ class Index:
 
 INDEXES: Final[Mapping[str, Index]] = {
     "byFileId": Index("fileId"),
+    "byLeasedDigest": Index("leasedDigest"),
     "byStatus": Index("status", "updatedAt", ("requestDigest", "messageId")),
 }
 """The indexes of `stacks.storage`."""

@@ -105,8 +105,8 @@ class Submissions:
 
     def were_all_lost(self, job_id: str) -> bool:
         """Whether so many submissions of the job were lost that a person must decide."""
-        *before, _ = self._of_job[job_id]
-        return sum(submission.is_lost for submission in before) >= LOST_SUBMISSIONS
+        lost = sum(submission.is_lost for submission in self._of_job[job_id])
+        return lost >= LOST_SUBMISSIONS
 
     def finish(self, restarts: Mapping[str, int]) -> None:
         """Everything has come to rest: no job was submitted on and on without an answer."""
@@ -115,7 +115,7 @@ class Submissions:
                 submission.asked_at is not None and not submission.refused
                 for submission in submissions
             )
-            if lost > LOST_SUBMISSIONS + restarts[job_id] + 1:
+            if lost > LOST_SUBMISSIONS + restarts[job_id]:
                 self._violated(f"{job_id} was submitted {lost} times without an answer")
 
     def _check_adoption(self, job_id: str, before: Written, file_id: str) -> None:

@@ -130,7 +130,6 @@ class Both:
         self.leases += 1
         job_id = rng.choice(JOB_IDS)
         document, file_id = rng.choice(DOCUMENTS), rng.choice(FILE_IDS)
-        final: dict[str, Any] = {"now": now, "expires_at": rng.choice((0, 1_800_000_000))}
         never = Job(job_id=job_id, status=JobStatus.SUBMITTING, created_at=now)
         # Mostly what was read last; sometimes what another process still believes.
         recent = self.seen[-1:] if rng.random() < 0.7 else self.seen
@@ -161,9 +160,9 @@ class Both:
                 jobs.postponed, read=job, now=now, costs_retry=True, by_webhook=rng.random() < 0.5
             ),
             "doubted": partial(jobs.doubted, read=job),
-            "archived": partial(jobs.archived, read=job, file=ARCHIVED, **final),
+            "archived": partial(jobs.archived, read=job, file=ARCHIVED, now=now),
             "failed": partial(
-                jobs.failed, read=job, error=ERROR, step=rng.choice(tuple(Step)), **final
+                jobs.failed, read=job, error=ERROR, step=rng.choice(tuple(Step)), now=now
             ),
             "published": partial(jobs.published, read=job),
         }
@@ -177,7 +176,7 @@ class Both:
             message_id="message-3",
             salvaged=Salvaged(),
             error=ERROR,
-            **final,
+            now=now,
         )
         return changes | {
             "begin anew": partial(

@@ -8,7 +8,7 @@ from http.client import HTTPResponse
 from typing import Final
 from unittest.mock import patch
 
-from reportflow import archiving, events, http_session, jobs, jobs_table, pdf, submission
+from reportflow import events, http_session, jobs, jobs_table, pdf, submission
 from reportflow.archive import S3Archive
 from reportflow.archiving import Archiving
 from reportflow.consumer import GiveUpLimits
@@ -99,7 +99,7 @@ VARIANTS = (
     ),
     Variant(
         "no lease: every delivery submits",
-        breaks.wrapped(submission, "begin", breaks.as_if_given_back),
+        breaks.wrapped(jobs, "begin", breaks.as_if_given_back),
         50,
     ),
     Variant(
@@ -109,7 +109,7 @@ VARIANTS = (
     ),
     Variant(
         "taking over is not counted",
-        breaks.wrapped(submission, "begin", breaks.uncounted_take_over),
+        breaks.wrapped(jobs, "begin", breaks.uncounted_take_over),
         20,
     ),
     Variant(
@@ -201,17 +201,17 @@ VARIANTS = (
     ),
     Variant(
         "failed downloads are not counted",
-        breaks.wrapped(archiving, "postponed", breaks.costs_nothing),
+        breaks.wrapped(jobs, "postponed", breaks.costs_nothing),
         100,
     ),
     Variant(
         "one lost answer is given up",
-        lambda: patch.object(submission, "MAX_UNKNOWN_OUTCOMES", 1),
+        lambda: patch.object(jobs, "MAX_UNKNOWN_OUTCOMES", 1),
         50,
     ),
     Variant(
         "lost answers are never given up",
-        lambda: patch.object(submission, "MAX_UNKNOWN_OUTCOMES", 1000),
+        lambda: patch.object(jobs, "MAX_UNKNOWN_OUTCOMES", 1000),
         100,
     ),
     Variant(
@@ -287,14 +287,14 @@ VARIANTS = (
     Variant(
         "a job is adopted although another delivery has its lease",
         breaks.both(
-            breaks.wrapped(archiving, "adopted", breaks.unless_leased),
+            breaks.wrapped(jobs, "adopted", breaks.unless_leased),
             breaks.wrapped(JobsTable, "find_unanswered", breaks.as_if_no_lease_lived),
         ),
         100,
     ),
     Variant(
         "the adoption's write has no condition",
-        breaks.wrapped(archiving, "adopted", breaks.unless_leased),
+        breaks.wrapped(jobs, "adopted", breaks.unless_leased),
         150,
         _LOST_ANSWERS,
     ),

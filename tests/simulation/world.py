@@ -15,8 +15,6 @@ from reportflow import (
     combining,
     consumer,
     finishing,
-    jobs,
-    jobs_table,
     observability,
     submission,
 )
@@ -336,12 +334,10 @@ def _batches(consume: Consumer) -> Handler:
 
 @contextmanager
 def in_place_of_threads(narrator: Narrator) -> Iterator[None]:
-    """Threads become tasks, logs go to the narrator, metrics nowhere; records are copied faster."""
+    """Threads become tasks, logs go to the narrator, metrics nowhere."""
     with (
         patch.object(consumer, "ThreadPoolExecutor", ThreadPool),
         patch.object(consumer, "as_completed", as_completed),
-        patch.object(jobs, "replace", _replaced),
-        patch.object(jobs_table, "replace", _replaced),
         patch.object(observability, "count", _ignore),
         patch.object(shipped.webhook, "count", _ignore),
         patch.object(shipped.webhook, "logger", lambda: narrator),
@@ -357,14 +353,6 @@ def in_place_of_threads(narrator: Narrator) -> Iterator[None]:
         patch.object(archiving, "logger", lambda: narrator),
     ):
         yield
-
-
-def _replaced[T](value: T, **changes: object) -> T:
-    """What `dataclasses.replace` returns, without its way through all fields of a record."""
-    assert changes.keys() <= vars(value).keys()
-    copy = object.__new__(type(value))
-    vars(copy).update(vars(value) | changes)
-    return copy
 
 
 def _ignore(*_: object, **__: object) -> None:

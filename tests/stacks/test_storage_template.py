@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reportflow.jobs_table import BY_FILE_ID, BY_STATUS
+from reportflow.jobs_table import BY_FILE_ID, BY_LEASED_DIGEST, BY_STATUS
 from stacks.packaging import REPOSITORY
 from tests.stacks.template import Template, reference, references
 
@@ -142,25 +142,18 @@ def test_bucket_and_queues_refuse_plain_http(
     assert denied == template.of_type(data).keys()
 
 
-def test_a_job_is_found_by_id_file_and_status(storage: Template) -> None:
+def test_a_job_is_found_by_id_file_status_and_digest(storage: Template) -> None:
     table = storage.one("AWS::DynamoDB::Table")
     keys = {
         index["IndexName"]: [key["AttributeName"] for key in index["KeySchema"]]
         for index in table["GlobalSecondaryIndexes"]
     }
     assert [key["AttributeName"] for key in table["KeySchema"]] == ["jobId"]
-    assert keys == {BY_FILE_ID: ["fileId"], BY_STATUS: ["status", "updatedAt"]}
-
-
-def test_the_index_of_states_finds_jobs_without_reading_every_one(
-    storage: Template,
-) -> None:
-    (by_status,) = (
-        index
-        for index in storage.one("AWS::DynamoDB::Table")["GlobalSecondaryIndexes"]
-        if index["IndexName"] == BY_STATUS
-    )
-    assert set(by_status["Projection"]["NonKeyAttributes"]) >= {"requestDigest", "messageId"}
+    assert keys == {
+        BY_FILE_ID: ["fileId"],
+        BY_LEASED_DIGEST: ["leasedDigest"],
+        BY_STATUS: ["status", "updatedAt"],
+    }
 
 
 def test_the_table_forgets_on_time_and_can_be_restored(storage: Template) -> None:

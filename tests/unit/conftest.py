@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
+from copy import replace
 from datetime import timedelta
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any, cast
@@ -111,6 +111,11 @@ def table_name(aws: Backend) -> str:
             "Projection": {"ProjectionType": "KEYS_ONLY"},
         },
         {
+            "IndexName": "byLeasedDigest",
+            "KeySchema": [{"AttributeName": "leasedDigest", "KeyType": "HASH"}],
+            "Projection": {"ProjectionType": "KEYS_ONLY"},
+        },
+        {
             "IndexName": "byStatus",
             "KeySchema": [
                 {"AttributeName": "status", "KeyType": "HASH"},
@@ -128,7 +133,7 @@ def table_name(aws: Backend) -> str:
         KeySchema=[{"AttributeName": "jobId", "KeyType": "HASH"}],
         AttributeDefinitions=[
             {"AttributeName": attribute, "AttributeType": "S"}
-            for attribute in ("jobId", "fileId", "status", "updatedAt")
+            for attribute in ("jobId", "fileId", "leasedDigest", "status", "updatedAt")
         ],
         GlobalSecondaryIndexes=indexes,
     )

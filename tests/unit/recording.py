@@ -65,15 +65,13 @@ def adopt(jobs: JobsTable, job: Job, file_id: str, uuid: str, now: datetime) -> 
 
 
 def archive(jobs: JobsTable, job: Job, file: ArchivedFile, now: datetime) -> Job:
-    expiry = jobs.expiry(now)
-    rule = partial(rules.archived, read=job, file=file, now=now, expires_at=expiry)
+    rule = partial(rules.archived, read=job, file=file, now=now)
     return _changed(jobs, job.job_id, rule, now)
 
 
 def fail(jobs: JobsTable, job: Job, error: PipelineError, step: Step, now: datetime) -> Job:
     read = jobs.get(job.job_id) or job
-    expiry = jobs.expiry(now)
-    rule = partial(rules.failed, read=read, error=error, step=step, now=now, expires_at=expiry)
+    rule = partial(rules.failed, read=read, error=error, step=step, now=now)
     return _changed(jobs, job.job_id, rule, now)
 
 
@@ -85,6 +83,5 @@ def reject(jobs: JobsTable, job_id: str, error: PipelineError, now: datetime) ->
         salvaged=Salvaged(),
         error=error,
         now=now,
-        expires_at=jobs.expiry(now),
     )
     return _changed(jobs, job_id, rule, now)

@@ -2,7 +2,7 @@ import hashlib
 import io
 import re
 from base64 import b64decode
-from dataclasses import replace
+from copy import replace
 from email.message import Message
 from urllib.parse import unquote
 
@@ -42,9 +42,9 @@ def test_the_object_is_what_was_received_and_says_whose_it_is(
 ) -> None:
     stored = archive.store(JOB, described(PDF), io.BytesIO(PDF))
 
-    found = aws.client("s3").get_object(Bucket=bucket, Key=stored.key)
+    found = aws.client("s3").get_object(Bucket=bucket, Key=stored.archive_key)
     assert found["Body"].read() == PDF
-    assert found["VersionId"] == stored.version_id
+    assert found["VersionId"] == stored.archive_version_id
     assert found["ContentType"] == "application/pdf"
     assert found["Metadata"] == {
         "job-id": JOB.job_id,
@@ -57,7 +57,7 @@ def test_the_object_is_what_was_received_and_says_whose_it_is(
 def test_the_key_is_made_of_design_day_job_and_name(archive: S3Archive) -> None:
     stored = archive.store(JOB, described(PDF), io.BytesIO(PDF))
 
-    assert stored.key == f"{DESIGN_ID}/2026/03/31/invoice-1/請求書_7.pdf"
+    assert stored.archive_key == f"{DESIGN_ID}/2026/03/31/invoice-1/請求書_7.pdf"
 
 
 def test_a_second_attempt_with_the_same_bytes_finds_the_first_ones_object(
@@ -67,7 +67,7 @@ def test_a_second_attempt_with_the_same_bytes_finds_the_first_ones_object(
 
     assert archive.store(JOB, described(PDF), io.BytesIO(PDF)) == first
     versions = aws.client("s3").list_object_versions(Bucket=bucket)["Versions"]
-    assert [version["VersionId"] for version in versions] == [first.version_id]
+    assert [version["VersionId"] for version in versions] == [first.archive_version_id]
 
 
 def test_what_an_attempt_stored_is_found_and_nothing_else(
@@ -90,7 +90,7 @@ def test_a_document_that_was_made_anew_is_archived_once(
     second_life = replace(JOB, file_id="file_of_a_second_life")
 
     assert archive.store(second_life, described(again), io.BytesIO(again)) == first
-    assert aws.client("s3").get_object(Bucket=bucket, Key=first.key)["Body"].read() == PDF
+    assert aws.client("s3").get_object(Bucket=bucket, Key=first.archive_key)["Body"].read() == PDF
 
 
 def test_another_document_under_the_jobs_key_is_a_conflict_and_stays(
@@ -101,7 +101,7 @@ def test_another_document_under_the_jobs_key_is_a_conflict_and_stays(
 
     with pytest.raises(Permanent, match="ARCHIVE_CONFLICT"):
         archive.store(fixed, described(PDF), io.BytesIO(PDF))
-    assert aws.client("s3").get_object(Bucket=bucket, Key=first.key)["Body"].read() == PDF
+    assert aws.client("s3").get_object(Bucket=bucket, Key=first.archive_key)["Body"].read() == PDF
 
 
 def test_an_object_without_a_checksum_is_not_taken_for_ours(
@@ -118,7 +118,9 @@ def test_s3_gets_the_digest_of_what_was_received(
 ) -> None:
     stored = archive.store(JOB, described(PDF), io.BytesIO(PDF))
 
-    found = aws.client("s3").head_object(Bucket=bucket, Key=stored.key, ChecksumMode="ENABLED")
+    found = aws.client("s3").head_object(
+        Bucket=bucket, Key=stored.archive_key, ChecksumMode="ENABLED"
+    )
     assert b64decode(found["ChecksumSHA256"]) == hashlib.sha256(PDF).digest()
 
 
@@ -197,5 +199,5 @@ def test_the_archived_header_is_that_of_the_name(
 ) -> None:
     stored = archive.store(JOB, described(PDF), io.BytesIO(PDF))
 
-    found = aws.client("s3").head_object(Bucket=bucket, Key=stored.key)
+    found = aws.client("s3").head_object(Bucket=bucket, Key=stored.archive_key)
     assert found["ContentDisposition"] == content_disposition(JOB.file_name)

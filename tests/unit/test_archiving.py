@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from dataclasses import replace
+from copy import replace
 from hashlib import sha256
 from io import BytesIO
 
@@ -93,9 +93,9 @@ def test_an_attempt_that_died_after_the_write_is_carried_on(
     assert archiving(record, invocation) is Outcome.ARCHIVED
 
     kept = item(JOB_ID)
-    assert (kept["status"], kept["archiveVersionId"]) == ("ARCHIVED", written.version_id)
+    assert (kept["status"], kept["archiveVersionId"]) == ("ARCHIVED", written.archive_version_id)
     versions = s3.list_object_versions(Bucket=bucket)["Versions"]
-    assert [version["VersionId"] for version in versions] == [written.version_id]
+    assert [version["VersionId"] for version in versions] == [written.archive_version_id]
 
 
 def test_a_file_that_is_archived_and_gone_from_the_service_is_no_failure(
@@ -116,7 +116,7 @@ def test_a_file_that_is_archived_and_gone_from_the_service_is_no_failure(
     assert archiving(record, invocation) is Outcome.ARCHIVED
 
     kept = item(JOB_ID)
-    assert (kept["status"], kept["archiveVersionId"]) == ("ARCHIVED", written.version_id)
+    assert (kept["status"], kept["archiveVersionId"]) == ("ARCHIVED", written.archive_version_id)
     assert (int(kept["size"]), kept["sha256"]) == (written.size, written.sha256)
 
 

@@ -1,5 +1,5 @@
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from copy import replace
 
 import pytest
 

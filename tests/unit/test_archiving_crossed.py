@@ -1,7 +1,7 @@
 """The 202 of one job names the file of another; the digest of the webhook shows whose it is."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 import pytest

@@ -1,7 +1,7 @@
 """A job that failed for good has one dead letter, whichever of its messages comes after."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from copy import replace
 from typing import Any
 from uuid import uuid4
 

@@ -1,7 +1,7 @@
 """How often a check looks for a PDF, and what ends its looking."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from copy import replace
 from itertools import pairwise
 
 import pytest

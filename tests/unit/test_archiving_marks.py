@@ -6,7 +6,7 @@ Everyone who makes PDFs in the workspace chooses `passthrough`, and so any mark 
 import json
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from copy import replace
 from datetime import timedelta
 from typing import Any
 

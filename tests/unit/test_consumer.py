@@ -2,7 +2,8 @@ import json
 import random
 import threading
 from collections import Counter
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest

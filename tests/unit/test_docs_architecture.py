@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
-from reportflow.jobs import TRANSITIONS, JobStatus
+from reportflow.jobs import JobStatus
 from tests.simulation.process import Moment
 from tests.simulation.run import deliver_calmly
 from tests.simulation.upstream import one_job
+from tests.transitions import TRANSITIONS
 
 PAGE = (Path(__file__).parents[2] / "docs/architecture.md").read_text()
 NOWHERE = "[*]"

@@ -1,7 +1,7 @@
 """A message that nothing else ends: it is given up with its reason, and so is the job it began."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from copy import replace
 from datetime import timedelta
 from threading import Event
 
@@ -9,7 +9,7 @@ import pytest
 
 from local.backend import Backend
 from reportflow.consumer import GiveUpLimits, Outcome
-from reportflow.errors import Held, PipelineError
+from reportflow.errors import Held, Permanent, PipelineError
 from reportflow.jobs import Lease
 from reportflow.jobs_table import JobsTable
 from reportflow.queues import Record
@@ -24,7 +24,7 @@ from tests.unit.deliveries import (
 )
 from tests.unit.peer import Peer, Received, answer
 from tests.unit.queue_pair import QueuePair
-from tests.unit.recording import claim, give_back
+from tests.unit.recording import claim, give_back, reject
 from tests.unit.reportflow_answers import ACCEPTED
 from tests.unit.samples import JOB_ID, message_body, pointer, request
 
@@ -169,6 +169,26 @@ def test_a_message_whose_payload_names_the_job_ends_with_that_job(
     ended = item(JOB_ID)
     assert (ended["status"], ended["errorCode"]) == ("FAILED", "RECEIVES_USED_UP")
     assert queues.dead_letter_reasons()[0]["jobId"] == JOB_ID
+
+
+def test_what_another_delivery_of_a_refused_message_did_not_publish_is_published(
+    submission: Submission, jobs: JobsTable, queues: QueuePair, item: Items, clock: Clock
+) -> None:
+    """It wrote the record after this one had found none, and died before its event."""
+    record = replace(queues.deliver("no JSON"), message_id="message-1")
+
+    def other_delivery(**_: object) -> None:
+        reject(jobs, record.message_id, Permanent("INVALID_MESSAGE", "not JSON"), clock())
+
+    sends = "before-call.sqs.SendMessage"
+    queues.client.meta.events.register(sends, other_delivery)
+    try:
+        assert submission(record, next_invocation(clock)) is Outcome.FAILED
+    finally:
+        queues.client.meta.events.unregister(sends, other_delivery)
+
+    assert item(record.message_id)["status"] == "FAILED"
+    assert "unannouncedAt" not in item(record.message_id)
 
 
 def test_a_job_in_flight_outlasts_the_end_of_its_messages_receives(

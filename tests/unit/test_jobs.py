@@ -1,7 +1,7 @@
 """Each rule of a job's life, on plain records."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from copy import replace
 from datetime import timedelta
 from functools import partial
 from itertools import product
@@ -14,8 +14,9 @@ from reportflow import jobs
 from reportflow.contract import CENTRAL
 from reportflow.contract.files import Accepted, CompletedFile, Mark
 from reportflow.errors import Permanent
-from reportflow.jobs import TRANSITIONS, ArchivedFile, Job, JobStatus, Lease, Step, Verdict
+from reportflow.jobs import ArchivedFile, Job, JobStatus, Lease, Step, Verdict
 from reportflow.salvage import Salvaged
+from tests.transitions import TRANSITIONS
 from tests.unit.clock import START
 from tests.unit.samples import DESIGN_ID, content, request
 
@@ -28,7 +29,6 @@ TAKEN = Accepted("file_1", "https://x/1")
 BROUGHT = CompletedFile("file_1", "uuid", DESIGN_ID, 1)
 MARK = Mark("job-1", "tag-1")
 MARKED = CompletedFile("file_1", "central", DESIGN_ID, 1, mark=MARK)
-EXPIRY = 1_800_000_000
 
 type Rule = Callable[[Job | None], Job | Verdict]
 
@@ -47,10 +47,13 @@ BEGUN = Job(
     submitting_at=START,
     lease_owner="other",
     lease_expires_at=NOW + timedelta(seconds=5),
+    leased_digest=request().digest,
     write_id="w1",
     updated_at=START,
 )
-GIVEN_BACK = replace(BEGUN, lease_owner="", lease_expires_at=None, failed_attempts=2)
+GIVEN_BACK = replace(
+    BEGUN, lease_owner="", lease_expires_at=None, leased_digest="", failed_attempts=2
+)
 UNANSWERED = replace(BEGUN, lease_expires_at=NOW, outcome_unknown_at=NOW)
 DEAD = replace(BEGUN, lease_expires_at=NOW - GRACE)
 SUBMITTED = replace(
@@ -63,7 +66,7 @@ SUBMITTED = replace(
 )
 IN_DOUBT = replace(SUBMITTED, doubtful_file_id="file_1")
 ARCHIVED = replace(
-    SUBMITTED, status=JobStatus.ARCHIVED, archive_key=FILE.key, archived_at=START, size=123
+    SUBMITTED, status=JobStatus.ARCHIVED, archive_key=FILE.archive_key, archived_at=START, size=123
 )
 FAILED = replace(
     SUBMITTED,
@@ -102,7 +105,6 @@ def begin(job: Job | None, message_id: str = "message-1", **changes: Any) -> Job
 
 def rules(read: Job) -> dict[str, Rule]:
     """Every rule, as an attempt applies it that has read this record."""
-    final: dict[str, Any] = {"now": NOW, "expires_at": EXPIRY}
     return {
         "begin": begin,
         "begin, another message": partial(begin, message_id="message-2"),
@@ -116,15 +118,15 @@ def rules(read: Job) -> dict[str, Rule]:
         "adopted, by its mark": partial(jobs.adopted, file=MARKED, now=NOW),
         "postponed": partial(jobs.postponed, read=read, now=NOW, costs_retry=True, by_webhook=True),
         "doubted": partial(jobs.doubted, read=read),
-        "archived": partial(jobs.archived, read=read, file=FILE, **final),
-        "failed": partial(jobs.failed, read=read, error=ERROR, step=Step.ARCHIVE, **final),
+        "archived": partial(jobs.archived, read=read, file=FILE, now=NOW),
+        "failed": partial(jobs.failed, read=read, error=ERROR, step=Step.ARCHIVE, now=NOW),
         "rejected": partial(
             jobs.rejected,
             job_id="job-1",
             message_id="message-1",
             salvaged=Salvaged(),
             error=ERROR,
-            **final,
+            now=NOW,
         ),
         "published": partial(jobs.published, read=read),
     }
@@ -243,6 +245,19 @@ def test_only_what_may_have_been_submitted_is_a_possible_duplicate(
 
     assert isinstance(job, Job)
     assert job.possible_duplicates == duplicates
+
+
+def test_so_often_submitted_without_an_answer_a_job_waits_for_a_person() -> None:
+    dead = replace(DEAD, possible_duplicates=jobs.MAX_UNKNOWN_OUTCOMES)
+
+    assert begin(dead) is Verdict.UNANSWERED
+    assert isinstance(begin(replace(dead, possible_duplicates=dead.possible_duplicates - 1)), Job)
+    # What a person redrives is one submission more.
+    failed = jobs.failed(replace(dead, outcome_unknown_at=NOW), dead, ERROR, Step.SUBMIT, NOW)
+    assert isinstance(failed, Job)
+    again = begin(failed, "message-2")
+    assert isinstance(again, Job)
+    assert again.possible_duplicates == dead.possible_duplicates + 1
 
 
 @pytest.mark.parametrize(("seconds", "busy"), [(59, True), (60, False)])
@@ -404,56 +419,54 @@ def test_what_was_stored_before_the_doubt_is_not_the_jobs_pdf() -> None:
     doubtful = jobs.doubted(SUBMITTED, SUBMITTED)
     assert doubtful == IN_DOUBT
 
-    assert jobs.archived(IN_DOUBT, SUBMITTED, FILE, NOW, EXPIRY) is Verdict.IN_DOUBT
-    confirmed = jobs.archived(IN_DOUBT, IN_DOUBT, FILE, NOW, EXPIRY)
+    assert jobs.archived(IN_DOUBT, SUBMITTED, FILE, NOW) is Verdict.IN_DOUBT
+    confirmed = jobs.archived(IN_DOUBT, IN_DOUBT, FILE, NOW)
     assert isinstance(confirmed, Job)
 
 
 def test_an_archived_job_says_where_the_file_is() -> None:
-    job = jobs.archived(
-        FAILED, FAILED, msgspec.structs.replace(FILE, file_id="file_0"), NOW, EXPIRY
-    )
+    job = jobs.archived(FAILED, FAILED, msgspec.structs.replace(FILE, file_id="file_0"), NOW)
 
     assert isinstance(job, Job)
     assert (job.archive_bucket, job.archive_key, job.archive_version_id) == FILE_PLACE
     assert (job.file_id, job.size, job.sha256) == ("file_0", FILE.size, FILE.sha256)
-    assert (job.archived_at, job.unannounced_at, job.expires_at) == (NOW, NOW, EXPIRY)
+    assert (job.archived_at, job.unannounced_at) == (NOW, NOW)
     assert (job.error_code, job.failed_at) == ("", None)
 
 
-FILE_PLACE = (FILE.bucket, FILE.key, FILE.version_id)
+FILE_PLACE = (FILE.archive_bucket, FILE.archive_key, FILE.archive_version_id)
 
 
 def test_a_job_has_one_pdf() -> None:
-    assert jobs.archived(ARCHIVED, SUBMITTED, FILE, NOW, EXPIRY) is Verdict.SUPERSEDED
+    assert jobs.archived(ARCHIVED, SUBMITTED, FILE, NOW) is Verdict.SUPERSEDED
     other = replace(SUBMITTED, file_id="file_2")
-    assert jobs.archived(SUBMITTED, other, FILE, NOW, EXPIRY) is Verdict.SUPERSEDED
+    assert jobs.archived(SUBMITTED, other, FILE, NOW) is Verdict.SUPERSEDED
 
 
 @pytest.mark.parametrize("read", [BEGUN, GIVEN_BACK, SUBMITTED, FAILED])
 def test_of_deliveries_that_fail_side_by_side_one_ends_the_job(read: Job) -> None:
-    first = jobs.failed(read, read, ERROR, Step.ARCHIVE, NOW, EXPIRY)
+    first = jobs.failed(read, read, ERROR, Step.ARCHIVE, NOW)
     assert isinstance(first, Job)
     assert (first.error_code, first.error_message) == (ERROR.code, ERROR.message)
     assert (first.failed_step, first.failed_at, first.unannounced_at) == ("archive", NOW, NOW)
     assert first.failed_attempts == 0
 
     later = NOW + timedelta(seconds=1)
-    assert jobs.failed(first, read, ERROR, Step.ARCHIVE, later, EXPIRY) is Verdict.SUPERSEDED
+    assert jobs.failed(first, read, ERROR, Step.ARCHIVE, later) is Verdict.SUPERSEDED
 
 
 def test_a_job_that_went_on_does_not_fail_for_an_old_reason() -> None:
     for job in (ARCHIVED, SUBMITTED, replace(BEGUN, lease_owner="me")):
-        assert jobs.failed(job, BEGUN, ERROR, Step.SUBMIT, NOW, EXPIRY) is Verdict.SUPERSEDED
+        assert jobs.failed(job, BEGUN, ERROR, Step.SUBMIT, NOW) is Verdict.SUPERSEDED
 
 
 def test_a_message_that_was_never_a_job_leaves_others_alone() -> None:
-    job = jobs.rejected(None, "job-1", "message-1", Salvaged(), ERROR, NOW, EXPIRY)
+    job = jobs.rejected(None, "job-1", "message-1", Salvaged(), ERROR, NOW)
     assert isinstance(job, Job)
     assert (job.status, job.message_id, job.created_at) == (JobStatus.FAILED, "message-1", NOW)
 
     for record in (BEGUN, FAILED, ARCHIVED):
-        rejected = jobs.rejected(record, "job-1", "message-1", Salvaged(), ERROR, NOW, EXPIRY)
+        rejected = jobs.rejected(record, "job-1", "message-1", Salvaged(), ERROR, NOW)
         assert rejected is Verdict.SUPERSEDED
 
 
@@ -467,7 +480,7 @@ def test_a_state_that_was_followed_by_another_is_still_to_be_published() -> None
 def test_a_reason_of_any_length_fits_the_record() -> None:
     error = Permanent("CODE", "理" * 500_000)
 
-    job = jobs.failed(BEGUN, BEGUN, error, Step.SUBMIT, NOW, EXPIRY)
+    job = jobs.failed(BEGUN, BEGUN, error, Step.SUBMIT, NOW)
 
     assert isinstance(job, Job)
     assert 0 < len(job.error_message) <= 2000

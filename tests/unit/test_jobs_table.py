@@ -1,7 +1,7 @@
 """The table keeps what the rules return, although others write at the same time."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from copy import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, cast
@@ -95,7 +95,7 @@ def test_a_conflict_is_decided_again_on_what_is_there(
 
     def rule(job: Job | None) -> Job | Verdict:
         seen.append(job)
-        return rules.failed(job, submitted, ERROR, Step.ARCHIVE, clock(), 0)
+        return rules.failed(job, submitted, ERROR, Step.ARCHIVE, clock())
 
     current, verdict = jobs.change(JOB_ID, submitted, rule, clock())
 

@@ -1,7 +1,7 @@
 import json
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 import pytest

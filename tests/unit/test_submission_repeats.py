@@ -1,14 +1,16 @@
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from copy import replace
 
 import pytest
 
 from reportflow.consumer import Invocation, Outcome, consume
 from reportflow.contract import CENTRAL
-from reportflow.errors import Held, Retryable
-from reportflow.submission import MAX_UNKNOWN_OUTCOMES, Submission
+from reportflow.errors import Held, Retryable, Unavailable
+from reportflow.jobs import MAX_UNKNOWN_OUTCOMES
+from reportflow.queues import SqsQueue
+from reportflow.submission import Submission
 from tests.unit.clock import Clock
 from tests.unit.deliveries import (
     INVOCATION_SECONDS,
@@ -298,8 +300,33 @@ def test_after_too_many_unknown_outcomes_a_person_decides(
 
     job = item(JOB_ID)
     assert (job["status"], job["errorCode"]) == ("FAILED", "OUTCOME_UNKNOWN")
-    assert int(job["possibleDuplicates"]) == len(peer.received)
+    assert int(job["possibleDuplicates"]) == len(peer.received) - 1
     assert queues.dead_letter_reasons()[0]["errorCode"] == "OUTCOME_UNKNOWN"
+
+
+def test_no_refused_dead_letter_lets_a_job_be_submitted_beyond_its_limit(
+    submission: Submission, queues: QueuePair, peer: Peer, item: Items, clock: Clock
+) -> None:
+    gone = SqsQueue(queues.client, queues.url, f"{queues.dlq_url}-gone")
+    no_dead_letters = replace(submission, finisher=replace(submission.finisher, queue=gone))
+    record = queues.deliver(message_body())
+    peer.respond = lambda _: []
+    for _ in range(1 + MAX_UNKNOWN_OUTCOMES):
+        with pytest.raises(Held, match="ANSWER_LOST"):
+            no_dead_letters(record, next_invocation(clock))
+        record = redelivered(record)
+        clock.advance(PAST_THE_GRACE)
+    asked = len(peer.received)
+
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            no_dead_letters(record, next_invocation(clock))
+        record = redelivered(record)
+        clock.advance(PAST_THE_GRACE)
+    assert submission(record, next_invocation(clock)) is Outcome.FAILED
+
+    assert len(peer.received) == asked
+    assert item(JOB_ID)["errorCode"] == "OUTCOME_UNKNOWN"
 
 
 def test_what_a_person_redrives_after_unknown_outcomes_is_submitted(
@@ -316,7 +343,10 @@ def test_what_a_person_redrives_after_unknown_outcomes_is_submitted(
     peer.respond = accepting()
 
     assert submission(queues.redrive(), next_invocation(clock)) is Outcome.SUBMITTED
-    assert item(JOB_ID)["status"] == "SUBMITTED"
+
+    job = item(JOB_ID)
+    assert job["status"] == "SUBMITTED"
+    assert int(job["possibleDuplicates"]) == len(peer.received) - 1
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ from typing import Final
 import requests
 from urllib3.exceptions import DecodeError, HTTPError
 
-from reportflow import pdf
+from reportflow import jobs, pdf
 from reportflow.archive import S3Archive
 from reportflow.consumer import Invocation, Outcome
 from reportflow.contract.client import ReportFlow
@@ -59,16 +59,7 @@ from reportflow.errors import (
     concerning,
 )
 from reportflow.finishing import Finisher
-from reportflow.jobs import (
-    ArchivedFile,
-    Job,
-    JobStatus,
-    Verdict,
-    adopted,
-    archived,
-    doubted,
-    postponed,
-)
+from reportflow.jobs import ArchivedFile, Job, JobStatus, Verdict
 from reportflow.messages import Check, parse_download
 from reportflow.observability import count, logger, measure
 from reportflow.queues import Record
@@ -130,38 +121,31 @@ class Archiving:
     def _complete(self, record: Record, file: CompletedFile, invocation: Invocation) -> Outcome:
         """ReportFlow says that a file is done."""
         marked = self._marked(file)
-        job = self._owner(file, marked)
-        contradicted = job if job is not None and not job.is_document_of(file) else None
-        if contradicted is not None:
-            if contradicted.status is JobStatus.ARCHIVED:
-                return self.finisher.dead_letter(record, contradicted.job_id, _mismatch())
-            self.finisher.change(contradicted, partial(doubted, read=contradicted))
-            job = None
+        # An answer may have gone to another job, and the index of the files lags behind the table.
+        is_its_own = marked is not None and marked.file_id == file.file_id
+        job = marked if is_its_own else self.jobs.find_by_file_id(file.file_id, file.request_digest)
+        contradicted = None
+        if job is not None and not job.is_document_of(file):
+            if job.status is JobStatus.ARCHIVED:
+                return self.finisher.dead_letter(record, job.job_id, _mismatch())
+            self.finisher.change(job, partial(jobs.doubted, read=job))
+            job, contradicted = None, job
         job = job or self._adopt(record, file, marked)
         if job is None:
             return self._unknown(record, file, contradicted)
         if job.status is JobStatus.ARCHIVED:
             return self.finisher.done(record, job)
-        open_file = partial(self.files.open, file.file_id, file.reference)
-        after = partial(self._after_webhook, record, file, job)
         with concerning(job.job_id):
-            return self._archive(record, job, open_file, invocation, after)
-
-    def _after_webhook(
-        self, record: Record, file: CompletedFile, job: Job, error: Retryable
-    ) -> Outcome:
-        if isinstance(error, FileMissing):
-            return self._missing(record, file, job, error)
-        return self._try_again(record, job, error, by_webhook=True)
-
-    def _owner(self, file: CompletedFile, marked: Job | None) -> Job | None:
-        """The job that has the file; the one that the webhook's mark names, if it has it.
-
-        An answer may have gone to another job, and the index of the files lags behind the table.
-        """
-        if marked is not None and marked.file_id == file.file_id:
-            return marked
-        return self.jobs.find_by_file_id(file.file_id, file.request_digest)
+            try:
+                open_file = partial(self.files.open, file.file_id, file.reference)
+                stored = self._fetch(record, job, open_file, invocation)
+            except Permanent as error:
+                return self._fail(record, job, error)
+            except FileMissing as error:
+                return self._missing(record, file, job, error)
+            except Retryable as error:
+                return self._try_again(record, job, error, by_webhook=True)
+            return self._record(record, job, stored)
 
     def _marked(self, file: CompletedFile) -> Job | None:
         """The job whose mark the webhook returns, if it asks for such a document."""
@@ -180,7 +164,7 @@ class Archiving:
             job = self.jobs.find_unanswered(file.request_digest, now)
         if job is None:
             return None
-        current, verdict = self.finisher.change(job, partial(adopted, file=file, now=now))
+        current, verdict = self.finisher.change(job, partial(jobs.adopted, file=file, now=now))
         if verdict is not None:
             return None
         logger().info(
@@ -237,10 +221,15 @@ class Archiving:
         submitted_at = record.sent_at if redriven else job.submitted_at or record.sent_at
         if not redriven:
             self._let_messages_pass(record, job, submitted_at)
-        after = partial(self._after_check, record, job, submitted_at)
-        if job.file_is_in_doubt:
-            return after(_in_doubt())
-        outcome = self._archive(record, job, partial(self._open, job), invocation, after)
+        try:
+            if job.file_is_in_doubt:
+                raise _in_doubt()
+            stored = self._fetch(record, job, partial(self._open, job), invocation)
+        except Permanent as error:
+            return self._fail(record, job, error)
+        except Retryable as error:
+            return self._after_check(record, job, submitted_at, error)
+        outcome = self._record(record, job, stored)
         lost = outcome is Outcome.ARCHIVED and job.webhook_at is None
         if lost:
             about = {"job_id": job.job_id, "file_id": job.file_id}
@@ -312,7 +301,7 @@ class Archiving:
             raise Held("JOB_CHANGED", "the job went on while its check waited for a slot")
         if current.webhook_at is None and self.jobs.shares_file(current):
             # One of the two has the other's answer. Only the job's own webhook can decide.
-            self.finisher.change(current, partial(doubted, read=current))
+            self.finisher.change(current, partial(jobs.doubted, read=current))
             raise _in_doubt()
         if current.file_is_in_doubt:
             raise _in_doubt()
@@ -325,7 +314,7 @@ class Archiving:
         if error.costs_retry and job.failed_attempts + 1 >= self.max_attempts:
             return self._fail(record, job, error)
         rule = partial(
-            postponed,
+            jobs.postponed,
             read=job,
             now=self.clock(),
             costs_retry=error.costs_retry,
@@ -334,27 +323,12 @@ class Archiving:
         self.finisher.change(job, rule)
         raise error
 
-    def _archive(
-        self,
-        record: Record,
-        job: Job,
-        open_file: Open,
-        invocation: Invocation,
-        after: Callable[[Retryable], Outcome],
-    ) -> Outcome:
-        """Archive the job's file, or fail the job; `after` decides on a failure that may pass."""
-        if (end := self.finisher.limits.reached(record, self.clock())) is not None:
-            return self._fail(record, job, end)
-        try:
-            stored = self._fetch(job, open_file, invocation)
-        except Permanent as error:
-            return self._fail(record, job, error)
-        except Retryable as error:
-            return after(error)
-        return self._record(record, job, stored)
-
-    def _fetch(self, job: Job, open_file: Open, invocation: Invocation) -> ArchivedFile:
+    def _fetch(
+        self, record: Record, job: Job, open_file: Open, invocation: Invocation
+    ) -> ArchivedFile:
         """Bring the whole file here, and only when it is known to be right, to the archive."""
+        if (end := self.finisher.limits.reached(record, self.clock())) is not None:
+            raise end
         self.files.await_slot(invocation.deadline)
         now = self.clock()
         deadline = now + (invocation.deadline - now) * DOWNLOAD_SHARE
@@ -391,7 +365,7 @@ class Archiving:
 
     def _record(self, record: Record, job: Job, stored: ArchivedFile) -> Outcome:
         now = self.clock()
-        rule = partial(archived, read=job, file=stored, now=now, expires_at=self.jobs.expiry(now))
+        rule = partial(jobs.archived, read=job, file=stored, now=now)
         current, verdict = self.finisher.change(job, rule)
         if verdict is Verdict.IN_DOUBT:
             raise _in_doubt()
@@ -399,7 +373,11 @@ class Archiving:
             return self.finisher.done(record, current or job)
         logger().info(
             "archived",
-            extra={"job_id": job.job_id, "archive_key": stored.key, "size": stored.size},
+            extra={
+                "job_id": job.job_id,
+                "archive_key": stored.archive_key,
+                "size": stored.size,
+            },
         )
         measure(ArchiveSeconds=(now - job.created_at).total_seconds())
         self.finisher.publish(record, current)
@@ -412,9 +390,7 @@ class Archiving:
             return self.finisher.done(record, current)
         if (found := self._stored(record, current)) is not None:
             return self._record(record, current, found)
-        outcome = self.finisher.dead_letter(record, job.job_id, error)
-        self.finisher.give_up(record, job, error, current)
-        return outcome
+        return self.finisher.fail(record, job, error, current)
 
     def _stored(self, record: Record, job: Job) -> ArchivedFile | None:
         """The job's PDF, if an attempt stored it and died before the record said so.

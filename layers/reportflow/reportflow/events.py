@@ -21,17 +21,11 @@ SOURCE: Final = "reportflow"
 
 _EVENT_IDS: Final = uuid.UUID("7d8a2c52-6f0e-4d55-9d0b-2f6f1c0e8b1a")
 
-
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
-class PdfArchived(msgspec.Struct, frozen=True, rename="camel"):
-    """Detail of `PDF Archived`: the PDF is in the archive.
-
-    `event_id` is the same whenever this state is published again. `metadata` is what upstream sent,
-    and so is `passthrough`.
-    `possible_duplicates` counts submissions whose answer was lost and which were repeated.
-    """
+class FinalState(msgspec.Struct, frozen=True, rename="camel"):
+    """What both details have."""
 
     event_id: str
     job_id: str
@@ -41,38 +35,39 @@ class PdfArchived(msgspec.Struct, frozen=True, rename="camel"):
     metadata: JsonObject
     passthrough: JsonObject
     requested_at: Moment
+    possible_duplicates: int
+
+
+class PdfArchived(FinalState, frozen=True, rename="camel"):
+    """Detail of `PDF Archived`: the PDF is in the archive.
+
+    `event_id` is the same whenever this state is published again. `metadata` and `passthrough` are
+    what upstream sent. `possible_duplicates` counts submissions whose answer was lost and which
+    were repeated.
+    """
+
     archived_at: Moment
     bucket: str
     key: str
     version_id: str
     size: int
     sha256: str
-    possible_duplicates: int
 
 
-class PdfFailed(msgspec.Struct, frozen=True, rename="camel"):
+class PdfFailed(FinalState, frozen=True, rename="camel"):
     """Detail of `PDF Failed`: the message is in a dead-letter queue, with the same reason.
 
     What could not be read of a message is empty. A job that is sent again may fail again, with
     another `event_id`, or be archived.
     """
 
-    event_id: str
-    job_id: str
-    design_id: str
-    version: int
-    file_name: str
-    metadata: JsonObject
-    passthrough: JsonObject
-    requested_at: Moment
     failed_at: Moment
     error_code: str
     error_message: str
     failed_step: str
-    possible_duplicates: int
 
 
-DETAIL_TYPES: Final[dict[type[msgspec.Struct], str]] = {
+DETAIL_TYPES: Final[dict[type[FinalState], str]] = {
     PdfArchived: "PDF Archived",
     PdfFailed: "PDF Failed",
 }

@@ -32,27 +32,19 @@ class Finisher:
         """See `JobsTable.change`."""
         return self.jobs.change(job.job_id, job, rule, self.clock())
 
-    def give_up(
+    def fail(
         self, record: Record, job: Job, error: PipelineError, current: Job | None = None
-    ) -> None:
-        """Record that a job failed whose dead letter is there, and publish it.
-
-        `job` is as the failed attempt saw it, `current` as it was read last.
+    ) -> Outcome:
+        """Give the job up: `job` is as the failed attempt saw it, `current` as it was read last.
 
         Raises:
             Retryable: AWS does not answer; the message comes again.
         """
-        now = self.clock()
-        rule = partial(
-            failed,
-            read=job,
-            error=error,
-            step=self.step,
-            now=now,
-            expires_at=self.jobs.expiry(now),
-        )
+        outcome = self.dead_letter(record, job.job_id, error)
+        rule = partial(failed, read=job, error=error, step=self.step, now=self.clock())
         ended, _ = self.change(current or job, rule)
         self.publish(record, ended or job)
+        return outcome
 
     def done(self, record: Record, job: Job) -> Outcome:
         """An earlier delivery did the message's work, except perhaps for the event.

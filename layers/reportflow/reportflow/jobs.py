@@ -18,13 +18,12 @@ somebody else has written meanwhile; then the rule decides again on what is ther
     the final state was published          published       ARCHIVED, FAILED         the same
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import asdict, replace
 
 from reportflow.contract.document import normal_design
 from reportflow.contract.files import Accepted, CompletedFile, Mark
@@ -33,6 +32,9 @@ from reportflow.messages import GenerationRequest
 from reportflow.salvage import Salvaged
 
 MAX_REASON_CHARACTERS: Final = 1000
+
+MAX_UNKNOWN_OUTCOMES: Final = 3
+"""After so many repeated submissions a person decides: each may have made a PDF."""
 
 
 class JobStatus(StrEnum):
@@ -44,16 +46,7 @@ class JobStatus(StrEnum):
     FAILED = "FAILED"
 
 
-TRANSITIONS: Final[Mapping[JobStatus | None, frozenset[JobStatus]]] = {
-    None: frozenset({JobStatus.SUBMITTING, JobStatus.FAILED}),
-    JobStatus.SUBMITTING: frozenset({JobStatus.SUBMITTING, JobStatus.SUBMITTED, JobStatus.FAILED}),
-    JobStatus.SUBMITTED: frozenset({JobStatus.ARCHIVED, JobStatus.FAILED}),
-    # A late webhook or a redriven message may still bring the PDF of a job that had a file.
-    JobStatus.FAILED: frozenset({JobStatus.SUBMITTING, JobStatus.ARCHIVED, JobStatus.FAILED}),
-    JobStatus.ARCHIVED: frozenset(),
-}
-"""Every legal change of status; `None` is a job without a record."""
-
+FINAL: Final = frozenset({JobStatus.ARCHIVED, JobStatus.FAILED})
 _WITH_FILE: Final = frozenset({JobStatus.SUBMITTED, JobStatus.FAILED})
 
 
@@ -69,6 +62,7 @@ class Verdict(StrEnum):
 
     BUSY = "another delivery is submitting the job, or its webhook may still bring the answer"
     REUSED = "the job id stands for another document"
+    UNANSWERED = "one more submission without an answer would be too many: a person decides"
     DONE = "an earlier delivery has done it"
     SUPERSEDED = "the job went on since it was read"
     IN_DOUBT = "a webhook has said since that the job's file holds another document"
@@ -86,32 +80,32 @@ class Lease(msgspec.Struct, frozen=True):
 
 
 class ArchivedFile(msgspec.Struct, frozen=True):
-    """The archived object; `size` in bytes, `sha256` in hex.
+    """The archived object, as the job's record names it: `size` in bytes, `sha256` in hex.
 
     `file_id` is the ReportFlow file whose bytes it holds.
     """
 
     file_id: str
-    bucket: str
-    key: str
-    version_id: str
+    archive_bucket: str
+    archive_key: str
+    archive_version_id: str
     size: int
     sha256: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Job:
+class Job(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """A job's record; each field is an attribute of its item, in camel case, absent if empty.
 
     `message_id` is the message that began it last. `failed_attempts` counts towards the retry
     budget of the status it is in. `begun_at` is when this life of the job began, `created_at` when
     its first did. `tag` is random, and stays the same while the job stands for the same document.
+    `leased_digest` is the `request_digest` of a leased job: an index finds lost answers by it.
     `file_id` is ReportFlow's name for the file, and `file_reference` says how to get it; only the
     contract reads them. `doubtful_file_id` is a file of which a webhook said that it holds another
     document. `webhook_at` is when a webhook for the file came that did not archive it at once.
     `passthrough` is the caller's object that ReportFlow returns. `unannounced_at` is when the job
-    reached a final state that is not published yet. `expires_at` is in epoch seconds. `write_id`
-    and `updated_at` are those of the last write.
+    reached a final state that is not published yet. `write_id` and `updated_at` are those of the
+    last write, `expires_at` (in epoch seconds) is when DynamoDB may delete the record after it.
     """
 
     job_id: str
@@ -129,6 +123,7 @@ class Job:
     submitting_at: datetime | None = None
     lease_owner: str = ""
     lease_expires_at: datetime | None = None
+    leased_digest: str = ""
     outcome_unknown_at: datetime | None = None
     possible_duplicates: int = 0
     failed_attempts: int = 0
@@ -180,6 +175,12 @@ class Job:
         """Whether a webhook has said that its file holds another document."""
         return bool(self.file_id) and self.file_id == self.doubtful_file_id
 
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether the answer to its last submission is lost: nobody knows of its PDF."""
+        lost, sent = self.outcome_unknown_at, self.submitting_at
+        return not self.file_id and lost is not None and sent is not None and lost >= sent
+
     def is_leased(self, now: datetime, grace: timedelta = timedelta()) -> bool:
         """Whether a delivery holds it, or did until less than `grace` ago."""
         return self.lease_expires_at is not None and self.lease_expires_at + grace > now
@@ -203,17 +204,16 @@ def begin(
     job waits for its webhook. The message that began a job never brings another document, although
     the digest changes with the file name if the deployment has moved to the other contract.
     """
-    if job is None or (job.status is JobStatus.FAILED and job.message_id != message_id):
-        taken = Job(
-            job_id=job_id,
-            status=JobStatus.SUBMITTING,
-            created_at=job.created_at if job else now,
-            begun_at=now,
-            outcome_unknown_at=job.outcome_unknown_at if job else None,
-            possible_duplicates=job.possible_duplicates if job else 0,
-            doubtful_file_id=job.doubtful_file_id if job else "",
-            write_id=job.write_id if job else "",
-            updated_at=job.updated_at if job else None,
+    new = Job(job_id=job_id, status=JobStatus.SUBMITTING, created_at=now, begun_at=now)
+    if job is None:
+        taken = new
+    elif job.status is JobStatus.FAILED and job.message_id != message_id:
+        taken = replace(
+            new,
+            created_at=job.created_at,
+            outcome_unknown_at=job.outcome_unknown_at,
+            possible_duplicates=job.possible_duplicates + job.is_unanswered,
+            doubtful_file_id=job.doubtful_file_id,
         )
     elif job.request_digest != request.digest and job.message_id != message_id:
         return Verdict.REUSED
@@ -223,6 +223,8 @@ def begin(
         taken = job
     elif job.is_leased(now, grace):
         return Verdict.BUSY
+    elif job.possible_duplicates >= MAX_UNKNOWN_OUTCOMES:
+        return Verdict.UNANSWERED
     else:
         # Its owner died, or ReportFlow's answer was lost: a PDF may be in the making.
         taken = replace(job, possible_duplicates=job.possible_duplicates + 1)
@@ -240,6 +242,7 @@ def begin(
         submitting_at=now,
         lease_owner=lease.owner,
         lease_expires_at=lease.expires_at,
+        leased_digest=request.digest,
     )
 
 
@@ -302,9 +305,7 @@ def doubted(job: Job | None, read: Job) -> Job | Verdict:
     return replace(job, doubtful_file_id=job.file_id)
 
 
-def archived(
-    job: Job | None, read: Job, file: ArchivedFile, now: datetime, expires_at: int
-) -> Job | Verdict:
+def archived(job: Job | None, read: Job, file: ArchivedFile, now: datetime) -> Job | Verdict:
     """The PDF is in the archive.
 
     An attempt that began before the file was in doubt cannot know whose document it has stored.
@@ -316,30 +317,24 @@ def archived(
     return replace(
         job,
         status=JobStatus.ARCHIVED,
-        file_id=file.file_id,
-        archive_bucket=file.bucket,
-        archive_key=file.key,
-        archive_version_id=file.version_id,
-        size=file.size,
-        sha256=file.sha256,
         archived_at=now,
         unannounced_at=now,
-        expires_at=expires_at,
         failed_attempts=0,
         failed_at=None,
         error_code="",
         error_message="",
         failed_step="",
+        **asdict(file),
     )
 
 
 def failed(
-    job: Job | None, read: Job, error: PipelineError, step: Step, now: datetime, expires_at: int
+    job: Job | None, read: Job, error: PipelineError, step: Step, now: datetime
 ) -> Job | Verdict:
     """The job is given up. Of deliveries that fail side by side, one ends it."""
     if job is None or _life(job) != _life(read) or job.status is JobStatus.ARCHIVED:
         return Verdict.SUPERSEDED
-    return _failure(job, error, step, now, expires_at)
+    return _failure(job, error, step, now)
 
 
 def rejected(
@@ -349,7 +344,6 @@ def rejected(
     salvaged: Salvaged,
     error: PipelineError,
     now: datetime,
-    expires_at: int,
 ) -> Job | Verdict:
     """A message that could never be a job failed. A record that has the id stays as it is."""
     if job is not None:
@@ -359,13 +353,9 @@ def rejected(
         status=JobStatus.FAILED,
         created_at=now,
         message_id=message_id,
-        design_id=salvaged.design_id,
-        version=salvaged.version,
-        file_name=salvaged.file_name,
-        metadata=salvaged.metadata,
-        passthrough=salvaged.passthrough,
+        **asdict(salvaged),
     )
-    return _failure(never_begun, error, Step.SUBMIT, now, expires_at)
+    return _failure(never_begun, error, Step.SUBMIT, now)
 
 
 def published(job: Job | None, read: Job) -> Job | Verdict:
@@ -380,7 +370,7 @@ def _is_held_by(job: Job, owner: str) -> bool:
 
 
 def _unleased(job: Job) -> Job:
-    return replace(job, lease_owner="", lease_expires_at=None)
+    return replace(job, lease_owner="", lease_expires_at=None, leased_digest="")
 
 
 def _with_file(job: Job, file_id: str, reference: str, now: datetime) -> Job:
@@ -398,7 +388,7 @@ def _life(job: Job) -> tuple[object, ...]:
     return job.status, job.file_id, job.failed_at, job.lease_owner, job.lease_expires_at
 
 
-def _failure(job: Job, error: PipelineError, step: Step, now: datetime, expires_at: int) -> Job:
+def _failure(job: Job, error: PipelineError, step: Step, now: datetime) -> Job:
     return replace(
         _unleased(job),
         status=JobStatus.FAILED,
@@ -407,7 +397,6 @@ def _failure(job: Job, error: PipelineError, step: Step, now: datetime, expires_
         failed_step=step,
         failed_at=now,
         unannounced_at=now,
-        expires_at=expires_at,
         failed_attempts=0,
         begun_at=None,
     )

@@ -1,16 +1,17 @@
 """The jobs table in DynamoDB: one item a job, and one kind of write."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import uuid4
 
+import msgspec
 from botocore.exceptions import ClientError
+from msgspec.structs import replace
 
 from reportflow import aws
 from reportflow.contract.workspace import former_reference
-from reportflow.jobs import Job, JobStatus, Verdict
+from reportflow.jobs import FINAL, Job, Verdict
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -21,16 +22,11 @@ type Rule = Callable[[Job | None], Job | Verdict]
 """One of `reportflow.jobs`' rules with its fact."""
 
 BY_FILE_ID: Final = "byFileId"
+BY_LEASED_DIGEST: Final = "byLeasedDigest"
 BY_STATUS: Final = "byStatus"
 
-_ATTRIBUTES: Final = {
-    field.name: "".join(
-        part if number == 0 else part.capitalize()
-        for number, part in enumerate(field.name.split("_"))
-    )
-    for field in fields(Job)
-}
-_MOMENTS: Final = {field.name for field in fields(Job) if "datetime" in str(field.type)}
+MAX_FOUND: Final = 25
+"""Jobs that one search looks at: so many share a file or a lost document's digest at most."""
 
 
 class JobsTable:
@@ -44,10 +40,6 @@ class JobsTable:
         self._client = client
         self._table = table
         self._ttl = timedelta(days=ttl_days)
-
-    def expiry(self, now: datetime) -> int:
-        """When DynamoDB may delete a job that reaches its final state now."""
-        return int((now + self._ttl).timestamp())
 
     def get(self, job_id: str) -> Job | None:
         """The job's record, or None.
@@ -77,8 +69,10 @@ class JobsTable:
                 return read, wanted
             if wanted == read:
                 return read, None
+            expiry = int((now + self._ttl).timestamp()) if wanted.status in FINAL else 0
+            wanted = replace(wanted, write_id=uuid4().hex, updated_at=now, expires_at=expiry)
             # As DynamoDB keeps it, with milliseconds.
-            wanted = _job(_item(replace(wanted, write_id=uuid4().hex, updated_at=now)))
+            wanted = _job(_item(wanted))
             current = self._write(job_id, read, wanted)
             # If the SDK repeated a write whose answer was lost, the record is what it wrote.
             if current is not None and current.write_id == wanted.write_id:
@@ -88,8 +82,10 @@ class JobsTable:
     def _write(self, job_id: str, read: Job | None, wanted: Job) -> Job | None:
         """Write what changed, unless the record is no longer as `read`; returns it as it now is."""
         before, after = _item(read) if read else {}, _item(wanted)
-        changed = [name for name in after if after[name] != before.get(name) and name != "jobId"]
-        removed = [name for name in before if name not in after]
+        changed = {name: value for name, value in after.items() if value != before.get(name)}
+        # A key is never written.
+        changed.pop("jobId", None)
+        removed = before.keys() - after.keys()
         condition, values = _as_read(read)
         update = "SET " + ", ".join(f"#{name} = :{name}" for name in changed)
         if removed:
@@ -102,10 +98,8 @@ class JobsTable:
                     UpdateExpression=update,
                     ConditionExpression=condition,
                     ExpressionAttributeNames={f"#{name}": name for name in [*changed, *removed]},
-                    ExpressionAttributeValues={
-                        **{f":{name}": after[name] for name in changed},
-                        **values,
-                    },
+                    ExpressionAttributeValues=values
+                    | {f":{name}": value for name, value in changed.items()},
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
             except ClientError as error:
@@ -120,56 +114,35 @@ class JobsTable:
 
         Of several, the one whose document has this digest: an answer may have gone to another job.
         """
-        named = self._with_file(file_id)
+        named = self._with("fileId", file_id, BY_FILE_ID)
         return max(named, key=lambda job: job.request_digest == request_digest, default=None)
 
     def shares_file(self, job: Job) -> bool:
         """Whether the record of another document's job names the same file."""
-        named = self._with_file(job.file_id)
+        named = self._with("fileId", job.file_id, BY_FILE_ID)
         return any(other.request_digest != job.request_digest for other in named)
-
-    def _with_file(self, file_id: str) -> list[Job]:
-        """The index lags behind the table; the records themselves are read consistently."""
-        with aws.translated("dynamodb:Query"):
-            found = self._client.query(
-                TableName=self._table,
-                IndexName=BY_FILE_ID,
-                KeyConditionExpression="fileId = :file",
-                ExpressionAttributeValues={":file": {"S": file_id}},
-            )["Items"]
-        jobs = [self.get(item["jobId"]["S"]) for item in found]
-        return [job for job in jobs if job is not None and job.file_id == file_id]
 
     def find_unanswered(self, request_digest: str, now: datetime) -> Job | None:
         """A job of this document whose submission may have been taken without an answer.
 
-        None while such a job's lease is alive: its answer may still come. All jobs that are being
-        submitted are read: those of this moment, and the unanswered.
+        None while such a job's lease is alive: its answer may still come.
         """
+        leased = self._with("leasedDigest", request_digest, BY_LEASED_DIGEST)
+        return leased[0] if leased and not any(job.is_leased(now) for job in leased) else None
+
+    def _with(self, attribute: str, value: str, index: str) -> list[Job]:
+        """The jobs that the index finds, as far as it has them: it lags behind the table."""
         with aws.translated("dynamodb:Query"):
-            pages = self._client.get_paginator("query").paginate(
+            found = self._client.query(
                 TableName=self._table,
-                IndexName=BY_STATUS,
-                KeyConditionExpression="#status = :status",
-                FilterExpression="requestDigest = :digest",
-                ExpressionAttributeNames={"#status": "status"},
-                ExpressionAttributeValues={
-                    ":status": {"S": JobStatus.SUBMITTING},
-                    ":digest": {"S": request_digest},
-                },
-            )
-            found = [item["jobId"]["S"] for page in pages for item in page["Items"]]
-        leased = [
-            job
-            for job in map(self.get, found)
-            if job is not None
-            and job.status is JobStatus.SUBMITTING
-            and job.request_digest == request_digest
-            and job.lease_owner
-        ]
-        if any(job.is_leased(now) for job in leased):
-            return None
-        return leased[0] if leased else None
+                IndexName=index,
+                KeyConditionExpression="#name = :value",
+                ExpressionAttributeNames={"#name": attribute},
+                ExpressionAttributeValues={":value": {"S": value}},
+                Limit=MAX_FOUND,
+            )["Items"]
+        jobs = [self.get(item["jobId"]["S"]) for item in found]
+        return [job for job in jobs if job and _item(job).get(attribute) == {"S": value}]
 
 
 def _as_read(read: Job | None) -> tuple[str, dict[str, dict[str, str]]]:
@@ -184,30 +157,22 @@ def _as_read(read: Job | None) -> tuple[str, dict[str, dict[str, str]]]:
 
 
 def _item(job: Job) -> dict[str, dict[str, str]]:
-    item = {}
-    for name, attribute in _ATTRIBUTES.items():
-        value = getattr(job, name)
-        if isinstance(value, datetime):
-            item[attribute] = {"S": _text(value)}
-        elif isinstance(value, str) and value:
-            item[attribute] = {"S": str(value)}
-        elif value:
-            item[attribute] = {"N": str(value)}
-    return item
+    plain = msgspec.to_builtins(job, builtin_types=(datetime,))
+    return {name: _value(value) for name, value in plain.items()}
+
+
+def _value(plain: str | int | datetime) -> dict[str, str]:
+    if isinstance(plain, int):
+        return {"N": str(plain)}
+    return {"S": _text(plain) if isinstance(plain, datetime) else plain}
 
 
 def _job(item: Item) -> Job:
-    values: dict[str, Any] = {}
-    for name, attribute in _ATTRIBUTES.items():
-        if attribute in item:
-            [(kind, text)] = item[attribute].items()
-            values[name] = int(text) if kind == "N" else text
-            if name in _MOMENTS:
-                values[name] = datetime.fromisoformat(text)
-    if values.get("file_id") and "file_reference" not in values:
+    plain = {name: next(iter(value.values())) for name, value in item.items()}
+    if "fileId" in plain and "fileReference" not in plain:
         # A version before 1.0 wrote it.
-        values["file_reference"] = former_reference(item)
-    return Job(**{**values, "status": JobStatus(values["status"])})
+        plain["fileReference"] = former_reference(item)
+    return msgspec.convert(plain, Job, strict=False)
 
 
 def _text(moment: datetime) -> str:

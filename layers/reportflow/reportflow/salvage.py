@@ -5,7 +5,6 @@ Each field is read in a message that is right otherwise, by the rules of `parse_
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -23,8 +22,7 @@ _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 type _Members = dict[str, msgspec.Raw]
 
 
-@dataclass(frozen=True)
-class Salvaged:
+class Salvaged(msgspec.Struct, frozen=True):
     """The valid fields of a refused message; the others are empty.
 
     `metadata` and `passthrough` are JSON text.

@@ -6,7 +6,8 @@ What a message leads to, by what its job's record says (`jobs.begin`):
     SUBMITTING, given back                    submit
     SUBMITTING, in flight or unanswered       come again later (BEING_SUBMITTED)
     SUBMITTING, its answer long lost          submit again, counted as a possible duplicate; after
-                                              MAX_UNKNOWN_OUTCOMES of them OUTCOME_UNKNOWN
+                                              jobs.MAX_UNKNOWN_OUTCOMES of them dead letter
+                                              OUTCOME_UNKNOWN, FAILED
     another document                          dead letter JOB_ID_REUSED; the job stays as it is
     anything else                             done: a missing check or event is made up for
 
@@ -27,10 +28,10 @@ from functools import partial
 from random import Random
 from typing import Any, Final
 
+from reportflow import jobs
 from reportflow.consumer import Invocation, Outcome
 from reportflow.contract import Contract
 from reportflow.contract.client import ReportFlow
-from reportflow.contract.files import Accepted
 from reportflow.errors import (
     Held,
     OutcomeUnknown,
@@ -41,17 +42,7 @@ from reportflow.errors import (
     concerning,
 )
 from reportflow.finishing import Finisher
-from reportflow.jobs import (
-    Job,
-    JobStatus,
-    Lease,
-    Verdict,
-    begin,
-    given_back,
-    rejected,
-    submitted,
-    unanswered,
-)
+from reportflow.jobs import Job, JobStatus, Lease, Verdict
 from reportflow.messages import GenerationRequest, named_job_id, parse_request, salvage_job_id
 from reportflow.observability import count, expect_webhook, logger
 from reportflow.payloads import Payloads
@@ -63,9 +54,6 @@ LEASE_MARGIN: Final = timedelta(seconds=2)
 
 PAYLOAD_RECEIVES: Final = 5
 """A payload is read at most this often: it may be written a moment after its message."""
-
-MAX_UNKNOWN_OUTCOMES: Final = 3
-"""After so many repeated submissions a person decides: each may have made a PDF."""
 
 TAG_BYTES: Final = 16
 """Of a job's tag, which must be unguessable: `rng` is the system's in a deployed function."""
@@ -101,11 +89,9 @@ class Submission:
         try:
             body = self.bodies.resolve(record.body)
             request = parse_request(body, self.contract)
-        except PayloadMissing as error:
-            if record.receive_count < PAYLOAD_RECEIVES:
-                raise Held.of(error) from error
-            return self._reject(record, body, error)
         except Permanent as error:
+            if isinstance(error, PayloadMissing) and record.receive_count < PAYLOAD_RECEIVES:
+                raise Held.of(error) from error
             return self._reject(record, body, error)
         job_id = request.job_id or own_id
         with concerning(job_id):
@@ -125,7 +111,7 @@ class Submission:
         self, record: Record, job_id: str, request: GenerationRequest[Any], invocation: Invocation
     ) -> Outcome:
         rule = partial(
-            begin,
+            jobs.begin,
             request=request,
             job_id=job_id,
             message_id=record.message_id,
@@ -150,17 +136,17 @@ class Submission:
         job, verdict = self.jobs.change(job_id, read, claim, now)
         if verdict is not None or job is None:
             return self._turn_away(record, job, verdict)
-        if job.possible_duplicates > (read.possible_duplicates if read else 0):
-            count(PossibleDuplicates=1)
-            if job.possible_duplicates > MAX_UNKNOWN_OUTCOMES:
-                return self._fail(record, job, _never_answered(job))
+        if repeated := job.possible_duplicates - (read.possible_duplicates if read else 0):
+            count(PossibleDuplicates=repeated)
         return self._submit(record, request, job, invocation)
 
     def _turn_away(self, record: Record, job: Job | None, verdict: Verdict | None) -> Outcome:
         if job is None or verdict is Verdict.BUSY:
             raise Held("BEING_SUBMITTED", "another delivery of this job is in flight")
         if verdict is Verdict.REUSED:
-            return self._refuse_reuse(record, job.job_id)
+            return self.finisher.dead_letter(record, job.job_id, _reused())
+        if verdict is Verdict.UNANSWERED:
+            return self.finisher.fail(record, job, _never_answered(job))
         return self._done(record, job)
 
     def _done(self, record: Record, job: Job) -> Outcome:
@@ -173,6 +159,7 @@ class Submission:
         self, record: Record, request: GenerationRequest[Any], job: Job, invocation: Invocation
     ) -> Outcome:
         owner = job.lease_owner
+        about = {"job_id": job.job_id}
         try:
             by = invocation.deadline - invocation.store_time
             accepted = self.service.submit(request, job.mark, by)
@@ -181,21 +168,15 @@ class Submission:
         except Retryable as error:
             if error.costs_retry and job.failed_attempts + 1 >= self.max_attempts:
                 return self._fail(record, job, error)
-            self.finisher.change(
-                job, partial(given_back, owner=owner, costs_retry=error.costs_retry)
-            )
+            self._give_back(job, costs_retry=error.costs_retry)
             raise
         except OutcomeUnknown as error:
-            about = {"job_id": job.job_id, "error_code": error.code}
-            logger().warning("outcome unknown", extra=about)
-            self.finisher.change(job, partial(unanswered, owner=owner, now=self.clock()))
+            logger().warning("outcome unknown", extra=about | {"error_code": error.code})
+            self.finisher.change(job, partial(jobs.unanswered, owner=owner, now=self.clock()))
             wait = self.outcome_grace + timedelta(seconds=1)
             raise Held.of(error, delay_seconds=wait.total_seconds()) from error
-        return self._accept(job, accepted)
-
-    def _accept(self, job: Job, accepted: Accepted) -> Outcome:
-        about = {"job_id": job.job_id, "file_id": accepted.file_id}
-        stored = partial(submitted, owner=job.lease_owner, file=accepted, now=self.clock())
+        about["file_id"] = accepted.file_id
+        stored = partial(jobs.submitted, owner=owner, file=accepted, now=self.clock())
         _, verdict = self.finisher.change(job, stored)
         if verdict is not None:
             logger().error("submitted twice: the lease was lost", extra=about)
@@ -214,17 +195,16 @@ class Submission:
                 return self._done(record, job)
             if job.is_leased(self.clock(), self.outcome_grace):
                 return self._turn_away(record, job, Verdict.BUSY)
-            return self._fail(record, job, error)
+            return self.finisher.fail(record, job, error)
         outcome = self.finisher.dead_letter(record, job_id, error)
         now = self.clock()
         rule = partial(
-            rejected,
+            jobs.rejected,
             job_id=job_id,
             message_id=record.message_id,
             salvaged=salvage(body, self.contract),
             error=error,
             now=now,
-            expires_at=self.jobs.expiry(now),
         )
         current, _ = self.jobs.change(job_id, job, rule, now)
         # Another delivery of the message may have written the record, and not published it.
@@ -232,31 +212,32 @@ class Submission:
             self.finisher.publish(record, current)
         return outcome
 
-    def _refuse_reuse(self, record: Record, job_id: str) -> Outcome:
-        """End a message whose job id stands for another document, and leave that job alone."""
-        error = Permanent(
-            "JOB_ID_REUSED",
-            "this jobId was sent before with another design, version, file name or params: "
-            "give each document a jobId of its own",
-        )
-        return self.finisher.dead_letter(record, job_id, error)
-
     def _fail(self, record: Record, job: Job, error: PipelineError) -> Outcome:
         try:
-            outcome = self.finisher.dead_letter(record, job.job_id, error)
+            return self.finisher.fail(record, job, error)
         except Retryable:
             # The next delivery need not wait for the lease, nor suspect a second PDF.
-            self.finisher.change(job, partial(given_back, owner=job.lease_owner, costs_retry=False))
+            self._give_back(job, costs_retry=False)
             raise
-        self.finisher.give_up(record, job, error)
-        return outcome
+
+    def _give_back(self, job: Job, *, costs_retry: bool) -> None:
+        back = partial(jobs.given_back, owner=job.lease_owner, costs_retry=costs_retry)
+        self.finisher.change(job, back)
+
+
+def _reused() -> Permanent:
+    return Permanent(
+        "JOB_ID_REUSED",
+        "this jobId was sent before with another design, version, file name or params: give each "
+        "document a jobId of its own",
+    )
 
 
 def _never_answered(job: Job) -> Permanent:
     return Permanent(
         "OUTCOME_UNKNOWN",
-        f"submitted {job.possible_duplicates} times and never answered: look in ReportFlow for the "
-        "PDF before you redrive the message",
+        f"submitted {job.possible_duplicates + 1} times and never answered: look in ReportFlow for "
+        "the PDF before you redrive the message",
     )
 
 
