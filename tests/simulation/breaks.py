@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import msgspec
 from botocore.exceptions import ClientError
+from urllib3.util import Url
 
 from reportflow import http_session, pdf
 from reportflow.archive import S3Archive
@@ -163,6 +164,18 @@ def nobodys(*_: Any) -> Outcome:
 
 
 def kept_connection(original: Any) -> Any:
+    """Each session has one connection for a host, and the server keeps it, too."""
+    kept: dict[tuple[http_session.Session, str], Any] = {}
+
+    def connection(session: http_session.Session, place: Url, seconds: float) -> Any:
+        found = kept.setdefault((session, str(place.host)), original(session, place, seconds))
+        found.timeout = seconds
+        return found
+
+    return connection
+
+
+def kept_open(original: Any) -> Any:
     def begin(self: http_session._Answer) -> None:
         original(self)
         self.will_close = False

@@ -51,7 +51,10 @@ class Variant:
 BROKEN_SESSIONS = (
     Variant(
         "a connection is used again",
-        breaks.wrapped(http_session._Answer, "begin", breaks.kept_connection),
+        breaks.both(
+            breaks.wrapped(http_session.Session, "_connection", breaks.kept_connection),
+            breaks.wrapped(http_session._Answer, "begin", breaks.kept_open),
+        ),
         50,
     ),
     Variant(

@@ -11,18 +11,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from email.utils import format_datetime
-from functools import lru_cache
 from http import HTTPStatus
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from unittest.mock import patch
-from urllib.parse import urlparse
 
 from greenlet import getcurrent
-from requests import adapters, cookies, models
-from urllib3 import connection
-from urllib3.util import parse_url, timeout
-from urllib3.util.wait import wait_for_read
 
 from reportflow import http_session
 from reportflow.http_session import CONNECT_SECONDS, READ_SECONDS
@@ -36,9 +29,6 @@ from tests.simulation.reportflow_service import (
     central_file,
 )
 from tests.simulation.scheduler import Task
-
-if TYPE_CHECKING:
-    import socket
 
 RETRY_DATE: Final = timedelta(seconds=30)
 """From a 429 to the date of its `Retry-After`, where that is one."""
@@ -62,9 +52,6 @@ type Arrivals = list[Arrival]
 
 _CLOSED: Final = b""
 
-_urlparse: Final = lru_cache(urlparse)
-_parse_url: Final = lru_cache(parse_url)
-
 
 @contextmanager
 def in_place_of_sockets(service: ReportFlowService) -> Iterator[None]:
@@ -85,20 +72,8 @@ def in_place_of_sockets(service: ReportFlowService) -> Iterator[None]:
     with (
         patch.object(http_session._Connection, "_new_conn", connect),
         patch.object(http_session, "monotonic", now),
-        patch.object(timeout, "time", SimpleNamespace(monotonic=now)),
-        patch.object(connection, "wait_for_read", _has_arrived),
-        # Pure functions, asked about the same few URLs several times a request.
-        patch.object(adapters, "urlparse", _urlparse),
-        patch.object(cookies, "urlparse", _urlparse),
-        patch.object(models, "parse_url", _parse_url),
     ):
         yield
-
-
-def _has_arrived(wire: "Socket | socket.socket", timeout: float) -> bool:
-    if isinstance(wire, Socket):
-        return wire.has_arrived
-    return wait_for_read(wire, timeout)
 
 
 class Socket:
@@ -171,11 +146,6 @@ class Socket:
             if len(arrival) > len(taken) or arrival == _CLOSED:
                 self._arrivals.appendleft(arrival[len(taken) :])
             return len(taken)
-
-    @property
-    def has_arrived(self) -> bool:
-        """Whether a read would return at once."""
-        return bool(self._arrivals) and not isinstance(self._arrivals[0], float)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         """What `http.client` reads from."""

@@ -280,14 +280,10 @@ def peer(listen: Callable[[Respond], Peer]) -> Peer:
 
 
 @pytest.fixture
-def service(
-    peer: Peer, secret_store: SecretStore, clock: Clock, contract: Contract
-) -> Iterator[ReportFlow]:
-    client = client_of(
+def service(peer: Peer, secret_store: SecretStore, clock: Clock, contract: Contract) -> ReportFlow:
+    return client_of(
         f"{peer.url}/v1", secret_store, f"{peer.url}/files", contract=contract, clock=clock
     )
-    yield client
-    client._session.close()
 
 
 @pytest.fixture

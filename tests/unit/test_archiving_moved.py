@@ -1,7 +1,7 @@
 """The deployment has moved from `workspace` to `central`, and jobs of before are in flight."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import replace
 from typing import Any
 
@@ -68,8 +68,8 @@ def knows_former() -> bool:
 @pytest.fixture
 def service(
     *, peer: Peer, former: Peer, secret_store: SecretStore, clock: Clock, knows_former: bool
-) -> Iterator[ReportFlow]:
-    client = client_of(
+) -> ReportFlow:
+    return client_of(
         f"{peer.url}/v1",
         secret_store,
         f"{former.url}/files",
@@ -77,8 +77,6 @@ def service(
         clock=clock,
         former=Endpoint(WORKSPACE, f"{former.url}/v1") if knows_former else None,
     )
-    yield client
-    client._session.close()
 
 
 @pytest.fixture

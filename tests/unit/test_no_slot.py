@@ -1,7 +1,7 @@
 """What waiting for the rate limit does to messages and jobs: nothing."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import replace
 from datetime import timedelta
 
@@ -45,12 +45,10 @@ def rate_limiter(aws: Backend, table_name: str, clock: Clock) -> SharedRateLimit
 @pytest.fixture
 def service(
     peer: Peer, secret_store: SecretStore, rate_limiter: SharedRateLimiter, clock: Clock
-) -> Iterator[ReportFlow]:
-    client = client_of(
+) -> ReportFlow:
+    return client_of(
         f"{peer.url}/v1", secret_store, f"{peer.url}/files", rate_limiter=rate_limiter, clock=clock
     )
-    yield client
-    client._session.close()
 
 
 @pytest.fixture

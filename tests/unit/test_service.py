@@ -1,6 +1,6 @@
 import gzip
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from email.utils import format_datetime
@@ -241,10 +241,8 @@ def test_ten_threads_share_a_client(service: ReportFlow, peer: Peer) -> None:
 
 
 @pytest.fixture
-def emulated(emulator: Emulator, secret_store: SecretStore) -> Iterator[ReportFlow]:
-    client = client_of(emulator.url, secret_store, emulator.url)
-    yield client
-    client._session.close()
+def emulated(emulator: Emulator, secret_store: SecretStore) -> ReportFlow:
+    return client_of(emulator.url, secret_store, emulator.url)
 
 
 def test_the_emulated_service_takes_and_gives_back_a_file(

@@ -95,11 +95,8 @@ def read_job(stream: BinaryIO) -> str:
     return str(json.loads(body)["content"]["params"]["job"])
 
 
-@contextmanager
-def connected(url: str, secret_store: SecretStore) -> Iterator[ReportFlow]:
-    client = client_of(f"{url}/v1", secret_store, f"{url}/")
-    yield client
-    client._session.close()
+def connected(url: str, secret_store: SecretStore) -> ReportFlow:
+    return client_of(f"{url}/v1", secret_store, f"{url}/")
 
 
 def answer_of(job: str) -> bytes:
@@ -112,10 +109,8 @@ def test_interim_answers_are_not_the_answer(
     secret_store: SecretStore, status: int, interim: bytes
 ) -> None:
     early = interim.replace(b"103", str(status).encode())
-    with (
-        keeping_connections(lambda job: early + answer_of(job)) as (url, _),
-        connected(url, secret_store) as service,
-    ):
+    with keeping_connections(lambda job: early + answer_of(job)) as (url, _):
+        service = connected(url, secret_store)
         for job in ("a", "b", "c"):
             assert service.submit(asking(job), MARK, LATER).file_id == f"file_of_{job}"
 
@@ -147,10 +142,8 @@ def test_a_switch_of_protocols_leaves_the_outcome_unknown(service: ReportFlow, p
 
 
 def test_each_request_has_a_connection_of_its_own(secret_store: SecretStore) -> None:
-    with (
-        keeping_connections(answer_of) as (url, connections),
-        connected(url, secret_store) as service,
-    ):
+    with keeping_connections(answer_of) as (url, connections):
+        service = connected(url, secret_store)
         for job in ("a", "b"):
             service.submit(asking(job), MARK, LATER)
             with (
@@ -259,10 +252,8 @@ def test_a_refusal_before_the_request_was_read_is_a_refusal(
     large = request(content={"fileName": "large.pdf", "params": {"text": "x" * size}})
     certificate = make_certificate(tmp_path)
     serve = refusing(status)
-    with (
-        serving(serve if scheme == "http" else over_tls(certificate, serve)) as port,
-        connected(f"{scheme}://127.0.0.1:{port}", secret_store) as service,
-    ):
+    with serving(serve if scheme == "http" else over_tls(certificate, serve)) as port:
+        service = connected(f"{scheme}://127.0.0.1:{port}", secret_store)
         service._session.verify = str(certificate)
         error = failure(service, large)
 
@@ -277,11 +268,7 @@ def test_a_reset_in_place_of_an_answer_leaves_the_outcome_unknown(
         client.recv(1024)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
-    with (
-        serving(serve) as port,
-        connected(f"http://127.0.0.1:{port}", secret_store) as service,
-        pytest.raises(OutcomeUnknown),
-    ):
-        service.submit(
-            request(content={"fileName": "a", "params": {"x": "x" * 10**7}}), MARK, LATER
-        )
+    large = request(content={"fileName": "a", "params": {"x": "x" * 10**7}})
+    with serving(serve) as port:
+        service = connected(f"http://127.0.0.1:{port}", secret_store)
+        assert isinstance(failure(service, large), OutcomeUnknown)

@@ -48,19 +48,14 @@ REFERENCE = "central"
 
 
 @pytest.fixture
-def connect(secret_store: SecretStore, rotate: Rotate, clock: Clock) -> Iterator[Connect]:
+def connect(secret_store: SecretStore, rotate: Rotate, clock: Clock) -> Connect:
     """Makes clients with the keys of both contracts in the secret."""
     rotate(centralAppKey=CENTRAL_KEY)
-    clients: list[ReportFlow] = []
 
     def client(url: str, contract: Contract = CENTRAL, **parts: object) -> ReportFlow:
-        one = client_of(url, secret_store, contract=contract, clock=clock, **parts)  # type: ignore[arg-type]  # a test's own
-        clients.append(one)
-        return one
+        return client_of(url, secret_store, contract=contract, clock=clock, **parts)  # type: ignore[arg-type]  # a test's own
 
-    yield client
-    for one in clients:
-        one._session.close()
+    return client
 
 
 @pytest.fixture

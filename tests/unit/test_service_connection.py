@@ -129,6 +129,17 @@ def test_a_connection_that_is_not_made_in_time_can_be_tried_again(
     assert error.code == "SERVICE_UNREACHABLE"
 
 
+@pytest.mark.parametrize("place", ["ftp://127.0.0.1:{port}/v1", "127.0.0.1:{port}/v1", "/v1"])
+def test_a_url_without_http_goes_nowhere(peer: Peer, secret_store: SecretStore, place: str) -> None:
+    peer.respond = lambda _: answer(202, ACCEPTED)
+    port = peer.url.rpartition(":")[2]
+
+    error = failure(client_of(place.format(port=port), secret_store))
+
+    assert "InvalidURL" in error.message
+    assert peer.received == []
+
+
 @pytest.mark.parametrize(
     "parts",
     [[], [b"HTTP/1.1 2"], [b"HTTP/1.1 202 Accepted\r\nContent-Le"], [b"\x00\x01\r\n\r\n"]],

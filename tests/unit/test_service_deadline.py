@@ -68,12 +68,10 @@ def resolving(monkeypatch: pytest.MonkeyPatch) -> Callable[[LookUp], None]:
 @pytest.fixture
 def service(
     peer: Peer, secret_store: SecretStore, clock: Clock, resolving: Callable[[LookUp], None]
-) -> Iterator[ReportFlow]:
+) -> ReportFlow:
     """A client of a host that has a name."""
     resolving(lambda: address(port_of(peer)))
-    client = client_of(f"http://{HOST}/v1", secret_store, clock=clock)
-    yield client
-    client._session.close()
+    return client_of(f"http://{HOST}/v1", secret_store, clock=clock)
 
 
 @pytest.fixture

@@ -3,8 +3,7 @@
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -58,19 +57,17 @@ def accepted() -> bytes:
     return f"HTTP/1.1 202 Accepted\r\n{length}".encode() + ACCEPTED
 
 
-@contextmanager
 def connected(
     port: int,
     secret_store: SecretStore,
     trusted: Path | None,
     *,
     place: str = "https://127.0.0.1",
-) -> Iterator[ReportFlow]:
+) -> ReportFlow:
     url = f"{place}:{port}/v1"
     client = client_of(url, secret_store, url)
     client._session.verify = str(trusted) if trusted else True
-    yield client
-    client._session.close()
+    return client
 
 
 def failure(
@@ -82,10 +79,8 @@ def failure(
     asked: GenerationRequest[Any] | None = None,
     deadline: datetime = LATER,
 ) -> PipelineError:
-    with (
-        connected(port, secret_store, trusted, place=place) as client,
-        pytest.raises(PipelineError) as failed,
-    ):
+    client = connected(port, secret_store, trusted, place=place)
+    with pytest.raises(PipelineError) as failed:
         client.submit(asked or request(), MARK, deadline)
     return failed.value
 
@@ -95,10 +90,8 @@ def test_a_submission_goes_over_tls(certificate: Path, secret_store: SecretStore
         read_request(client)
         client.sendall(accepted())
 
-    with (
-        serving(over_tls(certificate, serve)) as port,
-        connected(port, secret_store, certificate) as client,
-    ):
+    with serving(over_tls(certificate, serve)) as port:
+        client = connected(port, secret_store, certificate)
         assert client.submit(request(), MARK, LATER).file_id == "file_abc123"
 
 
@@ -119,10 +112,8 @@ def test_root_certificates_are_loaded_once_for_all_connections(
     monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", counted)
     roots = tmp_path / "roots.pem"
     roots.write_bytes(certificate.read_bytes())
-    with (
-        serving(over_tls(certificate, serve)) as port,
-        connected(port, secret_store, roots) as client,
-    ):
+    with serving(over_tls(certificate, serve)) as port:
+        client = connected(port, secret_store, roots)
         for _ in range(3):
             assert client.submit(request(), MARK, LATER).file_id == "file_abc123"
     assert loaded == [str(roots)]
@@ -247,8 +238,6 @@ def test_a_request_may_take_longer_to_send_than_to_connect(
     monkeypatch.setattr(http_session, "CONNECT_SHARE", 0.01)
     serve = taking(pause=0.0005)
 
-    with (
-        serving(serve if scheme == "http" else over_tls(certificate, serve)) as port,
-        connected(port, secret_store, certificate, place=f"{scheme}://127.0.0.1") as client,
-    ):
+    with serving(serve if scheme == "http" else over_tls(certificate, serve)) as port:
+        client = connected(port, secret_store, certificate, place=f"{scheme}://127.0.0.1")
         assert client.submit(LARGE, MARK, LATER).file_id == "file_abc123"

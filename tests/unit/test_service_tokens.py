@@ -111,17 +111,15 @@ def service(
     secret_store: SecretStore,
     rotate: Rotate,
     clock: Clock,
-) -> Iterator[ReportFlow]:
+) -> ReportFlow:
     rotate(clientId="client-1", clientSecret=CLIENT_SECRET)
-    client = client_of(
+    return client_of(
         f"{peer.url}/v1",
         secret_store,
         contract=CENTRAL,
         clock=clock,
         token_url=f"{peer.url}/oauth/token",
     )
-    yield client
-    client._session.close()
 
 
 def submit(service: ReportFlow, by: datetime = LATER) -> str:
@@ -404,7 +402,6 @@ def test_an_endpoint_that_is_not_there_is_tried_again_later(
         )
         error = failure(service)
         assert (type(error), error.code) == (Retryable, "TOKEN_MISSING")
-        service._session.close()
     assert peer.received == []
 
 
@@ -523,13 +520,11 @@ def emulator() -> Iterator[Emulator]:
 @pytest.fixture
 def emulated(
     emulator: Emulator, secret_store: SecretStore, rotate: Rotate, clock: Clock
-) -> Iterator[ReportFlow]:
+) -> ReportFlow:
     rotate(clientId="client-1", clientSecret=CLIENT_SECRET)
-    client = client_of(
+    return client_of(
         emulator.url, secret_store, contract=CENTRAL, clock=clock, token_url=emulator.token_url
     )
-    yield client
-    client._session.close()
 
 
 def test_the_emulated_service_takes_a_token_and_a_new_one_after_it_was_revoked(

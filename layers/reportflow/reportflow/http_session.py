@@ -15,16 +15,18 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http import HTTPStatus
-from http.client import BadStatusLine, HTTPResponse
+from http.client import BadStatusLine, HTTPException, HTTPResponse, InvalidURL
 from math import inf
 from time import monotonic
 from typing import Any, Final, cast, override
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Timeout
+from certifi import where
+from requests.structures import CaseInsensitiveDict
+from urllib3 import BaseHTTPResponse
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import HTTPError, NewConnectionError
+from urllib3.util import Url, parse_url
 
 from reportflow import tls
 
@@ -46,13 +48,13 @@ MAX_INTERIM_ANSWERS: Final = 20
 class Session:
     """Sends requests that share no state. Thread-safe.
 
-    `requests.Session` would follow redirects, keep cookies, and read proxies and `.netrc`.
+    `requests.Session` would follow redirects, keep cookies, and read proxies and `.netrc`. Its pool
+    would keep connections.
     """
 
     def __init__(self) -> None:
         self.verify: bool | str = True
         """The root certificates: certifi's if True, or those of a file."""
-        self._adapter = _Adapter(max_retries=0)
         # urllib3's warnings about bad headers contain the URL, and the URL alone gives the PDF.
         logging.getLogger("urllib3").setLevel(logging.ERROR)
 
@@ -70,18 +72,42 @@ class Session:
         The request fails unless the last byte of the body arrives within `seconds`.
 
         Raises:
-            requests.RequestException: there is no answer.
+            requests.RequestException: there is no answer. Its argument says why.
         """
-        request = requests.Request(
-            method, url, {"User-Agent": USER_AGENT, "Connection": "close", **headers}, data=body
-        ).prepare()
-        # urllib3 subtracts the time spent on connecting only from a total.
-        whole = cast("Any", Timeout(total=seconds))  # The stubs allow numbers only.
-        return self._adapter.send(request, stream=True, timeout=whole, verify=self.verify)
+        end = monotonic() + seconds
+        sent = {"User-Agent": USER_AGENT, "Connection": "close", **headers}
+        as_sent = {"preload_content": False, "decode_content": False}
+        try:
+            place = parse_url(url)
+            connection = self._connection(place, seconds)
+            try:
+                connection.request(method, place.request_uri, body, sent, **as_sent)
+                connection.timeout = _left(end)
+                answer = connection.getresponse()
+            except BaseException:
+                connection.close()
+                raise
+        except (HTTPError, HTTPException, OSError) as error:
+            raise requests.ConnectionError(error) from error
+        return _response(sent, answer)
 
-    def close(self) -> None:
-        """Release the adapter's resources."""
-        self._adapter.close()
+    def _connection(self, place: Url, seconds: float) -> "_Connection":
+        if place.scheme not in ("http", "https") or not place.host:
+            raise InvalidURL("expected http or https, and a host")
+        if place.scheme != "https":
+            return _Connection(place.host, place.port, timeout=seconds)
+        roots = where() if self.verify is True else str(self.verify)
+        return _TlsConnection(place.host, place.port, timeout=seconds, ca_certs=roots)
+
+
+def _response(sent: Mapping[str, str], answer: BaseHTTPResponse) -> requests.Response:
+    response = requests.Response()
+    response.status_code = answer.status
+    response.headers = CaseInsensitiveDict(answer.headers)
+    response.raw = answer
+    response.request = requests.PreparedRequest()
+    response.request.headers = CaseInsensitiveDict(sent)
+    return response
 
 
 def has_excess(response: requests.Response) -> bool:
@@ -110,7 +136,7 @@ class _Answer(HTTPResponse):
         super().begin()
         for _ in range(MAX_INTERIM_ANSWERS):
             if self.status >= 200 or self.status == HTTPStatus.SWITCHING_PROTOCOLS:
-                # The connection must not return to the pool.
+                # Whatever the server says, nothing else is read from the connection.
                 self.will_close = True
                 return
             self.headers = self.msg = cast("Any", None)
@@ -215,21 +241,6 @@ class _TlsConnection(_Connection, HTTPSConnection):
             tls.context(self.ca_certs).sslsocket_class = _TlsSocket
             tls.share(self)
         super().connect()
-
-
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
-
-
-class _Adapter(HTTPAdapter):
-    @override
-    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        super().init_poolmanager(*arguments, **options)
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
 
 
 type _Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]

@@ -5,7 +5,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 import requests
-from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
+from urllib3.exceptions import NewConnectionError
 
 from reportflow.errors import (
     CredentialsRefused,
@@ -28,11 +28,10 @@ _PASSING: Final = frozenset({REQUEST_TIMEOUT, 425})
 
 def translate_exception(error: requests.RequestException) -> PipelineError:
     """A request without an answer: its kind depends on whether it can have reached ReportFlow."""
-    cause = error.args[0] if error.args else None
-    reason = cause.reason if isinstance(cause, MaxRetryError) else cause
+    reason = error.args[0] if error.args else None
     # The failure of a handshake stands behind the error of the connection.
     name = type(getattr(reason, "__cause__", None) or reason or error).__name__
-    if isinstance(reason, (NewConnectionError, ConnectTimeoutError)):
+    if isinstance(reason, NewConnectionError):
         return Retryable("SERVICE_UNREACHABLE", f"no connection to ReportFlow ({name})")
     return OutcomeUnknown(
         "ANSWER_LOST", f"the request left, but ReportFlow's answer did not arrive ({name})"
