@@ -276,6 +276,8 @@ class Checker:
 
 def _is_announcement(before: Written, after: Written) -> bool:
     """Whether nothing was written but that the job's end was published."""
+    if "unannouncedAt" not in before:
+        return False
     kept = {name: value for name, value in before.items() if name != "unannouncedAt"}
     written = {name: after[name] for name in ("updatedAt", "writeId")}
-    return "unannouncedAt" in before and kept | written == after
+    return kept | written == after

@@ -79,10 +79,9 @@ class Publications:
     def written(self, job_id: str, before: Written, after: Written) -> None:
         """A record was written; a later life of a job, or a later failure, is another state."""
         status = JobStatus(after["status"]["S"])
-        is_new = any(
+        if status in _FINAL and any(
             before.get(name) != after.get(name) for name in ("status", "failedAt", "archivedAt")
-        )
-        if status in _FINAL and is_new:
+        ):
             self._states[job_id].append(FinalState(_FINAL[status], dict(after)))
 
     def published(self, event: Mapping[str, Any]) -> None:

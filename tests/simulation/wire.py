@@ -3,6 +3,7 @@
 The functions' own HTTP session runs on them, so that its faults are seen here, too.
 """
 
+import http.client
 import io
 import json
 import time
@@ -11,11 +12,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from email.utils import format_datetime
+from functools import lru_cache
 from http import HTTPStatus
-from typing import Any, Final
+from http.client import HTTPMessage, parse_headers
+from typing import Any, BinaryIO, Final
 from unittest.mock import patch
 
 from greenlet import getcurrent
+from urllib3.util import parse_url
 
 from reportflow import http_session
 from reportflow.http_session import CONNECT_SECONDS, READ_SECONDS
@@ -72,8 +76,23 @@ def in_place_of_sockets(service: ReportFlowService) -> Iterator[None]:
     with (
         patch.object(http_session._Connection, "_new_conn", connect),
         patch.object(http_session, "monotonic", now),
+        # Pure functions, asked about the same few URLs and headers again and again.
+        patch.object(http_session, "parse_url", lru_cache(parse_url)),
+        patch.object(http.client, "parse_headers", _read_headers),
     ):
         yield
+
+
+def _read_headers(wire: BinaryIO, *_: object) -> HTTPMessage:
+    lines = [wire.readline()]
+    while lines[-1].strip():
+        lines.append(wire.readline())
+    return _parsed(b"".join(lines))
+
+
+@lru_cache(maxsize=1000)
+def _parsed(head: bytes) -> HTTPMessage:
+    return parse_headers(io.BytesIO(head))
 
 
 class Socket:
@@ -315,6 +334,7 @@ def _status(arrivals: Arrivals) -> int | None:
     return int(status) if len(status) == 3 and status.isdigit() else None
 
 
+@lru_cache(maxsize=1000)
 def _head(status: int, length: int | None, kind: str = "application/json", **more: str) -> bytes:
     phrase = HTTPStatus(status).phrase
     headers = {"Content-Type": kind, **more}
