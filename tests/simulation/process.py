@@ -46,7 +46,12 @@ class Process:
 
     def spawn(self, work: Callable[[], None]) -> Task:
         """Start a thread of the process, some time soon."""
-        task = self.scheduler.task(work)
+
+        def run() -> None:
+            work()
+            self._tasks.remove(task)
+
+        task = self.scheduler.task(run)
         task.process = self
         self._tasks.append(task)
         self.scheduler.after(self.chaos.rng.random() * 0.001, task.resume)
@@ -107,14 +112,9 @@ class Process:
         self.alive = False
         tasks, self._tasks = self._tasks, []
         for task in tasks:
-            if not task.dead:
-                task.throw(greenlet.GreenletExit)
+            task.throw(greenlet.GreenletExit)
         if self.on_death is not None:
             self.on_death()
-
-    def forget_finished(self) -> None:
-        """Drop the threads of an invocation that is over."""
-        self._tasks = [task for task in self._tasks if not task.dead]
 
 
 def current() -> Process:
@@ -266,7 +266,6 @@ class Function:
             nonlocal over
             over = True
             process.on_death = None
-            process.forget_finished()
             self.in_flight -= 1
             answer(result)
 

@@ -17,9 +17,11 @@ EPOCH: Final = datetime(2026, 3, 31, 20, 0, 0, tzinfo=UTC)
 class Task(greenlet.greenlet):
     """A line of execution of the code under test; it stops at each outside call.
 
-    `process` is what it dies with, `delivery` the message that it works on.
+    `process` is what it dies with, `delivery` the message that it works on. When its `work` is done
+    it waits for other work: each new greenlet has a stack of its own to map.
     """
 
+    work: Callable[[], None] | None = None
     process: object = None
     delivery: object = None
 
@@ -40,6 +42,7 @@ class Scheduler:
         self.now = 0.0
         self._hub = greenlet.getcurrent()
         self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._idle: list[Task] = []
         self._asked = 0
         self._until = 0.0
 
@@ -63,7 +66,18 @@ class Scheduler:
 
     def task(self, work: Callable[[], None]) -> Task:
         """A task that runs `work` once it is resumed."""
-        return Task(work, self._hub)
+        task = self._idle.pop() if self._idle else Task(self._work, self._hub)
+        task.work = work
+        return task
+
+    def _work(self) -> None:
+        task = greenlet.getcurrent()
+        assert isinstance(task, Task)
+        while task.work is not None:
+            task.work()
+            task.work = task.process = task.delivery = None
+            self._idle.append(task)
+            self._hub.switch()
 
     def sleep(self, seconds: float) -> None:
         """Let the others go on for so long."""
@@ -88,6 +102,8 @@ class Scheduler:
         while due and due[0][0] <= until:
             self.now, _, action = heappop(due)
             action()
+        while self._idle:
+            self._idle.pop().switch()
 
     @property
     def idle(self) -> bool:
