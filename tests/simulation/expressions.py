@@ -58,13 +58,12 @@ def update(text: str, names: tuple[tuple[str, str], ...]) -> Update:
         raise SyntaxError(f"two changes of one attribute in {text!r}")
 
     def change(item: Item, values: Values) -> None:
-        before = dict(item)
-        for name, operand in sets:
-            item[name] = _there(operand(before, values))
+        changed = {name: _there(operand(item, values)) for name, operand in sets}
         for name, operand in adds:
-            summand = _there(operand(before, values))
-            old = before.get(name, {"N": "0"})
-            item[name] = {"N": str(int(old["N"]) + int(summand["N"]))}
+            summand = _there(operand(item, values))
+            old = item.get(name, {"N": "0"})
+            changed[name] = {"N": str(int(old["N"]) + int(summand["N"]))}
+        item.update(changed)
         for name in removes:
             item.pop(name, None)
 

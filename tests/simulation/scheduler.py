@@ -40,6 +40,7 @@ class Scheduler:
 
     def __init__(self) -> None:
         self.now = 0.0
+        self._read_at, self._read = 0.0, EPOCH
         self._hub = greenlet.getcurrent()
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._idle: list[Task] = []
@@ -48,7 +49,9 @@ class Scheduler:
 
     def clock(self) -> datetime:
         """Now, as the functions read it."""
-        return EPOCH + timedelta(seconds=self.now)
+        if self._read_at != self.now:
+            self._read_at, self._read = self.now, EPOCH + timedelta(seconds=self.now)
+        return self._read
 
     def monotonic(self) -> float:
         """Now, in seconds since the start."""
