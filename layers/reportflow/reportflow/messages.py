@@ -267,7 +267,7 @@ def refuse_repeated_names(body: bytes, params: memoryview) -> None:
     begin = body.find(params)
     rest = b"{}".join((body[:begin], body[begin + len(params) :])) if params else body
     try:
-        json.loads(rest.decode(), object_pairs_hook=_refuse_repeated, parse_int=str)
+        _strict_decoder.decode(rest.decode())
     except (ValueError, RecursionError) as error:
         raise _invalid("the body is not JSON that everybody reads alike") from error
 
@@ -282,6 +282,9 @@ def _refuse_repeated(members: list[tuple[str, object]]) -> None:
         f"{repeated[:64]}: the name occurs twice",
         loggable="a name occurs twice; the dead letter and the job's record name it",
     )
+
+
+_strict_decoder: Final = json.JSONDecoder(object_pairs_hook=_refuse_repeated, parse_int=str)
 
 
 def _invalid(text: str) -> Permanent:
