@@ -36,6 +36,7 @@ MAX_ANSWER_MARGIN: Final = 1024 * 1024
 MAX_REFUSAL_BYTES: Final = 64 * 1024
 """The most that is read of a refusal's words."""
 
+_OF_LOAD: Final = frozenset({REQUEST_TIMEOUT, TOO_MANY_REQUESTS})
 _SECRET_HEADERS: Final = frozenset({"appkey", "secretkey", "authorization"})
 _PDF_HEADERS: Final = {"Accept": "application/pdf", "Accept-Encoding": "identity"}
 
@@ -133,48 +134,27 @@ class ReportFlow:
                 "CONTRACT_UNKNOWN",
                 "the job was submitted by another contract: set former_reportflow_url",
             )
-        opening = (
-            self._download(endpoint, where.path, deadline)
-            if where.path
-            else self._fetch(where.url, deadline)
-        )
+        if not where.path and not where.url.startswith(self._files_url):
+            raise FileMissing("URL_ELSEWHERE", "the 202's URL is not under reportflow_files_url")
         try:
-            with opening as response:
+            with (
+                self._send(endpoint, "GET", where.path, headers=_PDF_HEADERS, deadline=deadline)
+                if where.path
+                else self._request("GET", where.url, headers=_PDF_HEADERS, deadline=deadline)
+            ) as response:
+                if (status := response.status_code) != 200:
+                    said = _message(response)
+                    # A URL takes no keys, so none can be refused.
+                    is_missing = (
+                        endpoint.contract.is_missing(status, said)
+                        if where.path
+                        else status < 500 and status not in _OF_LOAD
+                    )
+                    raise _missing(status, said) if is_missing else self._refusal(response, said)
                 yield response
         except OutcomeUnknown as error:
             # Asking for a file twice does no harm.
             raise Retryable.of(error) from error
-
-    @contextmanager
-    def _download(
-        self, endpoint: Endpoint, path: str, deadline: datetime
-    ) -> Iterator[requests.Response]:
-        with self._send(endpoint, "GET", path, headers=_PDF_HEADERS, deadline=deadline) as response:
-            status = response.status_code
-            if status != 200:
-                said = _message(response)
-                if endpoint.contract.is_missing(status, said):
-                    raise _missing(status, said)
-                raise self._refusal(response, said)
-            yield response
-
-    @contextmanager
-    def _fetch(self, url: str, deadline: datetime) -> Iterator[requests.Response]:
-        """The file under a URL of an answer; it takes no keys, so that none can be refused."""
-        if not url.startswith(self._files_url):
-            raise FileMissing("URL_ELSEWHERE", "the 202's URL is not under reportflow_files_url")
-        try:
-            with self._session.request(
-                "GET", url, headers=_PDF_HEADERS, seconds=self._seconds_until(deadline)
-            ) as response:
-                status = response.status_code
-                if status in (REQUEST_TIMEOUT, TOO_MANY_REQUESTS) or status >= 500:
-                    raise self._refusal(response, _message(response))
-                if status != 200:
-                    raise FileMissing(f"HTTP_{status}", "ReportFlow has no PDF there yet")
-                yield response
-        except requests.RequestException as error:
-            raise translate_exception(error) from error
 
     @contextmanager
     def _send(
@@ -191,16 +171,10 @@ class ReportFlow:
         credentials = self._endpoints[endpoint]
 
         def send(keys: Mapping[str, str]) -> requests.Response:
-            try:
-                return self._session.request(
-                    method,
-                    endpoint.base_url.rstrip("/") + path,
-                    headers={**headers, **keys},
-                    body=body,
-                    seconds=self._seconds_until(deadline),
-                )
-            except requests.RequestException as error:
-                raise translate_exception(error) from error
+            url = endpoint.base_url.rstrip("/") + path
+            return self._request(
+                method, url, headers={**headers, **keys}, body=body, deadline=deadline
+            )
 
         keys = credentials.headers(self._seconds_until(deadline))
         with send(keys) as response:
@@ -211,6 +185,21 @@ class ReportFlow:
                 return
         with send(fresh) as response:
             yield response
+
+    def _request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        deadline: datetime,
+    ) -> requests.Response:
+        seconds = self._seconds_until(deadline)
+        try:
+            return self._session.request(method, url, headers=headers, body=body, seconds=seconds)
+        except requests.RequestException as error:
+            raise translate_exception(error) from error
 
     def _seconds_until(self, deadline: datetime) -> float:
         """How long a request that begins now may take.
