@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Final, cast
 
+from moto import backends
 from moto.moto_server.werkzeug_app import (
     DomainDispatcherApplication,
     MotoRequestHandler,
@@ -135,6 +136,9 @@ def main() -> None:
     SecretsManagerBackend.update_secret_version_stage = _move_current  # type: ignore[assignment,method-assign]
     SQSBackend.is_message_valid_based_on_retention_period = _is_kept  # type: ignore[assignment,method-assign]
     sqs_models.unix_time_millis = _milliseconds  # type: ignore[attr-defined]
+    # For each request, moto would list its folder twice.
+    services = frozenset(backends.list_of_moto_modules())
+    backends.list_of_moto_modules = lambda: services
     run_simple(
         "127.0.0.1",
         int(sys.argv[1]),

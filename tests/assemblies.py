@@ -26,6 +26,9 @@ SOURCES = ("app.py", "cdk.json", "stacks", "functions", "layers", "requirements"
 KEPT_SECONDS = 3600
 """Assemblies of other sources are removed after this time without a use."""
 
+JSII_CACHE = {"JSII_RUNTIME_PACKAGE_CACHE_ROOT": str(Path.home() / ".cache/aws/jsii/package-cache")}
+"""For a synthesis whose HOME is an empty folder: it would unpack the CDK anew, for 20 s."""
+
 PORT_OF_NOBODY = "http://127.0.0.1:65535"
 """Stands for the emulator's URL, whose port is another one in each run."""
 

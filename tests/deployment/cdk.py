@@ -6,6 +6,7 @@ from pathlib import Path
 
 from local.backend import Backend
 from local.paths import REPOSITORY
+from tests.assemblies import JSII_CACHE
 
 MAKE = ("make", "--silent", "--old-file=.venv/installed")
 """The environment that the tests run in is not set up anew under their feet."""
@@ -34,6 +35,7 @@ class Cdk:
             cwd=REPOSITORY,
             env={
                 **self.backend.environment,
+                **JSII_CACHE,
                 # The CLI has the bucket's name in the host otherwise, and no such host is here.
                 "AWS_ENDPOINT_URL_S3": self.backend.endpoint_url,
                 "AWS_EC2_METADATA_DISABLED": "true",

@@ -15,6 +15,7 @@ import boto3
 import pytest
 
 from local.paths import REPOSITORY
+from tests.assemblies import JSII_CACHE
 from tests.docs.blocks import Block, block
 from tests.pipeline.driver import Driver, new_id, until
 
@@ -35,7 +36,8 @@ class Reader:
     @property
     def environment(self) -> dict[str, str]:
         """Without the AWS account of the person who runs the tests."""
-        return {"PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin", "HOME": str(self.folder)}
+        path = f"{BIN}:/usr/local/bin:/usr/bin:/bin"
+        return {"PATH": path, "HOME": str(self.folder), **JSII_CACHE}
 
     def types(self, block: Block) -> str:
         """What the block's commands print, standard error included."""
