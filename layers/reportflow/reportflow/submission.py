@@ -83,29 +83,25 @@ class Submission:
     def __call__(self, record: Record, invocation: Invocation) -> Outcome:
         """See `reportflow.consumer.Work`."""
         own_id = _job_id_of(record)
-        if (end := self.finisher.limits.reached(record, self.clock())) is not None:
-            return self._reject(record, self._last_body(record), end)
+        end = self.finisher.limits.reached(record, self.clock())
         body = b""
         try:
             body = self.bodies.resolve(record.body)
+            if end is not None:
+                raise end
             request = parse_request(body, self.contract)
-        except Permanent as error:
+        except PipelineError as error:
+            if end is not None:
+                # A message that cannot come again does not wait for the payload that names its job.
+                return self._reject(record, body or record.body.encode(), end)
             if isinstance(error, PayloadMissing) and record.receive_count < PAYLOAD_RECEIVES:
                 raise Held.of(error) from error
-            return self._reject(record, body, error)
+            if isinstance(error, Permanent):
+                return self._reject(record, body, error)
+            raise
         job_id = request.job_id or own_id
         with concerning(job_id):
             return self._begin(record, job_id, request, invocation)
-
-    def _last_body(self, record: Record) -> bytes:
-        """The message, or its pointer if S3 does not bring the payload that names the job.
-
-        A message that cannot come again does not wait for S3.
-        """
-        try:
-            return self.bodies.resolve(record.body)
-        except PipelineError:
-            return record.body.encode()
 
     def _begin(
         self, record: Record, job_id: str, request: GenerationRequest[Any], invocation: Invocation
