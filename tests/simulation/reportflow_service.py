@@ -96,9 +96,15 @@ def content_key(design_id: str, version: int, file_name: str, params: dict[str, 
 
 
 @lru_cache(maxsize=1000)
+def read(body: bytes) -> Any:
+    """What a request says; nobody may change it."""
+    return json.loads(body)
+
+
+@lru_cache(maxsize=1000)
 def asked_for(body: bytes) -> str:
     """The `content_key` of the PDF that a request asks for."""
-    asked = json.loads(body)
+    asked = read(body)
     content = asked["content"]
     return content_key(asked["designId"], asked["version"], content["fileName"], content["params"])
 
@@ -152,7 +158,7 @@ class ReportFlowService:
 
     def take(self, body: bytes) -> Document:
         """Accept a request: from now on it is billed, and will be made."""
-        asked = json.loads(body)
+        asked = read(body)
         content = asked["content"]
         document = Document(
             len(self.documents) + 1,

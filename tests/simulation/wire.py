@@ -31,6 +31,7 @@ from tests.simulation.reportflow_service import (
     Document,
     ReportFlowService,
     central_file,
+    read,
 )
 from tests.simulation.scheduler import Task
 
@@ -272,7 +273,7 @@ class _Server:
         return [wait, answer]
 
     def _refused_design(self, body: bytes) -> Arrivals | None:
-        design = json.loads(body)["designId"].lower()
+        design = read(body)["designId"].lower()
         if design in (Design.MISSING, Design.BROKEN):
             self._service.refuse(body)
             return _error(404 if design == Design.MISSING else 500)
