@@ -16,7 +16,7 @@ from reportflow.contract import Contract
 from reportflow.contract.files import Mark
 from reportflow.errors import Permanent
 from reportflow.messages import GenerationRequest, is_job_id, parse_request, unwrapped
-from reportflow.salvage import mistakes
+from reportflow.salvage import trials
 
 LINES: Final = (".jsonl", ".ndjson")
 DOCUMENT: Final = ".json"
@@ -123,6 +123,22 @@ def read(
     return reading
 
 
+def mistakes(body: bytes, contract: Contract) -> list[str]:
+    """Name each field that is wrong, and what is wrong with it; none if the body is no object."""
+    found = []
+    for _, trial in trials(body):
+        try:
+            parse_request(trial, contract)
+        except Permanent as error:
+            found.append(error.message)
+    return list(dict.fromkeys(found))
+
+
+def is_pointer(body: bytes) -> bool:
+    """Return whether a body, in an envelope or not, is a pointer: requests are never arrays."""
+    return unwrapped(body).lstrip().startswith(b"[")
+
+
 def _refuse_other(made: Document, former: Document) -> None:
     """Refuse a second document of a job, unless it is the same."""
     if former.digest != made.digest:
@@ -141,10 +157,7 @@ def document(
     Raises:
         Permanent: as the functions would refuse it.
     """
-    # Imported here, because `--help` needs no AWS.
-    from reportflow.payloads import is_pointer
-
-    if is_pointer(body.decode(errors="replace")):
+    if is_pointer(body):
         raise Permanent(
             "INVALID_MESSAGE",
             "expected a JSON object, got an array. Put several documents into a .jsonl file, one a "

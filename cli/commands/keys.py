@@ -9,6 +9,7 @@ from cli import output
 from cli.commands.deployment import target_of
 from cli.commands.options import Yes, confirm
 from cli.failures import ExitCode
+from reportflow.contract import CENTRAL, WORKSPACE, Contract
 
 
 def set_keys(
@@ -39,10 +40,20 @@ def set_keys(
     keys = _asked_for(*names)
     if len(keys) != len(names) or not all(map(is_usable, keys)):
         raise typer.BadParameter(f"expected {' and '.join(names)} in printable ASCII, one a line")
-    if mistake := target.contract.key_mistake(*keys):
+    if mistake := key_mistake(target.contract, *keys):
         raise typer.BadParameter(mistake)
     secret.set_keys(target, dict(zip(names, keys, strict=True)))
     output.note("Done: the functions use the keys within five minutes.")
+
+
+def key_mistake(contract: Contract, *keys: str) -> str:
+    """Why these keys cannot be the contract's; empty if they may be."""
+    is_central = [key.startswith("ak_") for key in keys]
+    if contract is WORKSPACE and any(is_central):
+        return "a key that begins with ak_ needs the setting contract=central"
+    if contract is CENTRAL and is_central == [False]:
+        return "expected a key that begins with ak_; others need the setting contract=workspace"
+    return ""
 
 
 def set_signing_secret(

@@ -164,15 +164,6 @@ def test_documents_of_one_job_that_differ_in_metadata_are_a_mistake(
     assert all(f"{file}:1 has other metadata" in text for text in found.values())
 
 
-def test_a_name_that_occurs_twice_is_a_mistake(file: Path) -> None:
-    file.write_text(lines(json.dumps(body("a"))[:-1] + ', "jobId": "b"}'))
-
-    assert (
-        "jobId: the name occurs twice"
-        in mistakes(read([str(file)], Naming(), WORKSPACE))[f"{file}:1"]
-    )
-
-
 def test_parameters_go_as_they_were_written(file: Path) -> None:
     params = '{"amount": 10000.10, "digits": 123456789012345678901234567890, "mark": "\\u00e9"}'
     text = json.dumps(body("a", content={"fileName": "a.pdf", "params": "HERE"}))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from cli.commands.keys import key_mistake
 from local.emulator import Contract, Emulator, EmulatorSettings
 from local.emulator.fault_plan import Call, Fault
 from local.emulator.faults import Slow
@@ -167,7 +168,7 @@ def test_up_takes_the_one_key_of_central_and_another_reportflow(tmp_path: Path) 
 
 @pytest.mark.parametrize("contract", Contract)
 def test_set_keys_takes_the_emulators_key_again(contract: Contract) -> None:
-    assert not CONTRACTS[contract].key_mistake(APP_KEYS[contract])
+    assert not key_mistake(CONTRACTS[contract], APP_KEYS[contract])
 
 
 def test_up_reports_all_wrong_settings_and_starts_nothing(tmp_path: Path) -> None:

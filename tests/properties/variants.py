@@ -103,7 +103,6 @@ def _without_request_id() -> AbstractContextManager[object]:
     stack = ExitStack()
     request = msgspec.defstruct("_Request", [("request_id", OpaqueId, "none")], rename="camel")
     stack.enter_context(patch.object(central, "_Request", request))
-    stack.enter_context(patch.object(central.Central, "announces", lambda *_: True))
     return stack
 
 

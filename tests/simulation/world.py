@@ -248,7 +248,7 @@ class World:
     def _secrets(self, process: Process) -> SecretStore:
         client = cast("Any", SecretsClient(process, self.vault))
         clock = self.scheduler.monotonic
-        store = SecretStore(client, "secret", clock=clock, wall_clock=clock)
+        store = SecretStore(client, "secret", clock=clock)
         store._lock = cast("Any", Lock(self.scheduler))
         return store
 

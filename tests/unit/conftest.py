@@ -254,16 +254,8 @@ def ticker() -> Ticker:
 
 
 @pytest.fixture
-def wall_ticker() -> Ticker:
-    """A wall clock in seconds."""
-    return Ticker()
-
-
-@pytest.fixture
-def secret_store(aws: Backend, secret_arn: str, ticker: Ticker, wall_ticker: Ticker) -> SecretStore:
-    return SecretStore(
-        aws.client("secretsmanager"), secret_arn, clock=ticker, wall_clock=wall_ticker
-    )
+def secret_store(aws: Backend, secret_arn: str, ticker: Ticker) -> SecretStore:
+    return SecretStore(aws.client("secretsmanager"), secret_arn, clock=ticker)
 
 
 @pytest.fixture

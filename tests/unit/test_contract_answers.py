@@ -6,6 +6,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from cli.commands.keys import key_mistake
 from reportflow.contract import CENTRAL, CONTRACTS, WORKSPACE, Contract
 from reportflow.contract.files import Accepted, CompletedFile, Location, Mark
 from reportflow.contract.json_values import read_json
@@ -321,4 +322,4 @@ def test_one_deployment_reads_webhooks_of_both_contracts() -> None:
 def test_the_keys_of_one_contract_are_distinguished_from_the_others(
     *, contract: Contract, keys: tuple[str, ...], may_be: bool
 ) -> None:
-    assert (contract.key_mistake(*keys) == "") is may_be
+    assert (key_mistake(contract, *keys) == "") is may_be

@@ -9,7 +9,6 @@ from reportflow.contract.document import normal_design
 from reportflow.contract.json_values import nests_deeper
 from reportflow.errors import Permanent
 from reportflow.messages import (
-    MAX_BESIDE_PARAMS,
     MAX_METADATA_BYTES,
     Check,
     GenerationRequest,
@@ -116,14 +115,6 @@ def test_a_design_is_named_by_any_safe_text(design_id: str) -> None:
     assert sent["designId"] == design_id
 
 
-@pytest.mark.parametrize("number", ["9" * 5000, "-" + "9" * 5000])
-def test_a_whole_number_too_long_to_read_is_refused_by_its_fields_name(number: str) -> None:
-    said = refusal(with_params(f'{{"a": {number}}}'))
-
-    assert said.startswith("content.params: ")
-    assert "digits" in said
-
-
 @pytest.mark.parametrize("number", ["9" * 4000, "-" + "9" * 4000, "0." + "3" * 5000, "1e5000"])
 def test_a_long_number_is_passed_on(number: str) -> None:
     assert number.encode() in body_of(parse_request(with_params(f'{{"a": {number}}}'), WORKSPACE))
@@ -152,48 +143,6 @@ def test_a_missing_field_of_content_is_named(field: str) -> None:
     del incomplete[field]
 
     assert field in refusal(message_body(content=incomplete).encode())
-
-
-@pytest.mark.parametrize(
-    ("name", "body"),
-    [
-        ("jobId", '{"jobId": "other", ' + message_body()[1:]),
-        ("jobId", '{"job\\u0049d": "other", ' + message_body()[1:]),
-        ("content", message_body()[:-1] + ', "content": {"fileName": "b.pdf", "params": {}}}'),
-        ("metadata", '{"metadata": {"a": 1}, "metadata": {}, ' + message_body()[1:]),
-        ("fileName", message_body().replace('"params"', '"fileName": "b.pdf", "params"')),
-        ("params", message_body().replace('"params"', '"params": {"amount": 10000}, "params"')),
-        ("tenant", message_body(metadata="@").replace('"@"', '{"tenant": "a", "tenant": "b"}')),
-        ("", message_body(metadata="@").replace('"@"', '{"": 1, "": 2}')),
-    ],
-)
-def test_a_name_that_stands_twice_is_refused(name: str, body: str) -> None:
-    """Of two values one reader takes the first, and another one the last."""
-    with pytest.raises(Permanent) as refused:
-        parse_request(body.encode(), WORKSPACE)
-
-    assert refused.value.message == f"{name}: the name occurs twice"
-    # It may be a name of the customer's.
-    assert "tenant" not in refused.value.loggable
-
-
-def test_parameters_are_not_read_for_names_and_may_stand_elsewhere_too() -> None:
-    twice = '{"a": 1, "a": 2}'
-    alike = message_body(metadata={"copy": {}}, content=content(params="@"))
-    text = alike.replace('"@"', twice).replace('"copy": {}', '"copy": {"a": 1}')
-
-    assert bytes(parse_request(text.encode(), WORKSPACE).content.params) == twice.encode()
-    text = message_body(metadata={"copy": {"amount": 10000}})
-    assert parse_request(text.encode(), WORKSPACE).metadata.keys() == {"copy"}
-
-
-def test_a_body_of_little_but_white_space_is_refused() -> None:
-    """Or of values that a later one of the same name hides."""
-    said = refusal(
-        message_body().replace('"version"', " " * MAX_BESIDE_PARAMS + '"version"').encode()
-    )
-
-    assert "beside content.params" in said
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cli.documents import is_pointer
 from local.backend import Backend
 from reportflow.errors import Permanent, Retryable
 from reportflow.messages import MAX_METADATA_BYTES
-from reportflow.payloads import Payloads, is_pointer
+from reportflow.payloads import Payloads
 from tests.unit.peer import Peer, answer
 from tests.unit.samples import (
     FIRST_POINTER_MARK,
@@ -47,7 +48,7 @@ def test_a_pointer_of_either_generation_is_followed_in_an_envelope_too(
     body = envelope(pointer(bucket, "k", mark))
 
     assert payloads_of(lambda: aws.client("s3"), (bucket,)).resolve(body) == content
-    assert is_pointer(body)
+    assert is_pointer(body.encode())
 
 
 @pytest.mark.parametrize("envelope", [notification, bus_event])
@@ -55,7 +56,7 @@ def test_a_message_in_an_envelope_is_the_message(envelope: Callable[[str], str])
     body = envelope(message_body())
 
     assert payloads_of(unused, ("mine",)).resolve(body) == message_body().encode()
-    assert not is_pointer(body)
+    assert not is_pointer(body.encode())
 
 
 @pytest.mark.parametrize("white_space", ["", " \n"])

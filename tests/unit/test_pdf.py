@@ -37,7 +37,7 @@ def test_a_cut_body_can_come_again(length: int) -> None:
         receive_whole(pieces(PDF[:length], 64))
 
 
-@pytest.mark.parametrize("behind", [0, 1, TRAILER_WINDOW, 3 * TRAILER_WINDOW])
+@pytest.mark.parametrize("behind", [0, 1, 500])
 @pytest.mark.parametrize("padding", [b"\0", b" ", b"\r\n"], ids=repr)
 @pytest.mark.parametrize("size", [1, 10, 10_000])
 def test_padding_behind_the_end_is_ignored(behind: int, padding: bytes, size: int) -> None:

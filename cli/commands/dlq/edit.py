@@ -16,7 +16,7 @@ from cli.commands.deployment import target_of
 from cli.commands.dlq.redrive import Again, why_unsafe
 from cli.commands.options import Json, complete_job, job_ids_of
 from cli.dead_letters import DeadLetter, DeadLetters, QueueName, Selection, read
-from cli.documents import Document, Naming, content_of, document
+from cli.documents import Document, Naming, content_of, document, is_pointer
 from cli.failures import CliError, ExitCode
 from cli.records import Record, Records, finished
 from cli.target import Target
@@ -83,9 +83,6 @@ def readable(body: str) -> str:
 
 def _newest(queue: DeadLetters, job_id: str) -> DeadLetter:
     """Return the job's newest dead letter, which stays where it is."""
-    # Imported here, because `--help` needs no AWS.
-    from reportflow.payloads import is_pointer
-
     selection = Selection(job_ids=frozenset({job_id}))
     found = [one for batch in read([queue]) for one in selection.of(batch)]
     if not found:
@@ -95,7 +92,7 @@ def _newest(queue: DeadLetters, job_id: str) -> DeadLetter:
             ExitCode.FINDINGS,
         )
     newest = max(found, key=lambda one: one.sent_at)
-    if is_pointer(newest.body):
+    if is_pointer(newest.body.encode()):
         raise CliError(
             "The message is a pointer to its body in S3. Get that body, correct it, send it with "
             "`reportflow submit`, and drop the dead letter."

@@ -106,21 +106,12 @@ def content_disposition(file_name: str) -> str:
 
     A Japanese character takes up to twelve bytes. The ASCII name for old clients replaces each run
     of such characters by one `_`. If the name is too long for S3, it loses characters before its
-    extension.
+    last four, which are its extension.
     """
-    stem, dot, extension = file_name.rpartition(".")
-    if not stem:
-        stem, dot, extension = file_name, "", ""
-    while len(header := _disposition(stem + dot + extension)) > MAX_DISPOSITION_BYTES:
-        if len(stem) > 1:
-            # A combining sound mark is removed together with its letter.
-            stem = stem.rstrip(_SOUND_MARKS)[:-1]
-        else:
-            extension = extension[:-1]
+    stem, extension = file_name[:-4], file_name[-4:]
+    while len(header := _disposition(stem + extension)) > MAX_DISPOSITION_BYTES:
+        stem = stem[:-1]
     return header
-
-
-_SOUND_MARKS: Final = "\u3099\u309a"
 
 
 def _disposition(file_name: str) -> str:

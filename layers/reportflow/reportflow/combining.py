@@ -35,7 +35,11 @@ class Combined[Question, Answer]:
             if not answer.done():
                 self._before(question)
                 self._answer_all()
-        return answer.result()
+        try:
+            return answer.result()
+        except Retryable as error:
+            # An error of its own for each thread, which will name its own job in it.
+            raise type(error).of(error) from error.__cause__
 
     def _answer_all(self) -> None:
         group = [self._asked.popleft() for _ in range(len(self._asked))]
@@ -43,16 +47,7 @@ class Combined[Question, Answer]:
             answers = self._call([question for question, _ in group])
         except Exception as error:  # noqa: BLE001 - no thread may wait forever, whatever failed
             for _, future in group:
-                future.set_exception(_copy(error))
+                future.set_exception(error)
         else:
             for (_, future), answer in zip(group, answers, strict=True):
                 future.set_result(answer)
-
-
-def _copy(error: Exception) -> Exception:
-    """The same failure for one more thread, which will name its own job in it."""
-    if not isinstance(error, Retryable):
-        return error
-    same = type(error).of(error)
-    same.__cause__ = error.__cause__
-    return same

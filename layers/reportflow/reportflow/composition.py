@@ -16,7 +16,7 @@ from reportflow.finishing import Finisher
 from reportflow.jobs import Step
 from reportflow.jobs_table import JobsTable
 from reportflow.queues import SqsQueue
-from reportflow.rate_limiter import RateLimiter, rate_limiter
+from reportflow.rate_limiter import NoRateLimit, RateLimit, RateLimiter, SharedRateLimiter
 from reportflow.secret import SecretStore
 from reportflow.settings import ConsumerSettings
 
@@ -42,13 +42,10 @@ def surroundings(settings: ConsumerSettings) -> Surroundings:
     secrets = SecretStore(aws.secretsmanager(), settings.secret_arn)
     prepare(secrets.get)
     clock, rng = partial(datetime.now, UTC), SystemRandom()
-    limiter = rate_limiter(
-        aws.dynamodb(),
-        settings.jobs_table,
-        requests_per_minute=settings.reportflow_requests_per_minute,
-        burst=settings.reportflow_burst,
-        clock=clock,
-    )
+    limiter: RateLimiter = NoRateLimit()
+    if per_minute := settings.reportflow_requests_per_minute:
+        limit = RateLimit(per_minute, settings.reportflow_burst)
+        limiter = SharedRateLimiter(aws.dynamodb(), settings.jobs_table, limit, clock=clock)
     return Surroundings(secrets, limiter, clock, rng)
 
 

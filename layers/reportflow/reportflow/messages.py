@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections import Counter
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Annotated, Final, Literal, get_args
@@ -28,9 +28,6 @@ _JOB_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}" + END
 MAX_METADATA_BYTES: Final = 16 * 1024
 """Of `metadata`, and of whatever else comes back in the job's record and events."""
 
-MAX_BESIDE_PARAMS: Final = 64 * 1024
-"""Bytes of a message without its parameters: four times the metadata, for escapes and indents."""
-
 MAX_METADATA_DEPTH: Final = 100
 """EventBridge reads the event that carries the metadata, and takes about 1,000 levels in all."""
 
@@ -39,8 +36,6 @@ MAX_FILE_NAME_BYTES: Final = 700
 
 OWN_JOB_ID: Final = "reportflowJobId"
 """The message attribute by which our command line names a message's job."""
-
-_BOM: Final = b"\xef\xbb\xbf"
 
 JobId = Annotated[str, msgspec.Meta(pattern=_JOB_ID)]
 
@@ -125,11 +120,11 @@ def parse_request(body: bytes, contract: Contract) -> GenerationRequest[Content]
     Raises:
         Permanent: `INVALID_MESSAGE`, naming the field and what it allows.
     """
-    body = body.removeprefix(_BOM)
+    body = body.removeprefix(BOM_UTF8)
     try:
         request = _request_decoder(contract.content).decode(body)
         metadata = request.metadata_json().encode()
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise _invalid(_explain(error, body, contract)) from error
     if mistake := request.content.mistake():
         raise _invalid(f"content.{mistake}")
@@ -144,10 +139,9 @@ def parse_request(body: bytes, contract: Contract) -> GenerationRequest[Content]
     try:
         # Reads the params to their end: what cannot be read is refused here, not at the claim.
         _ = request.digest
-    except (ValueError, msgspec.DecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise _invalid(f"content.params: {_explain(error, body, contract)}") from error
     _check_returned("metadata", metadata)
-    refuse_repeated_names(body, memoryview(request.content.params))
     return request
 
 
@@ -232,7 +226,7 @@ def salvage_job_id(body: bytes, fallback: str) -> str:
     """
     try:
         return _job_id_decoder.decode(unwrapped(body)).job_id
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return fallback
 
 
@@ -244,47 +238,10 @@ def parse_download(body: bytes) -> Download:
     """
     try:
         return _download_decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         if (former := former_file(body)) is not None:
             return former
         raise _invalid(_explain(error, body)) from error
-
-
-def refuse_repeated_names(body: bytes, params: memoryview) -> None:
-    """Refuse a message in which two readers could see different values; `params` are not ours.
-
-    `params` are a part of `body`, or empty.
-
-    Raises:
-        Permanent: `INVALID_MESSAGE`.
-    """
-    if len(body) - len(params) > MAX_BESIDE_PARAMS:
-        raise _invalid(
-            f"{len(body) - len(params)} bytes beside content.params, at most {MAX_BESIDE_PARAMS} "
-            "are read: a name occurs twice, or there is much white space"
-        )
-    # msgspec takes the last of two values.
-    begin = body.find(params)
-    rest = b"{}".join((body[:begin], body[begin + len(params) :])) if params else body
-    try:
-        _strict_decoder.decode(rest.decode())
-    except (ValueError, RecursionError) as error:
-        raise _invalid("the body is not JSON that everybody reads alike") from error
-
-
-def _refuse_repeated(members: list[tuple[str, object]]) -> None:
-    names = [name for name, _ in members]
-    if len(set(names)) == len(names):
-        return
-    [(repeated, _)] = Counter(names).most_common(1)
-    raise Permanent(
-        "INVALID_MESSAGE",
-        f"{repeated[:64]}: the name occurs twice",
-        loggable="a name occurs twice; the dead letter and the job's record name it",
-    )
-
-
-_strict_decoder: Final = json.JSONDecoder(object_pairs_hook=_refuse_repeated, parse_int=str)
 
 
 def _invalid(text: str) -> Permanent:

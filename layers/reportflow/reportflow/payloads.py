@@ -36,15 +36,6 @@ _pointer_decoder: Final = msgspec.json.Decoder(
 )
 
 
-def is_pointer(body: str) -> bool:
-    """Return whether a body, in an envelope or not, is a pointer: requests are never arrays."""
-    return _is_array(unwrapped(body.encode()))
-
-
-def _is_array(body: bytes) -> bool:
-    return body.lstrip().startswith(b"[")
-
-
 class Payloads:
     """Fetches payloads from the buckets that the deployment allows."""
 
@@ -70,11 +61,12 @@ class Payloads:
             Retryable: S3 does not answer.
         """
         message = unwrapped(body.encode())
-        if not _is_array(message):
+        if not message.lstrip().startswith(b"["):
+            # A request is never an array.
             return message
         try:
             _, location = _pointer_decoder.decode(message)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise Permanent(
                 "INVALID_MESSAGE",
                 "expected a JSON object, or the pointer of an SQS Extended Client library, got "

@@ -16,9 +16,6 @@ TRAILER: Final = b"%%EOF"
 TRAILER_WINDOW: Final = 1024
 """`%%EOF` is within the last 1,024 bytes (ISO 32000-1, annex H, implementation note 18)."""
 
-_PADDING: Final = b"\0\t\n\f\r "
-"""PDF's white space (ISO 32000-1, 7.2.2). It is ignored after `%%EOF`, whatever its length."""
-
 _CONTENT_TYPES: Final = frozenset(
     {"", "application/pdf", "application/x-pdf", "application/octet-stream", "binary/octet-stream"}
 )
@@ -44,8 +41,7 @@ def receive(
     """
     digest = hashlib.sha256()
     size = 0
-    head = b""
-    end = _End()
+    head = tail = b""
     for chunk in chunks:
         size += len(chunk)
         check_size(size, max_bytes)
@@ -55,11 +51,11 @@ def receive(
                 raise _no_pdf(content_type)
         digest.update(chunk)
         spool.write(chunk)
-        end.add(chunk)
+        tail = (tail + chunk)[-TRAILER_WINDOW:]
     if HEADER not in head:
         # A body that ends within `%PDF-` was cut off.
         raise _truncated(size) if HEADER.startswith(head) else _no_pdf(content_type)
-    if not end.is_there:
+    if TRAILER not in tail:
         raise _truncated(size)
     return ReceivedPdf(size, digest.digest())
 
@@ -75,26 +71,6 @@ def check_size(size: int, max_bytes: int) -> None:
             "FILE_TOO_LARGE",
             f"the PDF has more than {max_bytes} bytes: raise max_file_mb, then redrive the message",
         )
-
-
-class _End:
-    """Finds `%%EOF` at the end of a file, ignoring the padding after it."""
-
-    def __init__(self) -> None:
-        self._tail = b""
-        self._padding = b""
-
-    def add(self, chunk: bytes) -> None:
-        text = chunk.rstrip(_PADDING)
-        padding = chunk[len(text) :]
-        if text:
-            self._tail = (self._tail + self._padding + text)[-TRAILER_WINDOW:]
-            self._padding = b""
-        self._padding = (self._padding + padding)[-TRAILER_WINDOW:]
-
-    @property
-    def is_there(self) -> bool:
-        return TRAILER in self._tail
 
 
 def _no_pdf(content_type: str | None) -> PipelineError:

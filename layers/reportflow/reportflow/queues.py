@@ -1,6 +1,5 @@
 """Reads SQS events, delays and dead-letters messages, and sends messages to the downloader."""
 
-import re
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,10 +32,6 @@ MAX_VISIBILITY_SECONDS: Final = 11 * 3600
 """SQS allows twelve hours after the receive; the invocation's own time counts, too."""
 
 MAX_ERROR_CHARACTERS: Final = 1000
-
-# Named one by one: excluding what SQS takes would compile for 68 million instructions.
-_FORBIDDEN: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-"""The characters that SQS refuses in a message and its attributes."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +99,7 @@ class SqsQueue:
             "jobId": job_id,
             "errorCode": error.code,
             "failedStep": step,
-            "errorMessage": _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", error.message)[
-                :MAX_ERROR_CHARACTERS
-            ],
+            "errorMessage": _printable(error.message[:MAX_ERROR_CHARACTERS]),
         }
         wanted = {name: _text_attribute(value) for name, value in reason.items()}
         for name, value in record.attributes.items():
@@ -174,6 +167,14 @@ class Downloads:
                 )
             failed |= {entry["Id"] for entry in answer.get("Failed", [])}
         return [str(number) not in failed for number in range(len(messages))]
+
+
+def _printable(text: str) -> str:
+    """The text without what SQS refuses: control characters and halves of surrogate pairs."""
+    return "".join(
+        each if each.isprintable() or each in "\t\n\r\u3000" else "\N{REPLACEMENT CHARACTER}"
+        for each in text
+    )
 
 
 def _text_attribute(value: str) -> "MessageAttributeValueTypeDef":

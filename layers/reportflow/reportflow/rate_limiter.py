@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from botocore.exceptions import ClientError
 
@@ -100,26 +100,8 @@ class RateLimit:
         return self.interval * (self.burst - 1)
 
 
-class RateLimiter(Protocol):
-    """Gives out the slots in which functions may call ReportFlow."""
-
-    def wait(self, deadline: datetime) -> None:
-        """Wait for a slot; the caller has to finish its request by `deadline`.
-
-        Raises:
-            NoSlot: no slot is free soon enough.
-            Retryable: the table does not answer.
-        """
-
-    def pause(self, seconds: float | None) -> None:
-        """Give out no slot for `seconds`, at most a minute: ReportFlow answered 429.
-
-        Slots that were given out before stay valid.
-        """
-
-
 class NoRateLimit:
-    """A `RateLimiter` that is switched off."""
+    """A rate limiter that is switched off."""
 
     def wait(self, deadline: datetime) -> None:
         """Return at once."""
@@ -129,7 +111,7 @@ class NoRateLimit:
 
 
 class SharedRateLimiter:
-    """A `RateLimiter` that all functions share through DynamoDB. Thread-safe."""
+    """Gives out the slots in which all functions together may call ReportFlow. Thread-safe."""
 
     def __init__(
         self,
@@ -150,7 +132,12 @@ class SharedRateLimiter:
         self._line_ends = _EPOCH
 
     def wait(self, deadline: datetime) -> None:
-        """See `RateLimiter.wait`."""
+        """Wait for a slot; the caller has to finish its request by `deadline`.
+
+        Raises:
+            NoSlot: no slot is free soon enough.
+            Retryable: the table does not answer.
+        """
         start = self._slot(deadline)
         if isinstance(start, NoSlot):
             raise start
@@ -160,7 +147,10 @@ class SharedRateLimiter:
             self._sleep(seconds)
 
     def pause(self, seconds: float | None) -> None:
-        """See `RateLimiter.pause`. Without an answer from the table, there is no pause."""
+        """Give out no slot for `seconds`, at most a minute: ReportFlow answered 429.
+
+        Slots that were given out before stay valid. If the table does not answer, nothing pauses.
+        """
         asked = timedelta(seconds=USUAL_PAUSE_SECONDS if seconds is None else seconds)
         tat = self._clock() + min(asked, LONGEST_PAUSE) + self._limit.tolerance
         with suppress(Retryable):
@@ -266,18 +256,7 @@ class SharedRateLimiter:
         return self._tat
 
 
-def rate_limiter(
-    client: "DynamoDBClient",
-    table: str,
-    *,
-    requests_per_minute: int,
-    burst: int,
-    clock: Callable[[], datetime],
-) -> RateLimiter:
-    """Return the rate limiter for these settings; with 0 requests a minute it is off."""
-    if not requests_per_minute:
-        return NoRateLimit()
-    return SharedRateLimiter(client, table, RateLimit(requests_per_minute, burst), clock=clock)
+type RateLimiter = SharedRateLimiter | NoRateLimit
 
 
 def _near(left: timedelta) -> timedelta:

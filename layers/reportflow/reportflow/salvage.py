@@ -1,25 +1,19 @@
-"""What can be read of a message that is refused, and all that is wrong with it.
+"""What can be read of a message that is refused."""
 
-Each field is read in a message that is right otherwise, by the rules of `parse_request`.
-"""
-
-from collections.abc import Iterator
+from codecs import BOM_UTF8
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 
 from reportflow.contract import Contract
-from reportflow.contract.document import Content
 from reportflow.errors import Permanent
-from reportflow.messages import GenerationRequest, parse_request, refuse_repeated_names, unwrapped
+from reportflow.messages import GenerationRequest, parse_request, unwrapped
 
 _RIGHT: Final = {"designId": "d", "version": 1}
 _RIGHT_CONTENT: Final = {"fileName": "a.pdf", "params": {}}
-_BOM: Final = b"\xef\xbb\xbf"
-_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
-type _Members = dict[str, msgspec.Raw]
+_SALVAGED: Final = frozenset({"designId", "version", "metadata", "fileName", "passthrough"})
 
 
 class Salvaged(msgspec.Struct, frozen=True):
@@ -36,91 +30,49 @@ class Salvaged(msgspec.Struct, frozen=True):
 
 
 def salvage(body: bytes, contract: Contract) -> Salvaged:
-    """Read the valid fields of a message, whatever the others are.
-
-    If a name occurs twice, nothing is read: two readers could see different values.
-    """
-    body = unwrapped(body).removeprefix(_BOM)
-    try:
-        fields = _members(body)
-        content = _content(fields) or {}
-        refuse_repeated_names(body, memoryview(content.get("params", b"")))
-    except (*_UNREADABLE, Permanent):
-        return Salvaged()
-
-    def read(name: str) -> GenerationRequest[Content] | None:
-        if name not in fields:
-            return None
-        with suppress(Permanent):
-            return parse_request(_with(name, fields), contract)
-        return None
-
-    def read_content(name: str) -> Content | None:
-        if name not in content:
-            return None
-        with suppress(Permanent):
-            return parse_request(_with_content(name, content), contract).content
-        return None
-
-    design, version, metadata = read("designId"), read("version"), read("metadata")
-    named, passed = read_content("fileName"), read_content("passthrough")
+    """Read the valid fields of a message, by the rules of `parse_request`."""
+    read: dict[str, GenerationRequest[Any]] = {}
+    for name, trial in trials(body):
+        if name in _SALVAGED:
+            with suppress(Permanent):
+                read[name] = parse_request(trial, contract)
     return Salvaged(
-        design_id=design.design_id if design else "",
-        version=version.version if version else 0,
-        file_name=named.file_name if named else "",
-        metadata=metadata.metadata_json() if metadata else "",
-        passthrough=passed.passthrough_json() if passed else "",
+        design_id=read["designId"].design_id if "designId" in read else "",
+        version=read["version"].version if "version" in read else 0,
+        file_name=read["fileName"].content.file_name if "fileName" in read else "",
+        metadata=read["metadata"].metadata_json() if "metadata" in read else "",
+        passthrough=read["passthrough"].content.passthrough_json() if "passthrough" in read else "",
     )
 
 
-def mistakes(body: bytes, contract: Contract) -> list[str]:
-    """Name each field that is wrong, and what is wrong with it; none if the body is no object."""
+def trials(body: bytes) -> Iterator[tuple[str, bytes]]:
+    """Each field that the message has or needs, in a message that is right otherwise.
+
+    A field of `content` comes by its own name. None come if the body is no object.
+    """
     try:
-        fields = _members(unwrapped(body).removeprefix(_BOM))
-    except _UNREADABLE:
-        return []
-    found = []
-    for trial in _trials(fields):
-        try:
-            parse_request(trial, contract)
-        except Permanent as error:
-            found.append(error.message)
-    return list(dict.fromkeys(found))
-
-
-def _trials(fields: _Members) -> Iterator[bytes]:
+        fields = _members(unwrapped(body).removeprefix(BOM_UTF8))
+    except (ValueError, RecursionError):
+        return
+    right = _RIGHT | {"content": _RIGHT_CONTENT}
     for name in fields | _RIGHT:
         if name != "content":
-            yield _with(name, fields)
-    content = _content(fields)
-    if content is None:
-        yield _with("content", fields)
+            yield name, msgspec.json.encode(_with(name, right, fields))
+    try:
+        content = _members(fields["content"])
+    except (KeyError, ValueError, RecursionError):
+        yield "content", msgspec.json.encode(_with("content", right, fields))
         return
     for name in content | _RIGHT_CONTENT:
-        yield _with_content(name, content)
+        inner = _with(name, _RIGHT_CONTENT, content)
+        yield name, msgspec.json.encode(_RIGHT | {"content": inner})
 
 
-def _content(fields: _Members) -> _Members | None:
-    """The members of `content`; None if it is missing, or no object."""
-    try:
-        return _members(fields["content"])
-    except (KeyError, *_UNREADABLE):
-        return None
-
-
-def _members(body: bytes | msgspec.Raw) -> _Members:
+def _members(body: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
     return msgspec.json.decode(body, type=dict[str, msgspec.Raw])
 
 
-def _with(name: str, fields: _Members) -> bytes:
-    """A right message but for one field, which is as given or missing."""
-    return msgspec.json.encode(_swapped(_RIGHT | {"content": _RIGHT_CONTENT}, name, fields))
-
-
-def _with_content(name: str, content: _Members) -> bytes:
-    return msgspec.json.encode(_RIGHT | {"content": _swapped(_RIGHT_CONTENT, name, content)})
-
-
-def _swapped(right: dict[str, Any], name: str, given: _Members) -> dict[str, Any]:
+def _with(name: str, right: Mapping[str, Any], given: Mapping[str, msgspec.Raw]) -> dict[str, Any]:
+    """The right members, but this one as given, or missing."""
     others = {each: value for each, value in right.items() if each != name}
     return others | ({name: given[name]} if name in given else {})

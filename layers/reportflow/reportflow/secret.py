@@ -49,18 +49,14 @@ class SecretStore:
         client: "SecretsManagerClient",
         secret_arn: str,
         *,
-        clock: Callable[[], float] = time.monotonic,
-        wall_clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        """The cached value expires when either clock says so.
-
-        A monotonic clock can stop while Lambda freezes the process. A wall clock can be set back.
-        """
+        """Pass a wall clock: a monotonic one can stop while Lambda freezes the process."""
         self._client = client
         self._secret_arn = secret_arn
-        self._clocks = (clock, wall_clock)
+        self._clock = clock
         self._lock = threading.Lock()
-        self._cached: tuple[Secret, tuple[float, ...]] | None = None
+        self._cached: tuple[Secret, float] | None = None
 
     def get(self) -> Secret:
         """Return the secret, at most `CACHE_SECONDS` old.
@@ -77,8 +73,9 @@ class SecretStore:
 
     def _no_older_than(self, seconds: float) -> Secret:
         with self._lock:
-            now = tuple(clock() for clock in self._clocks)
-            if self._cached is None or not _is_within(seconds, self._cached[1], now):
+            now = self._clock()
+            # A clock that was set back makes an age negative.
+            if self._cached is None or not 0 <= now - self._cached[1] < seconds:
                 # The value's age counts from the request, because the answer may take long.
                 self._cached = (self._read(), now)
             return self._cached[0]
@@ -106,14 +103,9 @@ class SecretStore:
         )
 
 
-def _is_within(seconds: float, begun: tuple[float, ...], now: tuple[float, ...]) -> bool:
-    """Return whether less than `seconds` passed by every clock, and no clock was set back."""
-    return all(0 <= end - start < seconds for start, end in zip(begun, now, strict=True))
-
-
 def _signing_secrets(stored: msgspec.Raw) -> tuple[str, ...]:
     """Return the signing secrets; none if the value is not a list of strings."""
     try:
         return msgspec.json.decode(stored, type=tuple[str, ...])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return ()

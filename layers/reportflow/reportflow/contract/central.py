@@ -138,12 +138,6 @@ class Central:
             }
         )
 
-    def key_mistake(self, *keys: str) -> str:
-        """One key that does not look like the service's."""
-        if len(keys) == 1 and not keys[0].startswith("ak_"):
-            return "expected a key that begins with ak_; others need the setting contract=workspace"
-        return ""
-
     def headers(self, *keys: str) -> Mapping[str, str]:
         """The key alone."""
         [app_key] = keys
@@ -165,10 +159,6 @@ class Central:
         """Any refusal that is not about the keys or the load: no page says which means what."""
         refused = status < 500 and status not in _OF_KEYS_OR_LOAD
         return refused or bool(_SAYS_MISSING.search(message))
-
-    def announces(self, event: Mapping[str, Any], _: Mapping[str, Any]) -> bool:
-        """An event with a `requestId`."""
-        return "requestId" in event
 
     def completed(
         self, event: Mapping[str, Any], design_id: str, version: int, entry: Mapping[str, Any]

@@ -239,12 +239,7 @@ def _accepted(contract: Contract, mark: Mark, response: requests.Response) -> Ac
     most = contract.max_request_bytes + MAX_ANSWER_MARGIN
     try:
         accepted = contract.accepted(_start(response, most), mark)
-    except (
-        msgspec.DecodeError,
-        UnicodeDecodeError,
-        RecursionError,
-        requests.RequestException,
-    ) as error:
+    except (ValueError, RecursionError, requests.RequestException) as error:
         raise OutcomeUnknown(
             "UNREADABLE_ANSWER",
             f"ReportFlow answered {response.status_code} without a fileId: the PDF may be on its "
@@ -273,7 +268,7 @@ def _message(response: requests.Response) -> str:
     try:
         body = _start(response, MAX_REFUSAL_BYTES)
         said = msgspec.json.decode(body, type=_ErrorBody).message
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, requests.RequestException):
+    except (ValueError, RecursionError, requests.RequestException):
         return ""
     text = said if isinstance(said, str) else "; ".join(said)
     for name, value in response.request.headers.items():

@@ -2,7 +2,6 @@
 
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Lock
 from time import monotonic
@@ -19,23 +18,20 @@ from reportflow.errors import CredentialsRefused, OutOfTime, PipelineError, Retr
 from reportflow.http_session import Session
 from reportflow.secret import REREAD_SECONDS, SecretStore
 
-SCOPE: Final = "pdf:generate"
-
 RENEWAL_SHARE: Final = 0.9
 """A token is renewed when this share of its life is over."""
 
-_MAX_TOKEN_BYTES: Final = 64 * 1024
-_REFUSED: Final = frozenset({400, 401, 403})
 
-
-@dataclass(frozen=True)
-class _Token:
+class _Token(msgspec.Struct, frozen=True):
     """A token of one client. `renew_at` is when the next one is due."""
 
-    client: tuple[str, str] = field(repr=False)
-    text: str = field(repr=False)
+    client: tuple[str, str]
+    text: str
     fetched_at: datetime
     renew_at: datetime
+
+    def __repr__(self) -> str:
+        return "_Token()"
 
 
 class _Answer(msgspec.Struct):
@@ -57,7 +53,6 @@ class Tokens:
         """A token for the client's id and secret, fetched if there is none.
 
         By `end` on the monotonic clock it is given up, the wait for another thread's fetch too.
-
         With `fresh`, ReportFlow has refused the last one: it is replaced unless it is brand-new.
 
         Raises:
@@ -67,14 +62,12 @@ class Tokens:
         if not self._lock.acquire(timeout=max(end - monotonic(), 0)):
             raise OutOfTime
         try:
-            now = self._clock()
-            token = self._token
-            new = timedelta(seconds=REREAD_SECONDS)
+            now, token = self._clock(), self._token
             if (
                 token is None
                 or token.client != client
                 or now >= token.renew_at
-                or (fresh and not timedelta() <= now - token.fetched_at < new)
+                or (fresh and not 0 <= (now - token.fetched_at).total_seconds() < REREAD_SECONDS)
             ):
                 token = self._token = self._fetch(client, end, now)
             return token.text
@@ -94,21 +87,15 @@ class Tokens:
                     "Content-Type": "application/x-www-form-urlencoded",
                     "Accept": "application/json",
                 },
-                body=f"grant_type=client_credentials&scope={quote_plus(SCOPE)}".encode(),
+                body=b"grant_type=client_credentials&scope=pdf%3Agenerate",
                 seconds=seconds,
             ) as response:
                 if response.status_code != 200:
                     raise _refusal(response.status_code)
-                content = response.raw.read(_MAX_TOKEN_BYTES, decode_content=True)
+                content = response.raw.read(64 * 1024, decode_content=True)
             # Some servers write `expires_in` as a text.
             answer = msgspec.json.decode(content, type=_Answer, strict=False)
-        except (
-            requests.RequestException,
-            HTTPError,
-            msgspec.DecodeError,
-            UnicodeDecodeError,
-            RecursionError,
-        ) as error:
+        except (requests.RequestException, HTTPError, ValueError, RecursionError) as error:
             # The text of the error could quote the token.
             name = type(error).__name__
             raise Retryable("TOKEN_MISSING", f"no token came from ReportFlow ({name})") from None
@@ -117,7 +104,7 @@ class Tokens:
 
 
 def _refusal(status: int) -> PipelineError:
-    if status in _REFUSED:
+    if status in {400, 401, 403}:
         return CredentialsRefused(
             f"HTTP_{status}",
             f"ReportFlow answered {status} to clientId and clientSecret: correct the secret",

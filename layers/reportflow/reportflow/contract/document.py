@@ -73,8 +73,7 @@ class Document[C: Content](
         """SHA-256 over what the PDF is made of; the order of keys and white space do not matter.
 
         Raises:
-            ValueError, msgspec.DecodeError: `params` are not JSON in UTF-8, or nest deeper than
-                `MAX_PARAMS_DEPTH`.
+            ValueError: `params` are not JSON in UTF-8, or nest deeper than `MAX_PARAMS_DEPTH`.
         """
         content = self.content
         with _reading:

@@ -9,9 +9,6 @@ from typing import Any, Final
 
 import msgspec
 
-MAX_DIGITS: Final = 4300
-"""Python, for one, refuses to read longer integers."""
-
 _EXACT_DIGITS: Final = 15
 """A double holds each whole number of so many digits."""
 
@@ -22,7 +19,6 @@ _INFINITE_DIGITS: Final = 310
 def read_json(
     text: str,
     pairs: Callable[[list[tuple[str, Any]]], dict[str, Any]] | None = None,
-    whole_number: Callable[[str], float | None] | None = None,
 ) -> object:
     """Read JSON as JavaScript does: numbers are doubles, and the last of repeated names counts.
 
@@ -36,7 +32,7 @@ def read_json(
     return json.loads(
         text,
         object_pairs_hook=pairs,
-        parse_int=whole_number or _whole_number,
+        parse_int=_whole_number,
         parse_float=_number,
         parse_constant=_refuse_constant,
     )
@@ -46,12 +42,12 @@ def read_bounded(text: bytes) -> object:
     """The same as `read_json`, several times faster for what most documents contain.
 
     Raises:
-        ValueError, msgspec.DecodeError: the text is not JSON in UTF-8, or has a number of more than
-            `MAX_DIGITS` digits.
+        ValueError: the text is not JSON in UTF-8.
+        RecursionError: it nests too deeply.
     """
     if _LONG_NUMBER not in text.translate(_DIGITS):
         return _decoder.decode(text)
-    return read_json(text.decode(), whole_number=_readable_number)
+    return read_json(text.decode())
 
 
 def nests_deeper(text: bytes, levels: int) -> bool:
@@ -115,13 +111,6 @@ def _whole_number(text: str) -> float | None:
     if len(text) <= _EXACT_DIGITS:
         return int(text)
     return None if len(text) > _INFINITE_DIGITS else _number(text)
-
-
-def _readable_number(text: str) -> float | None:
-    """Refuse what many readers refuse, and what is infinite to the others."""
-    if len(text) > MAX_DIGITS:
-        raise ValueError(f"a number has {len(text)} digits, at most {MAX_DIGITS}")
-    return _whole_number(text)
 
 
 def _number(text: str) -> float | None:

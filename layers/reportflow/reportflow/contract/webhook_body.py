@@ -1,6 +1,7 @@
 """From the body of a verified webhook to the files that ReportFlow reports as finished."""
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Annotated, Any, Final
@@ -18,7 +19,6 @@ MAX_FILES: Final = 100
 
 COMPLETED: Final = "file.completed"
 
-_BOM: Final = b"\xef\xbb\xbf"
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,9}")
 
 
@@ -68,62 +68,58 @@ def _completed(event: Mapping[str, Any], read: _Completed, entry: object) -> Com
     if not isinstance(entry, dict):
         return None
     for contract in CONTRACTS.values():
-        if contract.announces(event, entry):
-            with suppress(msgspec.ValidationError):
-                return contract.completed(event, read.design_id, read.version, entry)
-            break
+        with suppress(msgspec.ValidationError):
+            return contract.completed(event, read.design_id, read.version, entry)
     return None
+
+
+class _Repeated(dict[str, Any]):
+    """An object in which a name occurs twice: another reader of the body may see other values."""
+
+
+def _made(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    return made if len(made) == len(pairs) else _Repeated(made)
 
 
 def _object_in(body: bytes) -> dict[str, Any]:
     """The object in the body; an empty one for an empty body, which a form sends to try the URL.
 
-    A name that occurs twice is refused outside of the customer's parts: two readers of the body
-    would see different values.
+    A name that occurs twice is refused outside of the customer's parts.
     """
-    body = body.removeprefix(_BOM)
+    body = body.removeprefix(BOM_UTF8)
     if not body.strip():
         return {}
-    repeated: dict[int, list[tuple[str, Any]]] = {}
-
-    def keep(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        made = dict(pairs)
-        if len(made) < len(pairs):
-            # The pairs keep alive what the object has lost, and with it the ids.
-            repeated[id(made)] = [("", made), *pairs]
-        return made
-
     try:
-        event = read_json(body.decode(), keep)
+        event = read_json(body.decode(), _made)
     except (ValueError, RecursionError) as error:
         raise Refused(Refusal.NOT_JSON) from error
     if not isinstance(event, dict):
         raise Refused(Refusal.WRONG_SHAPE)
-    if repeated and not _customers(event, repeated).issuperset(repeated):
+    if _is_ambiguous(event):
         raise Refused(Refusal.REPEATED_NAME)
     return event
 
 
-def _customers(event: Mapping[str, Any], repeated: Mapping[int, list[tuple[str, Any]]]) -> set[int]:
-    """The ids of all objects within the customer's parts of the entries."""
+def _is_ambiguous(event: Mapping[str, Any]) -> bool:
+    """Whether a name occurs twice outside of the customer's parts of the entries."""
+    customers = {contract.customers_field for contract in CONTRACTS.values()}
     entries = event.get("files")
-    fields = [contract.customers_field for contract in CONTRACTS.values()]
-    waiting = [
-        entry[field]
-        for entry in (entries if isinstance(entries, list) else [])
-        if isinstance(entry, dict)
-        for field in fields
-        if field in entry
-    ]
-    found = set()
+    waiting: list[object] = [event if isinstance(event, _Repeated) else {**event, "files": None}]
+    for entry in entries if isinstance(entries, list) else [entries]:
+        if isinstance(entry, _Repeated) or not isinstance(entry, dict):
+            waiting.append(entry)
+        else:
+            waiting += [value for name, value in entry.items() if name not in customers]
     while waiting:
         value = waiting.pop()
+        if isinstance(value, _Repeated):
+            return True
         if isinstance(value, list):
             waiting += value
-        elif isinstance(value, dict) and id(value) not in found:
-            found.add(id(value))
-            waiting += [part for _, part in repeated.get(id(value), value.items())]
-    return found
+        elif isinstance(value, dict):
+            waiting += value.values()
+    return False
 
 
 def _version(event: Mapping[str, Any]) -> object:

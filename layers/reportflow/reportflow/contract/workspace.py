@@ -129,12 +129,6 @@ class Workspace:
             }
         )
 
-    def key_mistake(self, *keys: str) -> str:
-        """Why these keys cannot be the contract's; empty if they may be."""
-        if any(key.startswith("ak_") for key in keys):
-            return "a key that begins with ak_ needs the setting contract=central"
-        return ""
-
     def headers(self, *keys: str) -> Mapping[str, str]:
         """The headers of the first alternative of `credentials`."""
         app_key, secret_key = keys
@@ -171,10 +165,6 @@ class Workspace:
         """
         return status in _NOT_THERE or 200 < status < 300
 
-    def announces(self, _: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
-        """Whether an event's entry has the contract's form: here, a `uuid`."""
-        return "uuid" in entry
-
     def completed(
         self, _: Mapping[str, Any], design_id: str, version: int, entry: Mapping[str, Any]
     ) -> CompletedFile:
@@ -204,7 +194,7 @@ def former_file(message: bytes) -> CompletedFile | None:
     """The file in a download message of a version before 1.0; None if it is no such message."""
     try:
         file = msgspec.json.decode(message, type=_FormerFile)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return None
     return CompletedFile(
         file.file_id, _UUID + file.uuid, file.design_id, file.version, file.request_digest
