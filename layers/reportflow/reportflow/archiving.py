@@ -31,7 +31,7 @@ On the budget: a failure that costs a retry is counted; with the last one of `ma
 letter and FAILED. A dead letter that was redriven and finds no file ends as FILE_GONE.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -40,7 +40,6 @@ from tempfile import SpooledTemporaryFile
 from typing import Final
 
 import requests
-from urllib3.exceptions import DecodeError, HTTPError
 
 from reportflow import jobs, pdf
 from reportflow.archive import S3Archive
@@ -64,7 +63,6 @@ from reportflow.messages import Check, parse_download
 from reportflow.observability import count, logger, measure
 from reportflow.queues import Record
 
-CHUNK_BYTES: Final = 64 * 1024
 MEMORY_BYTES: Final = 1024 * 1024
 """A file up to this size stays in memory; a larger one is spooled to the function's disk."""
 
@@ -336,32 +334,13 @@ class Archiving:
             # The length on the wire: of a coded answer it says less than the file has.
             pdf.check_size(response.raw.length_remaining or 0, self.max_file_bytes)
             received = pdf.receive(
-                self._until(deadline, response),
+                self.files.body(response, deadline),
                 spool,
                 content_type=response.headers.get("Content-Type"),
                 max_bytes=self.max_file_bytes,
             )
             spool.seek(0)
             return self.archive.store(job, received, spool)
-
-    def _until(self, deadline: datetime, response: requests.Response) -> Iterator[bytes]:
-        """The body as it comes; a read time-out alone would let a trickle go on for ever.
-
-        `iter_content` would wait for a whole chunk, and with it pass the deadline.
-        """
-        try:
-            while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
-                if self.clock() > deadline:
-                    raise Retryable("DOWNLOAD_TOO_SLOW", "the file did not arrive in time")
-                yield chunk
-        except DecodeError as error:
-            raise Retryable(
-                "UNREADABLE_CODING", "the file is not coded as its Content-Encoding says"
-            ) from error
-        except HTTPError as error:
-            raise Retryable(
-                "TRUNCATED", f"the download was cut off ({type(error).__name__})"
-            ) from error
 
     def _record(self, record: Record, job: Job, stored: ArchivedFile) -> Outcome:
         now = self.clock()

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 import requests
+from urllib3.exceptions import DecodeError, HTTPError
 
 from reportflow.contract import Contract
 from reportflow.contract.credentials import Credentials, Tokens
@@ -35,6 +36,8 @@ MAX_ANSWER_MARGIN: Final = 1024 * 1024
 
 MAX_REFUSAL_BYTES: Final = 64 * 1024
 """The most that is read of a refusal's words."""
+
+CHUNK_BYTES: Final = 64 * 1024
 
 _OF_LOAD: Final = frozenset({REQUEST_TIMEOUT, TOO_MANY_REQUESTS})
 _SECRET_HEADERS: Final = frozenset({"appkey", "secretkey", "authorization"})
@@ -155,6 +158,29 @@ class ReportFlow:
         except OutcomeUnknown as error:
             # Asking for a file twice does no harm.
             raise Retryable.of(error) from error
+
+    def body(self, response: requests.Response, deadline: datetime) -> Iterator[bytes]:
+        """The body of an opened file as it comes.
+
+        A read time-out alone would let a trickle go on for ever. `iter_content` would wait for a
+        whole chunk, and with it pass the deadline.
+
+        Raises:
+            Retryable: it does not arrive by `deadline`, or not whole, or not as it says.
+        """
+        try:
+            while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
+                if self._clock() > deadline:
+                    raise Retryable("DOWNLOAD_TOO_SLOW", "the file did not arrive in time")
+                yield chunk
+        except DecodeError as error:
+            raise Retryable(
+                "UNREADABLE_CODING", "the file is not coded as its Content-Encoding says"
+            ) from error
+        except HTTPError as error:
+            raise Retryable(
+                "TRUNCATED", f"the download was cut off ({type(error).__name__})"
+            ) from error
 
     @contextmanager
     def _send(
