@@ -118,12 +118,21 @@ class Echo:
 
 @contextmanager
 def echo(
-    folder: Path, seconds: float = 0.0, bytes_per_second: float = float("inf")
+    folder: Path,
+    seconds: float = 0.0,
+    bytes_per_second: float = float("inf"),
+    aws_seconds: float = 0.0,
 ) -> Iterator[Echo]:
-    """Run the echo in a process of its own, with the latency and the speed of its links."""
+    """Run the echo in a process of its own, with the latency and the speed of its links.
+
+    ReportFlow and S3 answer after `seconds`, all else after `aws_seconds`.
+    """
     certificate = make_certificate(folder)
     echo_py = Path(__file__).with_name("echo.py")
-    program = [sys.executable, *map(str, (echo_py, certificate, seconds, bytes_per_second))]
+    program = [
+        sys.executable,
+        *map(str, (echo_py, certificate, seconds, bytes_per_second, aws_seconds)),
+    ]
     with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as process:
         if process.stdout is None:
             raise RuntimeError("the echo says nothing")

@@ -1,7 +1,8 @@
 """A small AWS and ReportFlow over TLS: each request succeeds, and nothing is kept.
 
-It runs in a process of its own: `echo.py CERTIFICATE SECONDS BYTES` prints its port, and counts
-what comes. ReportFlow and S3 answer after SECONDS; their links carry BYTES a second, each way.
+It runs in a process of its own: `echo.py CERTIFICATE SECONDS BYTES AWS_SECONDS` prints its port,
+and counts what comes. ReportFlow and S3 answer after SECONDS, all else after AWS_SECONDS. The links
+of ReportFlow and S3 carry BYTES a second, each way.
 """
 
 import json
@@ -46,9 +47,11 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, certificate: str, seconds: float, bytes_per_second: float) -> None:
+    def __init__(
+        self, certificate: str, seconds: float, bytes_per_second: float, aws_seconds: float
+    ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.seconds = seconds
+        self.seconds, self.aws_seconds = seconds, aws_seconds
         self.failed: set[str] = set()
         self.down, self.up = Link(bytes_per_second), Link(bytes_per_second)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -78,6 +81,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif "uploadId" in self.path:
             self._s3(b"<r/>")
         else:
+            time.sleep(self._server.aws_seconds)
             target = self.headers.get("X-Amz-Target", "")
             respond = _RESPONSES.get(target.partition(".")[2])
             self._answer(200, respond() if respond else {})
@@ -171,8 +175,8 @@ _RESPONSES: Final[Mapping[str, Callable[[], object]]] = {
 
 def main() -> None:
     """Serve until the process ends."""
-    certificate, seconds, bytes_per_second = sys.argv[1:]
-    server = _Server(certificate, float(seconds), float(bytes_per_second))
+    certificate, *numbers = sys.argv[1:]
+    server = _Server(certificate, *map(float, numbers))
     print(server.server_address[1], flush=True)
     server.serve_forever()
 

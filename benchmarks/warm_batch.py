@@ -1,45 +1,50 @@
-"""How long does a warm submitter take for a batch of ten?
+"""How long does a warm submitter take for a batch of ten, its table writes and slots included?
 
-ReportFlow answers after 150 ms. The calls to AWS, the table's writes among them, take the time that
-`deployment` assumes. The rate limiter is off: it would make the batch wait for its slots.
+ReportFlow answers after 150 ms, and AWS after the time that a call to DynamoDB takes. Both are the
+echo: an emulated AWS would take longer for the calls of a batch than the function for all else.
 """
 
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Final
 
-from benchmarks.bench import ROUNDS, Bar, Row
-from benchmarks.candidates import Candidate, ours, peer
-from benchmarks.deployment import deployed
-from benchmarks.running import REQUEST_BATCH, running
+from benchmarks.bench import ROUNDS, Bar, Row, batch, echo, started
+from benchmarks.candidates import ours, peer
+from benchmarks.deployment import AWS_SECONDS
 
 STEPS: Final = ROUNDS
 LATENCY_SECONDS: Final = 0.15
+BATCH: Final = 10
 
 
 def measure(step: Callable[[str], None]) -> Iterator[Row]:
     """The one row; the candidates alternate. The floor is one request to ReportFlow."""
-    candidates: dict[str, Callable[[str], Candidate]] = {"ours": ours, "peer": peer}
-    taken: dict[str, list[float]] = {name: [] for name in candidates}
-    with (
-        deployed(
-            reportflow_seconds=LATENCY_SECONDS, settings={"reportflow_requests_per_minute": "0"}
-        ) as deployment,
-        ExitStack() as stack,
-    ):
-        runs = {
-            name: stack.enter_context(running(candidate, deployment))
-            for name, candidate in candidates.items()
+    taken: dict[str, list[float]] = {"ours": [], "peer": []}
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        place = stack.enter_context(
+            echo(folder, LATENCY_SECONDS, aws_seconds=AWS_SECONDS["dynamodb"])
+        )
+        processes = {
+            candidate.name: stack.enter_context(started(candidate, place))
+            for candidate in (ours("submitter"), peer("submitter"))
         }
-        for name, run in runs.items():
-            run.submit(REQUEST_BATCH, f"first-{name}")
+        for process in processes.values():
+            process.ready()
+            process.invoke(batch(BATCH))
         for number in range(ROUNDS):
             step(f"warm batch: round {number + 1}")
-            for name, run in runs.items():
-                run.submit(REQUEST_BATCH, f"{name}-{number}")
-                taken[name].append(run.wall_seconds["submitter"][-1] * 1e3)
+            for name, process in processes.items():
+                begun = time.perf_counter()
+                response = process.invoke(batch(BATCH))
+                taken[name].append((time.perf_counter() - begun) * 1e3)
+                if response["batchItemFailures"]:
+                    raise RuntimeError(f"{name} did not succeed: {response}")
     yield Row(
-        f"warm batch of {REQUEST_BATCH} with its table writes, ReportFlow after 150 ms",
+        f"warm batch of {BATCH} with its table writes, ReportFlow after 150 ms",
         "ms",
         taken["ours"],
         taken["peer"],
