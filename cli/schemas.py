@@ -7,7 +7,8 @@ from typing import Any, Final
 import msgspec
 
 from reportflow.contract.central import CentralContent
-from reportflow.contract.workspace import WorkspaceContent
+from reportflow.contract.document import END
+from reportflow.contract.workspace import JAPANESE, WorkspaceContent
 from reportflow.events import DETAIL_TYPES, SOURCE, PdfArchived, PdfFailed
 from reportflow.messages import GenerationRequest
 
@@ -21,11 +22,23 @@ TYPES: Final[dict[str, type[msgspec.Struct]]] = {
 }
 
 
+_JAPANESE: Final = "".join(f"{first}-{last}" for first, last in JAPANESE)
+FILE_NAMES: Final = {
+    "request": rf"^(?!\.)[A-Za-z0-9._{_JAPANESE}-]{{1,200}}" + END,
+    "request-central": r'^(?=.*\S)(?!\s*\.pdf$)[^/\\:*?"<>|\x00-\x1f\x7f-\x9f]{1,200}' + END,
+}
+"""The contracts' rules for file names, which the functions check without a regular expression."""
+
+
 def schema(name: str) -> dict[str, Any]:
     """Return the schema of a request message, or of a whole event as a rule's target gets it."""
     described = TYPES[name]
     text = re.sub(r"(GenerationRequest)[\[_]\w+?Content[\]_]", r"\1", _schema_of(described))
     made = _in_camel_case(json.loads(text))
+    if name in FILE_NAMES:
+        [content] = [each for each in made["$defs"] if each.endswith("Content")]
+        properties = made["$defs"][content]["properties"]
+        properties["fileName"] = {"pattern": FILE_NAMES[name], **properties["fileName"]}
     if described not in DETAIL_TYPES:
         return {"$schema": DIALECT, **made}
     return {

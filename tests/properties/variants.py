@@ -246,7 +246,7 @@ VARIANTS = (
     Variant(
         "names in params are ours to judge", _replaced("_object_in", _of_no_two_names, content)
     ),
-    Variant("a byte order mark is no JSON", _replaced("_BOM", b"never", content)),
+    Variant("a byte order mark is no JSON", _replaced("BOM_UTF8", b"never", content)),
     Variant(
         "a wrong entry spoils the others",
         _wrapped("completed_files", _whole_or_nothing, content),

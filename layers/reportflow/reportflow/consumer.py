@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Final, Protocol, Self, TypedDict
+from typing import Final, Protocol, Self
 
 from reportflow import aws, observability
 from reportflow.backoff import full_jitter
@@ -112,17 +112,8 @@ class Invocation:
         )
 
 
-class ItemFailure(TypedDict):
-    """A record to keep on the queue."""
-
-    itemIdentifier: str
-
-
-class PartialBatchResponse(TypedDict):
-    """Lambda's `ReportBatchItemFailures` answer: all other records are deleted."""
-
-    batchItemFailures: list[ItemFailure]
-
+type PartialBatchResponse = dict[str, list[dict[str, str]]]
+"""Lambda's `ReportBatchItemFailures` answer: all records that it does not name are deleted."""
 
 type Work = Callable[[Record, Invocation], Outcome]
 """What a function does with one record; raises `Retryable` if the record must come again."""
@@ -150,7 +141,7 @@ def consume(
 
     if not batch:
         return {"batchItemFailures": []}
-    returned: list[ItemFailure] = []
+    returned: list[dict[str, str]] = []
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     oldest = timedelta()

@@ -149,13 +149,16 @@ def _check_returned(field: str, text: bytes) -> None:
     """Refuse an object that the record or the completion event could not hold."""
     if len(text) > MAX_METADATA_BYTES:
         raise _invalid(f"{field}: {len(text)} bytes of JSON, at most {MAX_METADATA_BYTES} are kept")
-    if nests_deeper(text, MAX_METADATA_DEPTH):
-        raise _invalid(f"{field}: nested too deeply, at most {MAX_METADATA_DEPTH} levels")
+    too_deep = f"{field}: nested too deeply, at most {MAX_METADATA_DEPTH} levels"
     try:
         content = msgspec.json.decode(text)
+    except RecursionError as error:
+        raise _invalid(too_deep) from error
     except msgspec.DecodeError as error:
         # It passes for JSON, and no reader of the completion event could hold it.
         raise _invalid(f"{field}: a number is out of range, or a text is not Unicode") from error
+    if nests_deeper(content, MAX_METADATA_DEPTH):
+        raise _invalid(too_deep)
     if not _is_exact(content):
         raise _invalid(f"{field}: a whole number has more than 64 bits; write it as a string")
 

@@ -34,13 +34,6 @@ class Secret(msgspec.Struct, frozen=True):
         return "Secret()"
 
 
-class _Stored(msgspec.Struct, rename="camel"):
-    webhook_token: str
-    previous_webhook_token: str = ""
-    # Decoded separately: a mistake in it must affect the webhook only.
-    webhook_signing_secrets: msgspec.Raw = msgspec.Raw(b"[]")
-
-
 class SecretStore:
     """Reads the secret from Secrets Manager and caches it for `CACHE_SECONDS`. Thread-safe."""
 
@@ -84,28 +77,24 @@ class SecretStore:
         with aws.translated("secretsmanager:GetSecretValue"):
             answer = self._client.get_secret_value(SecretId=self._secret_arn)
         try:
-            text = answer.get("SecretString", "")
-            stored = msgspec.json.decode(text, type=_Stored)
-            members = msgspec.json.decode(text, type=dict[str, Any])
-        except msgspec.DecodeError:
+            stored = msgspec.json.decode(answer.get("SecretString", ""), type=dict[str, Any])
+            tokens = msgspec.convert(
+                (stored["webhookToken"], stored.get("previousWebhookToken", "")), tuple[str, str]
+            )
+        except (KeyError, msgspec.DecodeError):
             # The decoder's own message could quote the secret.
             raise CredentialsRefused(
                 "SECRET_MALFORMED",
                 "the secret must be a JSON object of strings with ReportFlow's keys, webhookToken "
                 "and previousWebhookToken: correct its value",
             ) from None
-        tokens = (stored.webhook_token, stored.previous_webhook_token)
+        # A mistake in this list must affect the webhook only.
+        signing = stored.get("webhookSigningSecrets")
+        if not isinstance(signing, list) or not all(isinstance(each, str) for each in signing):
+            signing = ()
         return Secret(
             # A pasted key can have white space around it.
-            keys={name: value.strip() for name, value in members.items() if isinstance(value, str)},
+            keys={name: value.strip() for name, value in stored.items() if isinstance(value, str)},
             webhook_tokens=tuple(token for token in tokens if token),
-            webhook_signing_secrets=_signing_secrets(stored.webhook_signing_secrets),
+            webhook_signing_secrets=tuple(signing),
         )
-
-
-def _signing_secrets(stored: msgspec.Raw) -> tuple[str, ...]:
-    """Return the signing secrets; none if the value is not a list of strings."""
-    try:
-        return msgspec.json.decode(stored, type=tuple[str, ...])
-    except (ValueError, RecursionError):
-        return ()

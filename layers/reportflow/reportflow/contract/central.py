@@ -13,7 +13,6 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from reportflow.contract.document import (
-    END,
     Content,
     Document,
     JsonObject,
@@ -33,7 +32,6 @@ MAX_REQUEST_BYTES: Final = 50 * 1024 * 1024
 _FILE_NAME_RULE: Final = (
     "1 to 200 characters other than / \\ : * ? \" < > | and control characters, not only '.pdf'"
 )
-_FILE_NAME: Final = r'^(?=.*\S)(?!\s*\.pdf$)[^/\\:*?"<>|\x00-\x1f\x7f-\x9f]{1,200}' + END
 _PDF: Final = ".pdf"
 _REFERENCE: Final = "central"
 _MARKED: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
@@ -44,15 +42,13 @@ _OF_KEYS_OR_LOAD: Final = frozenset({401, 403, 408, 412, 429})
 
 
 class CentralContent(Content, frozen=True):
-    """The PDF's name and the template's parameters, kept as the very bytes that upstream sent.
+    """The PDF's name and the template's parameters, and how it is shared.
 
-    Numbers of any length or form reach ReportFlow as they were written. `share_type` is `01`
-    (workspace), `02` (invited people) or `03` (public). `passthrough` comes back in the job's
-    record and events. ReportFlow prints its top-level texts and numbers into the PDF's metadata.
+    `share_type` is `01` (workspace), `02` (invited people) or `03` (public). `passthrough` comes
+    back in the job's record and events. ReportFlow prints its top-level texts and numbers into the
+    PDF's metadata.
     """
 
-    file_name: Annotated[str, msgspec.Meta(extra_json_schema={"pattern": _FILE_NAME})]
-    params: JsonObject
     share_type: Literal["01", "02", "03"] | msgspec.UnsetType = msgspec.UNSET
     passcode_enabled: bool | msgspec.UnsetType = msgspec.UNSET
     passthrough: JsonObject | msgspec.UnsetType = msgspec.UNSET

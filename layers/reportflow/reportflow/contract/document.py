@@ -77,10 +77,9 @@ class Document[C: Content](
         """
         content = self.content
         with _reading:
-            text = bytes(content.params)
-            if nests_deeper(text, MAX_PARAMS_DEPTH):
+            params = read_bounded(bytes(content.params))
+            if nests_deeper(params, MAX_PARAMS_DEPTH):
                 raise ValueError(f"nested too deeply, at most {MAX_PARAMS_DEPTH} levels")
-            params = read_bounded(text)
             return digest_of(
                 self.design_id, self.version, content.file_name, params, content.options()
             )

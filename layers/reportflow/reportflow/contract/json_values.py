@@ -1,7 +1,6 @@
 """JSON as a JavaScript service reads it, and as every program with a limited stack can read it."""
 
 import json
-import re
 import unicodedata
 from collections.abc import Callable
 from math import isfinite
@@ -50,19 +49,17 @@ def read_bounded(text: bytes) -> object:
     return read_json(text.decode())
 
 
-def nests_deeper(text: bytes, levels: int) -> bool:
-    """Whether valid JSON nests deeper than so many levels; does not recurse itself."""
-    if text.count(b"[") + text.count(b"{") <= levels:
-        return False
-    unescaped = text.replace(b"\\\\", b"").replace(b'\\"', b"")
-    # Removing two adjacent quotes leaves each bracket inside or outside of a string, as it was.
-    marks = unescaped.translate(_BRACKETS, _NO_MARKS).replace(b'""', b"")
-    brackets = _STRING.sub(b"", marks)
-    for _ in range(levels):
-        if not brackets:
+def nests_deeper(value: object, levels: int) -> bool:
+    """Whether a value of JSON nests deeper than so many levels; does not recurse itself."""
+    parts: list[Any] = [value]
+    for _ in range(levels + 1):
+        nested = [part for part in parts if isinstance(part, (dict, list))]
+        parts = [
+            each for part in nested for each in (part.values() if isinstance(part, dict) else part)
+        ]
+        if not nested:
             return False
-        brackets = brackets.replace(b"[]", b"")
-    return bool(brackets)
+    return True
 
 
 def members[T: msgspec.Struct](value: object, kind: type[T]) -> T:
@@ -125,9 +122,6 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-_STRING: Final = re.compile(rb'"[^"]*"')
-_BRACKETS: Final = bytes.maketrans(b"{}", b"[]")
-_NO_MARKS: Final = bytes(set(range(256)) - set(b'[]{}"'))
 _decoder: Final = msgspec.json.Decoder(float_hook=_number)
 _DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
 _LONG_NUMBER: Final = b"0" * (_EXACT_DIGITS + 1)

@@ -5,18 +5,17 @@ path, and quotes the document. Source: ReportFlow's page on asynchronous generat
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from string import ascii_letters, digits
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
 
 from reportflow.contract.document import (
-    END,
     MAX_PARAMS_DEPTH,
     Content,
     DesignId,
     Document,
-    JsonObject,
     OpaqueId,
     Version,
     digest_of,
@@ -36,7 +35,7 @@ _FILE_NAME_RULE: Final = (
     "1 to 200 letters, digits, Japanese characters, '-', '_' or '.', not starting with '.'"
 )
 _ASCII: Final = frozenset(ascii_letters + digits + "-_.")
-_JAPANESE: Final = (
+JAPANESE: Final = (
     *(
         "々〇",
         "ぁゖ",
@@ -55,9 +54,6 @@ _JAPANESE: Final = (
 )
 """The first and the last character of each range."""
 
-_JAPANESE_RANGES: Final = "".join(f"{first}-{last}" for first, last in _JAPANESE)
-_FILE_NAME: Final = rf"^(?!\.)[A-Za-z0-9._{_JAPANESE_RANGES}-]{{1,200}}" + END
-
 _NOT_THERE: Final = frozenset({404, 409, 423, 425})
 
 _URL: Final = "workspace url "
@@ -65,13 +61,7 @@ _UUID: Final = "workspace uuid "
 
 
 class WorkspaceContent(Content, frozen=True):
-    """The PDF's name and the template's parameters, kept as the very bytes that upstream sent.
-
-    Numbers of any length or form reach ReportFlow as they were written.
-    """
-
-    file_name: Annotated[str, msgspec.Meta(extra_json_schema={"pattern": _FILE_NAME})]
-    params: JsonObject
+    """The PDF's name and the template's parameters."""
 
     def mistake(self) -> str:
         """See `Content.mistake`."""
@@ -83,7 +73,7 @@ class WorkspaceContent(Content, frozen=True):
 
 
 def _may_name_have(character: str) -> bool:
-    return character in _ASCII or any(first <= character <= last for first, last in _JAPANESE)
+    return character in _ASCII or any(first <= character <= last for first, last in JAPANESE)
 
 
 class _Acceptance(msgspec.Struct, rename="camel"):
@@ -214,8 +204,8 @@ def _digest(design_id: str, version: int, file: _File) -> str:
     name, params = file.file_name, file.params
     if not isinstance(name, str) or not isinstance(params, dict):
         return ""
-    try:
-        deep = nests_deeper(msgspec.json.encode(params), MAX_PARAMS_DEPTH)
-        return "" if deep else digest_of(design_id, version, name, params)
-    except (UnicodeEncodeError, RecursionError):
+    if nests_deeper(params, MAX_PARAMS_DEPTH):
         return ""
+    with suppress(UnicodeEncodeError):
+        return digest_of(design_id, version, name, params)
+    return ""
