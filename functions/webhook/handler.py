@@ -28,7 +28,7 @@ def handler(event: dict[str, Any], context: "Context") -> dict[str, Any]:
 def answer(receiver: Receiver, event: dict[str, Any], context: "Context") -> dict[str, Any]:
     """Return the receiver's answer to the request."""
     try:
-        announced = receiver.receive(event, lambda: context.get_remaining_time_in_millis() / 1000)
+        reported = receiver.receive(event, lambda: context.get_remaining_time_in_millis() / 1000)
     except Refused as refused:
         logger().warning("webhook refused", extra={"reason": refused.reason})
         count(refused.reason, WebhooksRefused=1)
@@ -39,9 +39,9 @@ def answer(receiver: Receiver, event: dict[str, Any], context: "Context") -> dic
         )
         count(error.code, WebhooksNotStored=1)
         return _answer(HTTPStatus.SERVICE_UNAVAILABLE)
-    file_ids = [file.file_id for file in announced.files]
+    file_ids = [file.file_id for file in reported.files]
     logger().info("webhook stored", extra={"file_ids": file_ids})
-    if entries := announced.wrong_entries:
+    if entries := reported.wrong_entries:
         about = {"reason": Refusal.WRONG_ENTRY, "entries": entries}
         logger().warning("webhook refused", extra=about)
         count(Refusal.WRONG_ENTRY, WebhooksRefused=1)

@@ -16,7 +16,7 @@ from reportflow import webhook
 from reportflow.contract import CONTRACTS, central, workspace
 from reportflow.contract import webhook_body as content
 from reportflow.contract.document import OpaqueId
-from reportflow.contract.files import Announced, CompletedFile, Mark
+from reportflow.contract.files import CompletedFile, Mark, ReportedFiles
 from reportflow.contract.json_values import read_json
 from reportflow.observability import logger
 from reportflow.queues import Downloads
@@ -140,8 +140,8 @@ def _of_any_workspace(original: Any) -> Any:
 
 
 def _whole_or_nothing(original: Any) -> Any:
-    def files(content: Mapping[str, Any], workspace_id: str) -> Announced:
-        made: Announced = original(content, workspace_id)
+    def files(content: Mapping[str, Any], workspace_id: str) -> ReportedFiles:
+        made: ReportedFiles = original(content, workspace_id)
         if made.wrong_entries:
             raise Refused(Refusal.WRONG_SHAPE)
         return made

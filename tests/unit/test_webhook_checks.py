@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from reportflow.contract import WORKSPACE
-from reportflow.contract.files import Announced, CompletedFile
+from reportflow.contract.files import CompletedFile, ReportedFiles
 from reportflow.contract.webhook_body import MAX_FILES
 from reportflow.messages import parse_download, parse_request
 from reportflow.queues import Downloads
@@ -145,7 +145,7 @@ def test_a_rotation_loses_no_event(
 def test_a_request_about_something_else_is_taken_and_leads_to_nothing(
     receiver: Receiver, queues: QueuePair, body: object
 ) -> None:
-    assert receiver.receive(event(body)) == Announced()
+    assert receiver.receive(event(body)) == ReportedFiles()
     assert queues.receive() == []
 
 
@@ -153,8 +153,8 @@ def test_a_request_about_something_else_is_taken_and_leads_to_nothing(
 def test_a_form_may_try_the_url_by_another_method(
     receiver: Receiver, queues: QueuePair, method: str
 ) -> None:
-    assert receiver.receive(event(method=method)) == Announced()
-    assert receiver.receive(event("no json", method=method)) == Announced()
+    assert receiver.receive(event(method=method)) == ReportedFiles()
+    assert receiver.receive(event("no json", method=method)) == ReportedFiles()
     assert queues.receive() == []
 
 
@@ -164,7 +164,7 @@ def test_any_other_method_is_refused(receiver: Receiver, method: str) -> None:
 
 
 def test_an_event_without_files_leads_to_nothing(receiver: Receiver, queues: QueuePair) -> None:
-    assert receiver.receive(event(webhook_body(files=[]))) == Announced()
+    assert receiver.receive(event(webhook_body(files=[]))) == ReportedFiles()
     assert queues.receive() == []
 
 
@@ -196,7 +196,7 @@ def test_a_url_with_a_slash_at_its_end_is_the_same(receiver: Receiver) -> None:
     body = json.dumps(webhook_body()).encode()
 
     assert receiver.receive(sent(body, token=f"{TOKEN}/")) == receiver.receive(sent(body))
-    assert receiver.receive(sent(b"", token=f"{TOKEN}/", method="GET")) == Announced()
+    assert receiver.receive(sent(b"", token=f"{TOKEN}/", method="GET")) == ReportedFiles()
 
 
 @pytest.mark.parametrize(

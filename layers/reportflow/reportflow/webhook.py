@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from reportflow import aws
-from reportflow.contract.files import Announced
+from reportflow.contract.files import ReportedFiles
 from reportflow.contract.webhook_body import read_webhook
 from reportflow.errors import CredentialsRefused, OutOfTime
 from reportflow.queues import MAX_BATCH, Downloads
@@ -65,7 +65,7 @@ def request_of(event: Mapping[str, Any]) -> Request:
 
 def verify(
     request: Request, secret: Secret, workspace_id: str, now: float, *, signed: bool = False
-) -> Announced:
+) -> ReportedFiles:
     """The files that the request reports as finished; none if it is about something else.
 
     Only webhooks of this workspace are believed, and only `signed` ones if that is set.
@@ -80,7 +80,7 @@ def verify(
     if signed:
         check_signed(request, secret.webhook_signing_secrets, now)
     if request.method in PROBES:
-        return Announced()
+        return ReportedFiles()
     if request.body is None:
         raise Refused(Refusal.NOT_JSON)
     return read_webhook(request.body, workspace_id)
@@ -138,7 +138,7 @@ class Receiver(msgspec.Struct, frozen=True):
 
     def receive(
         self, event: Mapping[str, Any], seconds_left: Callable[[], float] = lambda: math.inf
-    ) -> Announced:
+    ) -> ReportedFiles:
         """Store the event's files and return them.
 
         `seconds_left` is the time until the caller stops waiting for the answer.
@@ -148,13 +148,13 @@ class Receiver(msgspec.Struct, frozen=True):
             Retryable: some files are not stored. The sender must repeat the request; storing a file
                 twice does no harm.
         """
-        announced = self._verified(request_of(event), seconds_left)
-        for some in batched(announced.files, MAX_BATCH, strict=False):
+        reported = self._verified(request_of(event), seconds_left)
+        for some in batched(reported.files, MAX_BATCH, strict=False):
             _leave_time_to_answer(seconds_left)
             self.destination.send(some)
-        return announced
+        return reported
 
-    def _verified(self, request: Request, seconds_left: Callable[[], float]) -> Announced:
+    def _verified(self, request: Request, seconds_left: Callable[[], float]) -> ReportedFiles:
         checked = partial(verify, request, workspace_id=self.workspace_id, signed=self.signed)
         try:
             return checked(self.secrets.get(), now=self.clock())

@@ -8,7 +8,7 @@ reference of today.
 import re
 import unicodedata
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -41,6 +41,10 @@ _SAYS_MISSING: Final = re.compile("NOT_READY|NOT_FOUND|DOWNLOAD_NOT_AVAILABLE")
 _OF_KEYS_OR_LOAD: Final = frozenset({401, 403, 408, 412, 429})
 
 
+_SHARE_TYPES: Final = ("01", "02", "03")
+ShareType = Annotated[str, msgspec.Meta(extra_json_schema={"enum": _SHARE_TYPES})]
+
+
 class CentralContent(Content, frozen=True):
     """The PDF's name and the template's parameters, and how it is shared.
 
@@ -49,7 +53,7 @@ class CentralContent(Content, frozen=True):
     PDF's metadata.
     """
 
-    share_type: Literal["01", "02", "03"] | msgspec.UnsetType = msgspec.UNSET
+    share_type: ShareType | msgspec.UnsetType = msgspec.UNSET
     passcode_enabled: bool | msgspec.UnsetType = msgspec.UNSET
     passthrough: JsonObject | msgspec.UnsetType = msgspec.UNSET
 
@@ -64,6 +68,8 @@ class CentralContent(Content, frozen=True):
             return "passthrough: expected an object"
         if OWN_KEY in names:
             return f"passthrough: the key {OWN_KEY} is reserved"
+        if self.share_type not in (msgspec.UNSET, *_SHARE_TYPES):
+            return f'shareType: expected one of "01", "02", "03", got "{self.share_type[:64]}"'
         name = self.file_name
         fits = 1 <= len(name) <= 200 and name.strip() != "" and name.lstrip() != _PDF
         return (

@@ -129,22 +129,14 @@ class Credentials:
             Retryable: Secrets Manager or ReportFlow's token endpoint does not answer.
         """
         end = monotonic() + seconds
-        if fresh:
-            return self._made_of(self._secrets.get_fresh().keys, end, fresh=True)
-        known = self._secrets.get().keys
-        try:
-            return self._made_of(known, end, fresh=False)
-        except CredentialsRefused:
-            # The secret may have been filled in or changed since it was read.
-            newer = self._secrets.get_fresh().keys
-            if newer == known:
-                raise
-        return self._made_of(newer, end, fresh=False)
-
-    def _made_of(self, secret: Mapping[str, str], end: float, *, fresh: bool) -> Mapping[str, str]:
-        found = find_keys(self._contract, secret)
+        secret = self._secrets.get_fresh() if fresh else self._secrets.get()
+        found = find_keys(self._contract, secret.keys)
         if found is None:
-            raise _missing(self._contract)
+            names = ", or ".join(" and ".join(names) for names in self._contract.credentials)
+            raise CredentialsRefused(
+                "KEYS_MISSING",
+                f"the secret holds no {names} of printable ASCII: put them there",
+            )
         number, keys = found
         if number == 0:
             return self._contract.headers(*keys)
@@ -165,10 +157,3 @@ def find_keys(contract: Contract, keys: Mapping[str, str]) -> tuple[int, tuple[s
 def is_usable(key: str) -> bool:
     """Whether it can stand in a header: an error about anything else would show it."""
     return bool(key) and key.isascii() and key.isprintable()
-
-
-def _missing(contract: Contract) -> CredentialsRefused:
-    names = ", or ".join(" and ".join(names) for names in contract.credentials)
-    return CredentialsRefused(
-        "KEYS_MISSING", f"the secret holds no {names} of printable ASCII: put them there"
-    )

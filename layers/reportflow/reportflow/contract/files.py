@@ -48,7 +48,7 @@ class CompletedFile(
     mark: Mark | None = None
 
 
-class Announced(msgspec.Struct, frozen=True):
+class ReportedFiles(msgspec.Struct, frozen=True):
     """The files that a webhook reports, and the number of entries that are unreadable."""
 
     files: list[CompletedFile] = msgspec.field(default_factory=list)

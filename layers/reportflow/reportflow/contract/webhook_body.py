@@ -10,7 +10,7 @@ import msgspec
 
 from reportflow.contract import CONTRACTS
 from reportflow.contract.document import DesignId, Version
-from reportflow.contract.files import Announced, CompletedFile
+from reportflow.contract.files import CompletedFile, ReportedFiles
 from reportflow.contract.json_values import members, read_json
 from reportflow.refusal import Refusal, Refused
 
@@ -29,7 +29,7 @@ class _Completed(msgspec.Struct, rename="camel"):
     files: Annotated[list[Any], msgspec.Meta(max_length=MAX_FILES)]
 
 
-def read_webhook(body: bytes, workspace_id: str) -> Announced:
+def read_webhook(body: bytes, workspace_id: str) -> ReportedFiles:
     """The finished files that the body reports; none if it is about something else.
 
     Nothing of the customer's data is kept but a digest.
@@ -39,11 +39,11 @@ def read_webhook(body: bytes, workspace_id: str) -> Announced:
     """
     event = _object_in(body)
     if event.get("event") != COMPLETED:
-        return Announced()
+        return ReportedFiles()
     return completed_files(event, workspace_id)
 
 
-def completed_files(event: Mapping[str, Any], workspace_id: str) -> Announced:
+def completed_files(event: Mapping[str, Any], workspace_id: str) -> ReportedFiles:
     """The files of a `file.completed` of this workspace, each once.
 
     A malformed entry is counted and does not affect the others.
@@ -61,7 +61,7 @@ def completed_files(event: Mapping[str, Any], workspace_id: str) -> Announced:
     found = list(dict.fromkeys(file for file in files if file is not None))
     if files and not found:
         raise Refused(Refusal.WRONG_SHAPE)
-    return Announced(found, files.count(None))
+    return ReportedFiles(found, files.count(None))
 
 
 def _completed(event: Mapping[str, Any], read: _Completed, entry: object) -> CompletedFile | None:
