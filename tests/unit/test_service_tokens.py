@@ -387,7 +387,7 @@ def test_a_slow_endpoint_keeps_no_thread_past_its_deadline(
 ) -> None:
     """Ten threads wait for one token; the function must answer before its time-out."""
     released = Event()
-    authorization.issue = lambda _: [] if released.wait(20) else []
+    authorization.issue = lambda _: [b""] if released.wait(20) else []
     begun, seconds = monotonic(), 1.5
     by = clock() + timedelta(seconds=seconds)
 

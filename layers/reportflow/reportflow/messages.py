@@ -259,8 +259,8 @@ def _explain(error: Exception, body: bytes, contract: Contract | None = None) ->
             f"nested too deeply: content.params may nest {MAX_PARAMS_DEPTH} levels, metadata "
             f"{MAX_METADATA_DEPTH}"
         )
-    if isinstance(error, UnicodeDecodeError):
-        return "the JSON is not valid UTF-8"
+    if isinstance(error, UnicodeError):
+        return "the JSON is not valid Unicode"
     if type(error) is ValueError:
         return str(error)
     if not isinstance(error, msgspec.ValidationError):

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from reportflow.contract.json_values import nests_deeper, read_bounded, written
+from reportflow.contract.json_values import nests_deeper, read_json, written
 
 # `$` alone also matches before a final newline.
 END: Final = r"$(?!\n)"
@@ -77,7 +77,7 @@ class Document[C: Content](
         """
         content = self.content
         with _reading:
-            params = read_bounded(bytes(content.params))
+            params = read_json(bytes(content.params).decode())
             if nests_deeper(params, MAX_PARAMS_DEPTH):
                 raise ValueError(f"nested too deeply, at most {MAX_PARAMS_DEPTH} levels")
             return digest_of(

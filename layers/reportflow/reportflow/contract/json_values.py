@@ -11,9 +11,6 @@ import msgspec
 _EXACT_DIGITS: Final = 15
 """A double holds each whole number of so many digits."""
 
-_INFINITE_DIGITS: Final = 310
-"""A double holds no whole number of so many digits."""
-
 
 def read_json(
     text: str,
@@ -31,22 +28,10 @@ def read_json(
     return json.loads(
         text,
         object_pairs_hook=pairs,
-        parse_int=_whole_number,
+        parse_int=_number,
         parse_float=_number,
         parse_constant=_refuse_constant,
     )
-
-
-def read_bounded(text: bytes) -> object:
-    """The same as `read_json`, several times faster for what most documents contain.
-
-    Raises:
-        ValueError: the text is not JSON in UTF-8.
-        RecursionError: it nests too deeply.
-    """
-    if _LONG_NUMBER not in text.translate(_DIGITS):
-        return _decoder.decode(text)
-    return read_json(text.decode())
 
 
 def nests_deeper(value: object, levels: int) -> bool:
@@ -104,12 +89,6 @@ def _normalized(part: object) -> object:
     return part
 
 
-def _whole_number(text: str) -> float | None:
-    if len(text) <= _EXACT_DIGITS:
-        return int(text)
-    return None if len(text) > _INFINITE_DIGITS else _number(text)
-
-
 def _number(text: str) -> float | None:
     number = float(text)
     if not isfinite(number):
@@ -120,8 +99,3 @@ def _number(text: str) -> float | None:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
-
-
-_decoder: Final = msgspec.json.Decoder(float_hook=_number)
-_DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
-_LONG_NUMBER: Final = b"0" * (_EXACT_DIGITS + 1)
