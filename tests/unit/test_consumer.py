@@ -155,29 +155,6 @@ def test_without_one_the_delay_grows_with_the_number_of_receives(
         assert least < seconds <= most
 
 
-@pytest.mark.parametrize(("seconds_left", "begun"), [(-1, 0), (0.9, 0), (5, 3)])
-def test_without_time_left_records_are_handed_back_untouched(
-    queues: QueuePair, rng: random.Random, clock: Clock, seconds_left: float, begun: int
-) -> None:
-    for _ in range(3):
-        queues.send("{}")
-    batch = queues.receive()
-    done: list[str] = []
-
-    def work(record: Record, _: Invocation) -> Outcome:
-        done.append(record.message_id)
-        return Outcome.SUBMITTED
-
-    invocation = Invocation("request-1", clock() + timedelta(seconds=seconds_left))
-    response = consume(batch, work, queues.queue, invocation, rng=rng, clock=clock)
-
-    assert len(done) == begun
-    returned = {failure["itemIdentifier"] for failure in response["batchItemFailures"]}
-    assert returned == {record.message_id for record in batch} - set(done)
-    # At once: the next invocation has all its time.
-    assert {record.message_id for record in queues.receive()} == returned
-
-
 def test_a_bug_of_ours_leaves_the_message_to_the_visibility_timeout(
     queues: QueuePair, rng: random.Random
 ) -> None:

@@ -34,9 +34,6 @@ It grows slowly enough that few slots stay unused when a backlog ends. It grows 
 receives of a waiting message last for as long as its queue keeps it.
 """
 
-START_SECONDS: Final = 1.0
-"""With less of its invocation left, the function does not begin a record."""
-
 UNEXPECTED: Final = "UNEXPECTED"
 """The reason that is counted for a record that came back because of a bug."""
 
@@ -130,15 +127,8 @@ def consume(
 ) -> PartialBatchResponse:
     """Work on all records at the same time. A failing record does not affect the others.
 
-    Records for which the invocation has no time left go back untouched. Returned records are
-    counted by their reason.
+    Returned records are counted by their reason.
     """
-
-    def begin(record: Record) -> Outcome:
-        if invocation.deadline - clock() < timedelta(seconds=START_SECONDS):
-            raise OutOfTime
-        return work(record, invocation)
-
     if not batch:
         return {"batchItemFailures": []}
     returned: list[dict[str, str]] = []
@@ -146,7 +136,7 @@ def consume(
     reasons: Counter[str] = Counter()
     oldest = timedelta()
     with ThreadPoolExecutor(max_workers=len(batch)) as pool:
-        at_work = {pool.submit(begin, record): record for record in batch}
+        at_work = {pool.submit(work, record, invocation): record for record in batch}
         for future in as_completed(at_work):
             error = future.exception()
             if error is None:

@@ -110,26 +110,11 @@ def _response(sent: Mapping[str, str], answer: BaseHTTPResponse) -> requests.Res
     return response
 
 
-def has_excess(response: requests.Response) -> bool:
-    """Return whether bytes follow the answer; call it after the whole answer has been read.
-
-    Then the request has two answers, and nobody knows which is the right one.
-    """
-    answer = getattr(response.raw, "_original_response", None)
-    return isinstance(answer, _Answer) and answer.has_excess
-
-
 class _Answer(HTTPResponse):
     """The final answer to a request, without interim answers before it (RFC 9110, 15.2).
 
     Of those, `http.client` skips only 100. It returns any other one as the final answer.
     """
-
-    has_excess = False
-
-    def __init__(self, sock: socket.socket, **options: Any) -> None:  # noqa: ANN401  (as inherited)
-        super().__init__(sock, **options)
-        self._sock = sock
 
     @override
     def begin(self) -> None:
@@ -142,13 +127,6 @@ class _Answer(HTTPResponse):
             self.headers = self.msg = cast("Any", None)
             super().begin()
         raise BadStatusLine("interim answers only")
-
-    def _close_conn(self) -> None:
-        # `http.client` calls this at the end of the body, and drops any bytes that follow.
-        with suppress(OSError, ValueError):
-            self._sock.settimeout(0)
-            self.has_excess = bool(cast("Any", self.fp).peek().strip())
-        super()._close_conn()  # type: ignore[misc]  # the stubs name public methods only
 
 
 class _Socket(socket.socket):

@@ -24,14 +24,14 @@ from reportflow.contract.failures import (
 )
 from reportflow.contract.files import Accepted, Mark
 from reportflow.errors import FileMissing, OutcomeUnknown, OutOfTime, PipelineError, Retryable
-from reportflow.http_session import Session, has_excess
+from reportflow.http_session import Session
 from reportflow.rate_limiter import RateLimiter
 from reportflow.secret import SecretStore
 
 SHORTEST_SECONDS: Final = 1.0
 """With less than this to connect and to be answered, no request is begun."""
 
-MAX_ANSWER_MARGIN: Final = 1024 * 1024
+MORE_BYTES: Final = 1024 * 1024
 """A success is read up to the size of a request and this: some services repeat the request."""
 
 MAX_REFUSAL_BYTES: Final = 64 * 1024
@@ -260,20 +260,16 @@ def _accepted(contract: Contract, mark: Mark, response: requests.Response) -> Ac
     """Read a success: the file's id is what counts.
 
     Raises:
-        OutcomeUnknown: there is none in it, or it was cut off, or more came behind it.
+        OutcomeUnknown: there is none in it, or it was cut off.
     """
-    most = contract.max_request_bytes + MAX_ANSWER_MARGIN
     try:
-        accepted = contract.accepted(_start(response, most), mark)
+        return contract.accepted(_start(response, contract.max_request_bytes + MORE_BYTES), mark)
     except (ValueError, RecursionError, requests.RequestException) as error:
         raise OutcomeUnknown(
             "UNREADABLE_ANSWER",
             f"ReportFlow answered {response.status_code} without a fileId: the PDF may be on its "
             "way",
         ) from error
-    if has_excess(response):
-        raise OutcomeUnknown("TWO_ANSWERS", "more than one answer came to the request")
-    return accepted
 
 
 def _start(response: requests.Response, most: int) -> bytes:
