@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER  # type: ignore[import-untyped]
-
 from stacks.annotations import PLACEHOLDER
 from stacks.packaging import REPOSITORY
-from tests.stacks.released import STACKS
+from tests.stacks.released import STACKS, schema_of
 from tests.stacks.synthesis import run_app
 from tests.stacks.template import Template
 
@@ -28,8 +26,7 @@ def physical_names(assembly: Path) -> Iterator[str]:
             kind = resource["Type"]
             if kind == "AWS::Lambda::Alias":
                 continue  # Its function has the name to itself.
-            schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", kind).schema
-            for path in schema.get("createOnlyProperties", ()):
+            for path in schema_of(kind).get("createOnlyProperties", ()):
                 key = path.rpartition("/")[2]
                 value = resource.get("Properties", {}).get(key)
                 # What an intrinsic names belongs to the stack, and a stage to its API.

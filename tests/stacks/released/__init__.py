@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER  # type: ignore[import-untyped]
-
 from tests.stacks.template import Properties, Template
 
 FOLDER = Path(__file__).parent
@@ -95,10 +93,19 @@ def dangers(before: Template, after: Template) -> Iterator[str]:
                 yield from _changed_indexes(what, old, new)
 
 
+def schema_of(kind: str) -> dict[str, Any]:
+    """CloudFormation's own schema of a resource type."""
+    # Each process that collects the tests would import it, for most of a second.
+    from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER  # noqa: PLC0415  (see above)
+
+    # A region has no schema of its own where it is as in the first.
+    schema: dict[str, Any] = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", kind).schema
+    return schema
+
+
 def _replacing(kind: str) -> list[str]:
     """The properties that CloudFormation's own schema lets nobody change in place."""
-    # A region has no schema of its own where it is as in the first.
-    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", kind).schema
+    schema = schema_of(kind)
     return [
         *schema.get("createOnlyProperties", ()),
         *schema.get("conditionalCreateOnlyProperties", ()),
