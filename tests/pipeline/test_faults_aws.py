@@ -8,7 +8,7 @@ def test_jobs_outlive_an_aws_that_fails_at_random(
     stormy: FaultySystem, aws_failures: RandomFailures
 ) -> None:
     aws_failures.share = 0.15
-    job_ids = stormy.play({f"aws-{number}": Story() for number in range(30)}, 90)
+    job_ids = stormy.play({f"aws-{number}": Story() for number in range(20)}, 90)
 
     for job_id in job_ids.values():
         ending = stormy.ending(job_id)

@@ -17,7 +17,7 @@ from tests.properties.signing import is_signed
 RANDOMS = st.randoms(note_method_calls=False, use_true_random=False)
 
 searching = settings(
-    max_examples=400,
+    max_examples=150,
     derandomize=True,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
@@ -52,7 +52,7 @@ def test_where_signatures_are_asked_for_only_signed_requests_get_in(
     assert judge.in_process(case, signed=True) == []
 
 
-@settings(searching, max_examples=150)
+@settings(searching, max_examples=60)
 @given(random=RANDOMS, drops=st.booleans())
 def test_what_the_queue_does_not_take_whole_is_asked_for_again(
     judge: Judge, *, random: Random, drops: bool
@@ -63,7 +63,7 @@ def test_what_the_queue_does_not_take_whole_is_asked_for_again(
     assert judge.while_aws_fails(case, drops=drops) == []
 
 
-@settings(searching, max_examples=150)
+@settings(searching, max_examples=60)
 @given(RANDOMS)
 def test_request_fares_over_http_as_it_does_without(judge: Judge, random: Random) -> None:
     case = generated(random)
@@ -72,7 +72,7 @@ def test_request_fares_over_http_as_it_does_without(judge: Judge, random: Random
     assert judge.over_http(case) == []
 
 
-@settings(searching, max_examples=150)
+@settings(searching, max_examples=60)
 @given(RANDOMS)
 def test_bytes_that_are_nearly_http_open_nothing(judge: Judge, random: Random) -> None:
     sent = broken(generated(random), random)

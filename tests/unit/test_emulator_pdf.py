@@ -253,7 +253,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(design=st.sampled_from(CATALOG), values=st.dictionaries(NAMES, VALUES, max_size=6))
 def test_any_parameters_make_a_pdf_that_shows_every_text(
     design: Design, values: dict[str, object]
@@ -268,7 +268,7 @@ def test_any_parameters_make_a_pdf_that_shows_every_text(
     assert missing == []
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(design=st.sampled_from(CATALOG), text=st.text(max_size=300), name=NAMES)
 def test_any_text_makes_a_pdf(design: Design, text: str, name: str) -> None:
     version = max(design.versions)

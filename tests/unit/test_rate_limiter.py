@@ -119,7 +119,7 @@ def test_a_burst_goes_at_once_and_what_is_more_waits_for_slots(
     assert not crowd.ask()
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     limit=limits,
     gaps=st.lists(
@@ -269,7 +269,7 @@ def test_a_pause_ends_within_a_minute_whatever_is_asked(
     assert crowd.went[-1] == crowd.clock()
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     limit=limits,
     ahead=st.one_of(st.floats(-1e6, 1e6), st.floats(0, 600), st.floats(1e6, 1e9)),
