@@ -111,7 +111,10 @@ class Queue:
         return answer["Attributes"]["QueueArn"]
 
 
-@pytest.fixture(scope="module", params=list(BackendKind))
+@pytest.fixture(
+    scope="module",
+    params=[BackendKind.MOTO, pytest.param(BackendKind.MINISTACK, marks=pytest.mark.slow)],
+)
 def backend(request: pytest.FixtureRequest, backends: Backends) -> Backend:
     return backends(request.param)
 

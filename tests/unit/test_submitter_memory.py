@@ -59,7 +59,7 @@ print(peak_mb() - before)
     ("contract", "value", "batch"),
     [
         ("workspace", ROW, 10),
-        ("workspace", "1.5", 2),
+        pytest.param("workspace", "1.5", 2, marks=pytest.mark.slow),
         ("workspace", "{}", 2),
         pytest.param("central", ROW, 4, marks=pytest.mark.slow),
         pytest.param("central", "{}", 2, marks=pytest.mark.slow),
