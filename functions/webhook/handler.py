@@ -2,9 +2,10 @@
 
 import json
 import os
+from collections.abc import Mapping
 from functools import cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from reportflow import aws, settings
 from reportflow.cold_start import prepare
@@ -16,19 +17,16 @@ from reportflow.secret import SecretStore
 from reportflow.settings import WebhookSettings
 from reportflow.webhook import Receiver
 
-if TYPE_CHECKING:
-    from reportflow.consumer import Context
 
-
-def handler(event: dict[str, Any], context: "Context") -> dict[str, Any]:
+def handler(event: dict[str, Any], _: object) -> dict[str, Any]:
     """Answer one request of API Gateway, payload format 2.0."""
-    return answer(_receiver(), event, context)
+    return answer(_receiver(), event)
 
 
-def answer(receiver: Receiver, event: dict[str, Any], context: "Context") -> dict[str, Any]:
+def answer(receiver: Receiver, event: Mapping[str, Any]) -> dict[str, Any]:
     """Return the receiver's answer to the request."""
     try:
-        reported = receiver.receive(event, lambda: context.get_remaining_time_in_millis() / 1000)
+        reported = receiver.receive(event)
     except Refused as refused:
         logger().warning("webhook refused", extra={"reason": refused.reason})
         count(refused.reason, WebhooksRefused=1)

@@ -4,7 +4,6 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, cast
 from unittest.mock import patch
@@ -306,22 +305,10 @@ class World:
         with self._aws(process):
             receiver = shipped.webhook.compose(environment, self._secrets(process))
 
-        def handle(event: Mapping[str, Any], invocation: Invocation) -> int:
-            left = _Left(invocation, self.scheduler.clock)
-            return int(shipped.webhook.answer(receiver, event, left)["statusCode"])
+        def handle(event: Mapping[str, Any], _: Invocation) -> int:
+            return int(shipped.webhook.answer(receiver, event)["statusCode"])
 
         return handle
-
-
-@dataclass(frozen=True)
-class _Left:
-    """The part of Lambda's context that the webhook reads."""
-
-    invocation: Invocation
-    clock: Callable[[], datetime]
-
-    def get_remaining_time_in_millis(self) -> int:
-        return int((self.invocation.deadline - self.clock()) / timedelta(milliseconds=1))
 
 
 def _itself[T](client: T) -> T:

@@ -4,21 +4,18 @@
 """
 
 import hmac
-import math
 import time
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from itertools import batched
 from typing import Any, Final
 
 import msgspec
 
-from reportflow import aws
 from reportflow.contract.files import ReportedFiles
 from reportflow.contract.webhook_body import read_webhook
-from reportflow.errors import CredentialsRefused, OutOfTime
-from reportflow.queues import MAX_BATCH, Downloads
+from reportflow.errors import CredentialsRefused
+from reportflow.queues import Downloads
 from reportflow.refusal import Refusal, Refused
 from reportflow.secret import Secret, SecretStore
 from reportflow.signature import check_signature, signing_keys
@@ -136,25 +133,19 @@ class Receiver(msgspec.Struct, frozen=True):
     signed: bool = False
     clock: Callable[[], float] = time.time
 
-    def receive(
-        self, event: Mapping[str, Any], seconds_left: Callable[[], float] = lambda: math.inf
-    ) -> ReportedFiles:
+    def receive(self, event: Mapping[str, Any]) -> ReportedFiles:
         """Store the event's files and return them.
-
-        `seconds_left` is the time until the caller stops waiting for the answer.
 
         Raises:
             Refused: the request can never become valid.
             Retryable: some files are not stored. The sender must repeat the request; storing a file
                 twice does no harm.
         """
-        reported = self._verified(request_of(event), seconds_left)
-        for some in batched(reported.files, MAX_BATCH, strict=False):
-            _leave_time_to_answer(seconds_left)
-            self.destination.send(some)
+        reported = self._verified(request_of(event))
+        self.destination.send(reported.files)
         return reported
 
-    def _verified(self, request: Request, seconds_left: Callable[[], float]) -> ReportedFiles:
+    def _verified(self, request: Request) -> ReportedFiles:
         checked = partial(verify, request, workspace_id=self.workspace_id, signed=self.signed)
         try:
             return checked(self.secrets.get(), now=self.clock())
@@ -164,14 +155,7 @@ class Receiver(msgspec.Struct, frozen=True):
         except CredentialsRefused:
             pass
         # The secret may have been changed since it was read.
-        _leave_time_to_answer(seconds_left)
         return checked(self.secrets.get_fresh(), now=self.clock())
-
-
-def _leave_time_to_answer(seconds_left: Callable[[], float]) -> None:
-    """Begin no AWS call that could outlast the function's time-out."""
-    if seconds_left() <= aws.PROMPT_SECONDS:
-        raise OutOfTime
 
 
 def _body(event: Mapping[str, Any]) -> bytes | None:
