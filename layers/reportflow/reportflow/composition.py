@@ -51,6 +51,8 @@ def surroundings(settings: ConsumerSettings) -> Surroundings:
 
 def service(settings: ConsumerSettings, around: Surroundings) -> ReportFlow:
     """Return the ReportFlow client with the account's keys and the workspace's rate limiter."""
+    [other] = CONTRACTS.keys() - {settings.contract}
+    former_url = settings.former_reportflow_url
     return ReportFlow(
         Endpoint(CONTRACTS[settings.contract], settings.reportflow_url),
         around.secrets,
@@ -58,14 +60,8 @@ def service(settings: ConsumerSettings, around: Surroundings) -> ReportFlow:
         clock=around.clock,
         files_url=settings.reportflow_files_url,
         token_url=settings.reportflow_token_url,
-        former=_former(settings),
+        former=Endpoint(CONTRACTS[other], former_url) if former_url else None,
     )
-
-
-def _former(settings: ConsumerSettings) -> Endpoint | None:
-    [other] = CONTRACTS.keys() - {settings.contract}
-    url = settings.former_reportflow_url
-    return Endpoint(CONTRACTS[other], url) if url else None
 
 
 def finisher(
