@@ -17,7 +17,7 @@ import pytest
 from local.paths import REPOSITORY
 from tests.assemblies import JSII_CACHE
 from tests.docs.blocks import Block, block
-from tests.pipeline.driver import Driver, new_id, until
+from tests.pipeline.driver import Driver, descendants, new_id, until
 
 if TYPE_CHECKING:
     from mypy_boto3_events.type_defs import TargetTypeDef
@@ -60,14 +60,20 @@ class Reader:
 
 
 @pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
     reader = Reader(tmp_path_factory.mktemp("clone"))
     (reader.folder / ".venv").symlink_to(BIN.parent)
+    return reader
+
+
+@pytest.fixture(scope="module")
+def system(reader: Reader) -> Iterator[subprocess.Popen[bytes]]:
+    """The program that runs the system, once it is ready."""
     command = block("README.md", ".venv/bin/reportflow local up").text.split()
     with subprocess.Popen(command, cwd=reader.folder, env=reader.environment) as up:
         try:
             until(partial(_ready, up, reader), START_SECONDS, "the system's state file")
-            yield reader
+            yield up
         finally:
             up.send_signal(signal.SIGINT)
             up.wait()
@@ -79,7 +85,7 @@ def _ready(up: subprocess.Popen[bytes], reader: Reader) -> dict[str, Any] | None
 
 
 @pytest.fixture(scope="module")
-def driver(reader: Reader) -> Iterator[Driver]:
+def driver(system: subprocess.Popen[bytes], reader: Reader) -> Iterator[Driver]:
     state = reader.state()
     assert state
     driver = Driver(state)
@@ -100,6 +106,7 @@ def _as_documented(reader: Reader, monkeypatch: pytest.MonkeyPatch, driver: Driv
             monkeypatch.setenv(name, value)
 
 
+@pytest.mark.usefixtures("system")
 def test_the_readmes_first_job_and_its_failed_one(reader: Reader) -> None:
     (reader.folder / "one.json").write_text(block("README.md", '{\n  "jobId"').text)
 
@@ -196,6 +203,19 @@ def test_the_lambda_sample_reads_both_events(
         ["archived", good],
         ["failed", bad],
     ]
+
+
+def test_ctrl_c_ends_the_system_and_leaves_nothing_running(
+    system: subprocess.Popen[bytes], reader: Reader
+) -> None:
+    """The last one here: it stops what the others use."""
+    started = descendants(system.pid)
+    system.send_signal(signal.SIGINT)
+
+    assert system.wait(120) == 0
+    assert started
+    assert not {each for each in started if Path(f"/proc/{each}").exists()}
+    assert reader.state() is None
 
 
 def run(sample: Block, names: dict[str, Any]) -> dict[str, Any]:

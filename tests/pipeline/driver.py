@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
@@ -152,3 +153,17 @@ class Driver:
         )
         keys = [version["Key"] for page in pages for version in page.get("Versions", [])]
         return [key for key in keys if key.split("/")[4] == job_id]
+
+
+def descendants(pid: int) -> set[int]:
+    """The ids of all processes that a process has started, directly or not."""
+    found = set[int]()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        if parent == pid:
+            child = int(stat.parent.name)
+            found |= {child} | descendants(child)
+    return found

@@ -20,7 +20,7 @@ from local.paths import REPOSITORY
 from local.state_file import owned
 from local.system import APP_KEYS, System
 from reportflow.contract import CONTRACTS
-from tests.pipeline.driver import Driver, body, new_id, until
+from tests.pipeline.driver import Driver, body, descendants, new_id, until
 
 
 @pytest.fixture
@@ -106,25 +106,9 @@ def _until_ready(process: subprocess.Popen[str], path: Path) -> None:
     assert process.poll() is None, process.stderr and process.stderr.read()
 
 
-def _children(pid: int) -> set[int]:
-    """All descendants of a process."""
-    found = set[int]()
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(stat.read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-        if parent == pid:
-            child = int(stat.parent.name)
-            found |= {child} | _children(child)
-    return found
-
-
-@pytest.mark.parametrize(
-    "number", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGINT]
-)
+@pytest.mark.slow  # test_walkthrough.py does the same with Ctrl-C
 def test_up_is_driven_by_its_state_file_and_leaves_nothing_running(
-    program: Program, number: signal.Signals
+    program: Program,
 ) -> None:
     process, path = program
     _until_ready(process, path)
@@ -135,8 +119,8 @@ def test_up_is_driven_by_its_state_file_and_leaves_nothing_running(
     assert driver.ended(job_id)["status"] == "ARCHIVED"
 
     driver.close()
-    children = _children(process.pid)
-    process.send_signal(number)
+    children = descendants(process.pid)
+    process.terminate()
     assert process.wait(120) == 0
     alive = {child for child in children if Path(f"/proc/{child}").exists()}
     assert children
