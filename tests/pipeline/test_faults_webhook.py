@@ -1,14 +1,10 @@
 """Webhooks that come often, early, late, in another order, or never."""
 
-import pytest
-
 from local.emulator.fault_plan import Call, Fault
 from local.emulator.faults import EarlyWebhook, Late, Lost, Reordered, Repeated
 from tests.pipeline.aws_proxy import Failure, Operation, no_mischief
 from tests.pipeline.driver import until
 from tests.pipeline.faulty import Ending, FaultySystem, SlowJobs, Story, failed, on
-
-pytestmark = pytest.mark.by_contract
 
 
 def _webhook(fault: Late | Lost | Repeated | Reordered) -> Fault:
