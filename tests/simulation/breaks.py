@@ -53,9 +53,11 @@ def decided_once(_: object) -> Any:
         if isinstance(wanted, Verdict):
             return read, wanted
         wanted = replace(wanted, write_id=uuid4().hex, updated_at=now)
-        while (current := self._write(job_id, read, wanted)) != wanted:
+        while (current := self._write(job_id, read, wanted)) is None or (
+            current.write_id != wanted.write_id
+        ):
             read = current
-        return wanted, None
+        return current, None
 
     return change
 

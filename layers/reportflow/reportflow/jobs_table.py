@@ -71,8 +71,6 @@ class JobsTable:
                 return read, None
             expiry = int((now + self._ttl).timestamp()) if wanted.status in FINAL else 0
             wanted = replace(wanted, write_id=uuid4().hex, updated_at=now, expires_at=expiry)
-            # As DynamoDB keeps it, with milliseconds.
-            wanted = _job(_item(wanted))
             current = self._write(job_id, read, wanted)
             # If the SDK repeated a write whose answer was lost, the record is what it wrote.
             if current is not None and current.write_id == wanted.write_id:
@@ -107,7 +105,8 @@ class JobsTable:
                     raise
                 item = cast("Item", error.response.get("Item", {}))
                 return _job(item) if item else None
-        return wanted
+        # As DynamoDB keeps it, with milliseconds.
+        return _job(after)
 
     def find_by_file_id(self, file_id: str, request_digest: str = "") -> Job | None:
         """The job that ReportFlow's file belongs to, or None while no record says so.
