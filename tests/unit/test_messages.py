@@ -580,3 +580,13 @@ def test_a_check_of_any_job_is_read(job_id: str) -> None:
 def test_what_is_no_message_of_the_download_queue_is_refused(body: bytes) -> None:
     with pytest.raises(Permanent, match="INVALID_MESSAGE"):
         parse_download(body)
+
+
+@pytest.mark.parametrize("field", ["designId", "jobId"])
+def test_a_refused_id_is_in_the_message_and_not_for_a_log(field: str) -> None:
+    with pytest.raises(Permanent) as refused:
+        parse_request(message_body(**{field: "https://x/?key=canary"}).encode(), WORKSPACE)
+
+    assert "canary" in refused.value.message
+    assert field in refused.value.loggable
+    assert "canary" not in refused.value.loggable + str(refused.value) + repr(refused.value)

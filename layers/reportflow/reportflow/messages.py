@@ -246,9 +246,9 @@ def parse_download(body: bytes) -> Download:
 
 
 def _invalid(text: str) -> Permanent:
-    """The refusal of a message; the name of an unknown field is the sender's, and in no log."""
-    named = "unknown field" in text
-    return Permanent("INVALID_MESSAGE", text, loggable=_UNKNOWN_FIELD if named else None)
+    """The refusal of a message; unknown fields' names and refused ids are in no log."""
+    own = _UNKNOWN_FIELD if "unknown field" in text else text.partition("; got ")[0]
+    return Permanent("INVALID_MESSAGE", text, loggable=own)
 
 
 def _explain(error: Exception, body: bytes, contract: Contract | None = None) -> str:
