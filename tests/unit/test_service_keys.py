@@ -91,6 +91,20 @@ def test_without_usable_keys_nothing_is_sent(
     assert_shows_no_key(error)
 
 
+def test_keys_that_were_filled_in_just_now_are_found(
+    service: ReportFlow, peer: Peer, rotate: Rotate, secret_store: SecretStore, ticker: Ticker
+) -> None:
+    rotate(appKey="", secretKey="")
+    secret_store.get()
+    rotate()
+    ticker.now = REREAD_SECONDS
+    peer.respond = accept_only(APP_KEY)
+
+    service.submit(request(), MARK, LATER)
+
+    assert keys_of(peer.received[-1]) == (APP_KEY, SECRET_KEY)
+
+
 @pytest.mark.parametrize(
     "respond",
     [
