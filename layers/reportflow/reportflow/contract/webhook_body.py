@@ -77,11 +77,6 @@ class _Repeated(dict[str, Any]):
     """An object in which a name occurs twice: another reader of the body may see other values."""
 
 
-def _made(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    return made if len(made) == len(pairs) else _Repeated(made)
-
-
 def _object_in(body: bytes) -> dict[str, Any]:
     """The object in the body; an empty one for an empty body, which a form sends to try the URL.
 
@@ -90,13 +85,22 @@ def _object_in(body: bytes) -> dict[str, Any]:
     body = body.removeprefix(BOM_UTF8)
     if not body.strip():
         return {}
+    repeated: list[_Repeated] = []
+
+    def keep(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) < len(pairs):
+            made = _Repeated(made)
+            repeated.append(made)
+        return made
+
     try:
-        event = read_json(body.decode(), _made)
+        event = read_json(body.decode(), keep)
     except (ValueError, RecursionError) as error:
         raise Refused(Refusal.NOT_JSON) from error
     if not isinstance(event, dict):
         raise Refused(Refusal.WRONG_SHAPE)
-    if _is_ambiguous(event):
+    if repeated and _is_ambiguous(event):
         raise Refused(Refusal.REPEATED_NAME)
     return event
 
