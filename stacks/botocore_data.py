@@ -26,7 +26,6 @@ OPERATIONS: Final[Mapping[str, frozenset[str]]] = {
 UnknownServiceError, and one of these clients has no method for another operation."""
 
 _MODEL: Final = "service-2"
-_PAGINATORS: Final = "paginators-1"
 _KEPT: Final = {"endpoint-rule-set-1.json", "endpoint-rule-set-1.json.gz"}
 
 
@@ -37,11 +36,8 @@ def trim(data: Path) -> None:
         if folder.name in OPERATIONS:
             version = loader.determine_latest_version(folder.name, _MODEL)
             model = loader.load_service_model(folder.name, _MODEL, version)
-            pages = loader.load_service_model(folder.name, _PAGINATORS, version)
             _clear(folder, version)
-            operations = OPERATIONS[folder.name]
-            _write(folder / version / f"{_MODEL}.json", _only(model, operations))
-            _write(folder / version / f"{_PAGINATORS}.json", _paginators(pages, operations))
+            _write(folder / version / f"{_MODEL}.json", _only(model, OPERATIONS[folder.name]))
         else:
             shutil.rmtree(folder)
     endpoints = data / "endpoints.json"
@@ -53,7 +49,7 @@ def trim(data: Path) -> None:
 
 
 def _clear(service: Path, version: str) -> None:
-    """Remove other versions, examples and waiters."""
+    """Remove other versions, examples, paginators and waiters."""
     for folder in service.iterdir():
         if folder.name != version:
             shutil.rmtree(folder)
@@ -72,11 +68,6 @@ def _only(model: Mapping[str, Any], operations: frozenset[str]) -> Mapping[str, 
         wanted |= found
         found = {name for each in found for name in _shapes_in(shapes[each])} - wanted
     return {**model, "operations": kept, "shapes": {name: shapes[name] for name in sorted(wanted)}}
-
-
-def _paginators(described: Mapping[str, Any], operations: frozenset[str]) -> Mapping[str, Any]:
-    pagination = described["pagination"]
-    return {"pagination": {name: pagination[name] for name in pagination if name in operations}}
 
 
 def _shapes_in(described: object) -> Iterator[str]:

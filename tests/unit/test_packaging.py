@@ -288,7 +288,6 @@ def test_the_vendor_layer_keeps_what_runs_and_drops_the_rest(
     assert files(vendor_layer("arm64", repository=repository) / "python") == {
         "botocore/data/endpoints.json",
         "botocore/data/sqs/2012-11-05/endpoint-rule-set-1.json",
-        "botocore/data/sqs/2012-11-05/paginators-1.json",
         "botocore/data/sqs/2012-11-05/service-2.json",
         "demo/__init__.py",
         "demo/__pycache__/__init__.cpython-313.pyc",
@@ -317,8 +316,6 @@ def test_botocore_describes_the_operations_in_use_and_what_they_lead_to(
         "shape": {"shape": "Tree", "documentation": ""},
         "documentation": {"shape": "Text"},
     }
-    paginators = json.loads((data / "sqs" / "2012-11-05" / "paginators-1.json").read_text())
-    assert paginators == {"pagination": {"SendMessage": {}}}
     endpoints = json.loads((data / "endpoints.json").read_text())
     assert endpoints == {"partitions": [{"services": {"sqs": {}}}]}
 
@@ -497,25 +494,9 @@ def test_the_trimmed_data_make_the_same_requests(native_vendor_layer: Path) -> N
     assert made == requests_made([installed])
 
 
-def test_the_paginators_that_are_used_ship(native_vendor_layer: Path) -> None:
-    used = {
-        ast.unparse(node.args[0])
-        for node in code()
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr == "get_paginator"
-    }
-    assert used == {"'query'"}
-    told = run_isolated(
-        [shared_layer() / "python", native_vendor_layer / "python"],
-        "from reportflow import aws; print(aws.dynamodb().can_paginate('query'))",
-    )
-    assert told == "True\n"
-
-
-def test_no_waiter_is_used_as_none_ships() -> None:
-    attributes = {node.attr for node in code() if isinstance(node, ast.Attribute)}
-    assert "get_waiter" not in attributes
+@pytest.mark.parametrize("method", ["get_paginator", "get_waiter"])
+def test_no_paginator_or_waiter_is_used_as_none_ships(method: str) -> None:
+    assert method not in {node.attr for node in code() if isinstance(node, ast.Attribute)}
 
 
 def test_botocores_data_stays_small(native_vendor_layer: Path) -> None:
