@@ -263,6 +263,29 @@ def test_a_webhook_that_does_not_say_what_it_holds_is_believed(
     assert contents() == [document("file-b")]
 
 
+def test_a_webhook_that_does_not_say_what_it_holds_ends_no_doubt(
+    *,
+    archiving: Archiving,
+    answered: Answered,
+    told: Told,
+    item: Items,
+    contents: Contents,
+    clock: Clock,
+) -> None:
+    """ReportFlow's answer to job b went to job a, and the truthful webhook came first."""
+    answered("a", "file-b")
+    with pytest.raises(Held):
+        archiving(told("b"), next_invocation(clock))
+    bare = told("b", requestDigest="")
+
+    with pytest.raises(Held, match="FILE_UNKNOWN"):
+        archiving(bare, next_invocation(clock))
+    clock.advance(ORPHAN_GRACE.total_seconds())
+    assert archiving(redelivered(bare), next_invocation(clock)) is Outcome.NOT_OURS
+    assert item("a")["status"] == "SUBMITTED"
+    assert contents() == []
+
+
 def test_a_webhook_that_does_not_say_what_it_holds_is_adopted_by_nobody(
     archiving: Archiving, jobs: JobsTable, told: Told, item: Items, clock: Clock
 ) -> None:

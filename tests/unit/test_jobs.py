@@ -235,6 +235,16 @@ def test_a_failed_job_may_be_sent_again_with_another_document() -> None:
     assert (job.failed_at, job.unannounced_at) == (None, None)
 
 
+@pytest.mark.parametrize(("seconds", "begun"), [(-1, True), (0, True), (1, False)])
+def test_a_delivery_from_before_a_failure_does_not_begin_the_job_again(
+    seconds: int, *, begun: bool
+) -> None:
+    """Its message may have ended meanwhile, and then nothing would end the job."""
+    failed = replace(FAILED, failed_at=NOW + timedelta(seconds=seconds))
+
+    assert (begin(failed, "message-2") is Verdict.BUSY) is not begun
+
+
 @pytest.mark.parametrize(
     ("record", "duplicates"), [("none", 0), ("given back", 0), ("dead", 1), ("failed", 0)]
 )

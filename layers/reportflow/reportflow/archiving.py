@@ -5,6 +5,8 @@ Whose file a webhook brings:
     the job that has it, for its document     archive it; if jobs share it, the webhook's mark or
                                               digest says which
     a job that has it, for another document   the job's file is in doubt; else as for no job
+    a job whose file is in doubt              archive it if the webhook names the job or its
+                                              document; else as for no job
     a job whose mark it returns               the job adopts it, even before its 202
     a job of its document without an answer   the job adopts it
     no job                                    come again for the grace, then end quietly, or as
@@ -133,6 +135,8 @@ class Archiving:
             return self._unknown(record, file, contradicted)
         if job.status is JobStatus.ARCHIVED:
             return self.finisher.done(record, job)
+        if job.file_is_in_doubt and not job.is_named_by(file):
+            return self._unknown(record, file)
         with concerning(job.job_id):
             try:
                 open_file = partial(self.files.open, file.file_id, file.reference)

@@ -170,6 +170,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
             and file.mark in (None, self.mark)
         )
 
+    def is_named_by(self, file: CompletedFile) -> bool:
+        """Whether the webhook says that the file is the job's, and not only of such a design."""
+        return file.mark == self.mark or file.request_digest == self.request_digest
+
     @property
     def file_is_in_doubt(self) -> bool:
         """Whether a webhook has said that its file holds another document."""
@@ -208,6 +212,9 @@ def begin(
     if job is None:
         taken = new
     elif job.status is JobStatus.FAILED and job.message_id != message_id:
+        if job.failed_at is not None and job.failed_at > now:
+            # Since this delivery began. Its message may have ended with another delivery.
+            return Verdict.BUSY
         taken = replace(
             new,
             created_at=job.created_at,
