@@ -286,6 +286,33 @@ def test_a_webhook_that_does_not_say_what_it_holds_ends_no_doubt(
     assert contents() == []
 
 
+def test_the_last_dead_letter_of_a_failed_job_in_doubt_stays_one(
+    *,
+    archiving: Archiving,
+    answered: Answered,
+    told: Told,
+    queues: QueuePair,
+    peer: Peer,
+    item: Items,
+    clock: Clock,
+) -> None:
+    """It says nothing of what the file holds, and the file may be another job's."""
+    answered("a", "file-b")
+    peer.respond = lambda _: answer(200, b"no PDF")
+    assert archiving(told("b", requestDigest=""), next_invocation(clock)) is Outcome.FAILED
+    with pytest.raises(Held):
+        archiving(told("b"), next_invocation(clock))
+    again = replace(queues.redrive(), sent_at=clock())
+
+    with pytest.raises(Held, match="FILE_UNKNOWN"):
+        archiving(again, next_invocation(clock))
+    clock.advance(ORPHAN_GRACE.total_seconds())
+    assert archiving(redelivered(again), next_invocation(clock)) is Outcome.FAILED
+
+    codes = {reason["errorCode"] for reason in queues.dead_letter_reasons()}
+    assert codes == {item("a")["errorCode"]} == {"NOT_A_PDF"}
+
+
 def test_a_webhook_that_does_not_say_what_it_holds_is_adopted_by_nobody(
     archiving: Archiving, jobs: JobsTable, told: Told, item: Items, clock: Clock
 ) -> None:

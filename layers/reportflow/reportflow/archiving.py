@@ -136,7 +136,11 @@ class Archiving:
         if job.status is JobStatus.ARCHIVED:
             return self.finisher.done(record, job)
         if job.file_is_in_doubt and not job.is_named_by(file):
-            return self._unknown(record, file)
+            outcome = self._unknown(record, file)
+            if not _is_last_of(record, job):
+                return outcome
+            same = Permanent(job.error_code, job.error_message)
+            return self.finisher.dead_letter(record, job.job_id, same)
         with concerning(job.job_id):
             try:
                 open_file = partial(self.files.open, file.file_id, file.reference)
@@ -191,14 +195,12 @@ class Archiving:
     ) -> Outcome:
         """ReportFlow has no such file as the webhook names.
 
-        A webhook alone never fails a job: its ids can be forged, and the job's check decides. But
-        of a failed job the redriven dead letter is all that is left, and must not end without
-        another.
+        A webhook alone never fails a job: its ids can be forged, and the job's check decides.
         """
         if (found := self.archive.find(job)) is not None:
             return self._record(record, job, found)
         outcome = self._unknown(record, file)
-        if not (_is_redriven(record) and job.status is JobStatus.FAILED):
+        if not _is_last_of(record, job):
             return outcome
         if error.code == "NOT_READY":
             raise error
@@ -404,3 +406,8 @@ def _mismatch() -> Permanent:
 def _is_redriven(record: Record) -> bool:
     """Whether it was a dead letter, whose reason it still carries."""
     return "errorCode" in record.attributes
+
+
+def _is_last_of(record: Record, job: Job) -> bool:
+    """Whether it is a failed job's redriven dead letter, which may not end without another one."""
+    return _is_redriven(record) and job.status is JobStatus.FAILED
