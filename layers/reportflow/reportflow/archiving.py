@@ -136,11 +136,7 @@ class Archiving:
         if job.status is JobStatus.ARCHIVED:
             return self.finisher.done(record, job)
         if job.file_is_in_doubt and not job.is_named_by(file):
-            outcome = self._unknown(record, file)
-            if not _is_last_of(record, job):
-                return outcome
-            same = Permanent(job.error_code, job.error_message)
-            return self.finisher.dead_letter(record, job.job_id, same)
+            return self._unproven(record, file, job)
         with concerning(job.job_id):
             try:
                 open_file = partial(self.files.open, file.file_id, file.reference)
@@ -189,6 +185,14 @@ class Archiving:
             return self.finisher.dead_letter(record, contradicted.job_id, _mismatch())
         logger().info("not ours", extra={"file_id": file.file_id})
         return Outcome.NOT_OURS
+
+    def _unproven(self, record: Record, file: CompletedFile, job: Job) -> Outcome:
+        """The job's file is in doubt, and the webhook does not say what it holds."""
+        outcome = self._unknown(record, file)
+        if not _is_last_of(record, job):
+            return outcome
+        same = Permanent.again(job.error_code, job.error_message)
+        return self.finisher.dead_letter(record, job.job_id, same)
 
     def _missing(
         self, record: Record, file: CompletedFile, job: Job, error: FileMissing

@@ -41,6 +41,11 @@ class PipelineError(Exception):
         self.loggable = message if loggable is None else loggable
         super().__init__(code, self.loggable)
 
+    @classmethod
+    def again(cls, code: str, message: str) -> Self:
+        """A failure that a job's record tells of; our own words are no longer told apart in it."""
+        return cls(code, message, loggable="")
+
     @override
     def __str__(self) -> str:
         return f"{self.code}: {self.loggable}"
