@@ -84,7 +84,7 @@ VARIANTS = (
     Variant(
         "a check takes a file that another job has",
         lambda: patch.object(JobsTable, "shares_file", lambda *_: False),
-        50,
+        120,
         {Fault.ANSWER_CROSSED: 0.2, Fault.WEBHOOK_LOST: 0.5},
     ),
     Variant(
@@ -277,10 +277,13 @@ VARIANTS = (
         {Fault.LOST_AFTER: 0.5, Fault.WEBHOOK_OTHER: 0.5},
     ),
     Variant(
-        "a central answer's mark is not compared",
-        breaks.wrapped(Central, "accepted", breaks.of_any_request),
-        200,
-        {Fault.ANSWER_CROSSED: 0.5, Fault.WEBHOOK_BARE: 0.5, Fault.WEBHOOK_LOST: 0.5},
+        "neither a central answer's mark nor whose file it is is compared",
+        breaks.both(
+            breaks.wrapped(Central, "accepted", breaks.of_any_request),
+            lambda: patch.object(Job, "is_document_of", breaks.same_design),
+        ),
+        100,
+        {Fault.ANSWER_CROSSED: 0.2, Fault.WEBHOOK_BARE: 0.5},
     ),
     Variant(
         "whatever lies under a job's key is its PDF",
@@ -298,7 +301,7 @@ VARIANTS = (
     Variant(
         "the adoption's write has no condition",
         breaks.wrapped(jobs, "adopted", breaks.unless_leased),
-        150,
+        300,
         _LOST_ANSWERS,
     ),
     Variant(
