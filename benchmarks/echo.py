@@ -81,6 +81,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif "uploadId" in self.path:
             self._s3(b"<r/>")
         else:
+            # The latency that is measured, not a wait for something.
             time.sleep(self._server.aws_seconds)
             target = self.headers.get("X-Amz-Target", "")
             respond = _RESPONSES.get(target.partition(".")[2])

@@ -9,7 +9,7 @@ from reportflow.consumer import Invocation, Outcome, consume
 from reportflow.contract import CENTRAL
 from reportflow.errors import Held, Retryable, Unavailable
 from reportflow.jobs import MAX_UNKNOWN_OUTCOMES
-from reportflow.queues import SqsQueue
+from reportflow.queues import Record, SqsQueue
 from reportflow.submission import Submission
 from tests.unit.clock import Clock
 from tests.unit.deliveries import (
@@ -285,16 +285,22 @@ def test_an_attempt_that_lost_its_lease_does_not_overwrite_the_other(
     assert item(JOB_ID)["fileId"] == "file_1"
 
 
-def test_after_too_many_unknown_outcomes_a_person_decides(
-    submission: Submission, queues: QueuePair, peer: Peer, item: Items, clock: Clock
-) -> None:
-    record = queues.deliver(message_body())
-    peer.respond = lambda _: []
+def unanswered_to_the_limit(submission: Submission, record: Record, clock: Clock) -> Record:
+    """Submits the record as often as its answers may be lost; returns its next delivery."""
     for _ in range(1 + MAX_UNKNOWN_OUTCOMES):
         with pytest.raises(Held, match="ANSWER_LOST"):
             submission(record, next_invocation(clock))
         record = redelivered(record)
         clock.advance(PAST_THE_GRACE)
+    return record
+
+
+def test_after_too_many_unknown_outcomes_a_person_decides(
+    submission: Submission, queues: QueuePair, peer: Peer, item: Items, clock: Clock
+) -> None:
+    record = queues.deliver(message_body())
+    peer.respond = lambda _: []
+    record = unanswered_to_the_limit(submission, record, clock)
 
     assert submission(record, next_invocation(clock)) is Outcome.FAILED
 
@@ -311,11 +317,7 @@ def test_no_refused_dead_letter_lets_a_job_be_submitted_beyond_its_limit(
     no_dead_letters = replace(submission, finisher=replace(submission.finisher, queue=gone))
     record = queues.deliver(message_body())
     peer.respond = lambda _: []
-    for _ in range(1 + MAX_UNKNOWN_OUTCOMES):
-        with pytest.raises(Held, match="ANSWER_LOST"):
-            no_dead_letters(record, next_invocation(clock))
-        record = redelivered(record)
-        clock.advance(PAST_THE_GRACE)
+    record = unanswered_to_the_limit(no_dead_letters, record, clock)
     asked = len(peer.received)
 
     for _ in range(3):
@@ -334,11 +336,7 @@ def test_what_a_person_redrives_after_unknown_outcomes_is_submitted(
 ) -> None:
     record = queues.deliver(message_body())
     peer.respond = lambda _: []
-    for _ in range(1 + MAX_UNKNOWN_OUTCOMES):
-        with pytest.raises(Held, match="ANSWER_LOST"):
-            submission(record, next_invocation(clock))
-        record = redelivered(record)
-        clock.advance(PAST_THE_GRACE)
+    record = unanswered_to_the_limit(submission, record, clock)
     assert submission(record, next_invocation(clock)) is Outcome.FAILED
     peer.respond = accepting()
 
