@@ -172,6 +172,9 @@ def kept_connection(original: Any) -> Any:
     def connection(session: http_session.Session, place: Url, seconds: float) -> Any:
         found = kept.setdefault((session, str(place.host)), original(session, place, seconds))
         found.timeout = seconds
+        vars(found).pop("connect", None)
+        if found.sock is not None:
+            found.connect = lambda: None
         return found
 
     return connection

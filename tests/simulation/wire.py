@@ -19,10 +19,11 @@ from typing import Any, BinaryIO, Final
 from unittest.mock import patch
 
 from greenlet import getcurrent
+from urllib3.connection import HTTPConnection
 from urllib3.util import parse_url
 
 from reportflow import http_session
-from reportflow.http_session import CONNECT_SECONDS, READ_SECONDS
+from reportflow.http_session import READ_SECONDS
 from tests.simulation.faults import Fault
 from tests.simulation.process import Moment, Process, current
 from tests.simulation.reportflow_service import (
@@ -62,10 +63,10 @@ _CLOSED: Final = b""
 def in_place_of_sockets(service: ReportFlowService) -> Iterator[None]:
     """Connections of the functions' HTTP session lead to the simulated ReportFlow."""
 
-    def connect(wanted: http_session._Connection) -> Socket:
+    def connect(wanted: HTTPConnection) -> Socket:
         process = current()
         if process.chaos.strikes(Fault.UNREACHABLE):
-            process.sleep(min(CONNECT_SECONDS, http_session._left(wanted._connected_by)))
+            process.sleep(float(wanted.timeout or 0.0))
             raise TimeoutError
         return Socket(process, wanted.host, service)
 
@@ -75,7 +76,7 @@ def in_place_of_sockets(service: ReportFlowService) -> Iterator[None]:
 
     scheduler = service.scheduler
     with (
-        patch.object(http_session._Connection, "_new_conn", connect),
+        patch.object(HTTPConnection, "_new_conn", connect),
         patch.object(http_session, "monotonic", now),
         # Pure functions, asked about the same few URLs and headers again and again.
         patch.object(http_session, "parse_url", lru_cache(parse_url)),
@@ -102,14 +103,14 @@ class Socket:
     def __init__(self, process: Process, host: str, service: ReportFlowService) -> None:
         self._process = process
         self._server = _Server(process, host, service)
-        self._end = 0.0
+        self._seconds = 0.0
         self._sent = b""
         self._arrivals: deque[Arrival] = deque()
         self._used_at = process.scheduler.now
 
     def settimeout(self, seconds: float) -> None:
-        """All that is received from now on is here in so many seconds."""
-        self._end = self._process.scheduler.now + seconds
+        """How long a read may wait."""
+        self._seconds = seconds
 
     def sendall(self, data: bytes) -> None:
         """Send; the server answers once it has all of a request."""
@@ -144,7 +145,7 @@ class Socket:
             ConnectionError: the connection broke.
         """
         while True:
-            until = min(READ_SECONDS, http_session._left(self._end))
+            until = self._seconds
             if not self._arrivals:
                 # The server keeps the connection, and has nothing to say.
                 self._process.sleep(until)

@@ -5,6 +5,7 @@ from itertools import product
 
 import pytest
 
+from reportflow import http_session
 from reportflow.archiving import MEMORY_BYTES, Archiving
 from reportflow.consumer import Invocation, Outcome
 from reportflow.errors import Retryable
@@ -30,6 +31,13 @@ CODED = CHUNKED.replace(b"Connection", b"Content-Encoding: gzip\r\nConnection")
 AND_LENGTH = CHUNKED.replace(b"Connection", b"Content-Length: 700\r\nConnection")
 
 LARGE_PDF = PDF[:-20] + b"\n%" + b"x" * (2 * MEMORY_BYTES) + PDF[-20:]
+
+
+@pytest.fixture
+def clock_of_requests(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The test's clock is the one that limits a request, too."""
+    monkeypatch.setattr(http_session, "monotonic", lambda: clock().timestamp())
+    return clock
 
 
 def zipped(content: bytes, coding: str = "gzip") -> list[bytes]:
@@ -231,7 +239,7 @@ def test_a_trickle_is_given_up_at_the_deadline(
     peer: Peer,
     record: Record,
     contents: Contents,
-    clock: Clock,
+    clock_of_requests: Clock,
     invocation: Invocation,
     kind: str,
 ) -> None:
@@ -241,7 +249,7 @@ def test_a_trickle_is_given_up_at_the_deadline(
     def trickle(_: Received) -> Iterator[bytes]:
         yield from head
         for byte in PDF[: 2 * INVOCATION_SECONDS]:
-            clock.advance(1)
+            clock_of_requests.advance(1)
             yield bytes([byte])
         given_up.wait(10)
 
@@ -255,13 +263,17 @@ def test_a_trickle_is_given_up_at_the_deadline(
 
 @pytest.mark.usefixtures("job")
 def test_the_deadline_leaves_time_for_the_archive(
-    archiving: Archiving, peer: Peer, record: Record, clock: Clock, invocation: Invocation
+    archiving: Archiving,
+    peer: Peer,
+    record: Record,
+    clock_of_requests: Clock,
+    invocation: Invocation,
 ) -> None:
     """A download may not use the whole invocation."""
 
     def almost_too_late(_: Received) -> Iterator[bytes]:
         yield OPEN_ENDED
-        clock.advance(INVOCATION_SECONDS - 1)
+        clock_of_requests.advance(INVOCATION_SECONDS - 1)
         yield PDF
 
     peer.respond = almost_too_late

@@ -105,27 +105,6 @@ def test_roots_are_loaded_once_for_botocore_and_reportflow(
     assert loaded == [trusted]
 
 
-def test_botocores_sockets_keep_their_time_out_for_each_wait(
-    certificate: Path, port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trusted = trust_by_default(certificate, monkeypatch)
-    session = http_session.Session()
-    session.verify = trusted
-    session.request("GET", f"https://127.0.0.1:{port}/", headers={}, seconds=10).close()
-    for_all: list[bool] = []
-    connect = tls._AwsConnection.connect
-
-    def looked_at(connection: Any) -> None:
-        connect(connection)
-        for_all.append(connection.sock.is_for_all)
-
-    monkeypatch.setattr(tls._AwsConnection, "connect", looked_at)
-
-    aws.dynamodb().list_tables()
-
-    assert for_all == [False]
-
-
 def test_a_peer_that_no_root_vouches_for_is_refused() -> None:
     with pytest.raises(Unavailable, match="SSLError"), aws.translated("dynamodb:ListTables"):
         aws.dynamodb().list_tables()

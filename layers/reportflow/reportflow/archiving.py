@@ -46,7 +46,7 @@ import requests
 from reportflow import jobs, pdf
 from reportflow.archive import S3Archive
 from reportflow.consumer import Invocation, Outcome
-from reportflow.contract.client import ReportFlow
+from reportflow.contract.client import ReportFlow, body
 from reportflow.contract.files import CompletedFile
 from reportflow.errors import (
     FileMissing,
@@ -344,7 +344,7 @@ class Archiving:
             # The length on the wire: of a coded answer it says less than the file has.
             pdf.check_size(response.raw.length_remaining or 0, self.max_file_bytes)
             received = pdf.receive(
-                self.files.body(response, deadline),
+                body(response),
                 spool,
                 content_type=response.headers.get("Content-Type"),
                 max_bytes=self.max_file_bytes,

@@ -1,40 +1,42 @@
-"""Sends HTTP requests to ReportFlow: one connection per request, one time-out for all of it.
+"""Sends HTTP requests to ReportFlow: one connection per request, one time-out for its answer.
 
 No connection is used twice. So no request reads another one's answer, or finds a connection that
 the network dropped while Lambda froze the function. After a lost answer, ReportFlow may always have
 the request. At ReportFlow's rate limit, the extra handshakes cost little.
 
-The libraries' time-outs count for one address or one socket operation only. With many unreachable
-addresses, or a server that sends a few bytes at a time, a request would never end.
+A socket's time-out counts for one read only. With a server that sends a few bytes at a time, a
+request would never end.
 """
 
 import logging
 import socket
-import ssl
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from http.client import BadStatusLine, HTTPException, HTTPResponse, InvalidURL
-from math import inf
+from io import BufferedReader, RawIOBase
 from time import monotonic
-from typing import Any, Final, cast, override
+from typing import TYPE_CHECKING, Any, Final, cast, override
 
 import requests
 from certifi import where
 from requests.structures import CaseInsensitiveDict
-from urllib3 import BaseHTTPResponse
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.util import Url, parse_url
 
 from reportflow import tls
 
-CONNECT_SECONDS: Final = 3.05
-"""The longest time to connect to one address of the host."""
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+    from urllib3 import BaseHTTPResponse
 
-CONNECT_SHARE: Final = 0.5
-"""The share of a request's time for DNS, the connection and the handshake."""
+CONNECT_SECONDS: Final = 3.05
+"""The longest time to connect to one address of the host, and for the handshake after it."""
+
+CONNECT_SHARE: Final = 0.25
+"""The share of a request's time for one address: a host may have several that do not answer."""
 
 READ_SECONDS: Final = 10.0
 """The longest wait for the next bytes of an answer."""
@@ -69,20 +71,25 @@ class Session:
     ) -> requests.Response:
         """Send a request and return the answer before its body is read.
 
-        The request fails unless the last byte of the body arrives within `seconds`.
+        Reading fails unless the last byte of the body arrives within `seconds`.
 
         Raises:
-            requests.RequestException: there is no answer. Its argument says why.
+            requests.RequestException: there is no answer. Its argument says why; it is a
+                `NewConnectionError` if the request was certainly not sent.
         """
         end = monotonic() + seconds
         sent = {"User-Agent": USER_AGENT, "Connection": "close", **headers}
         as_sent = {"preload_content": False, "decode_content": False}
         try:
             place = parse_url(url)
-            connection = self._connection(place, seconds)
+            connection = self._connection(place, min(CONNECT_SECONDS, seconds * CONNECT_SHARE))
+            connection.response_class = cast("Any", partial(_Answer, end=end))
             try:
-                connection.request(method, place.request_uri, body, sent, **as_sent)
-                connection.timeout = _left(end)
+                _connect(connection, end)
+                # A server can refuse a request and close the connection before it has read all of
+                # it. Its answer can still be read. If there is none, reading it raises an error.
+                with suppress(OSError):
+                    connection.request(method, place.request_uri, body, sent, **as_sent)
                 answer = connection.getresponse()
             except BaseException:
                 connection.close()
@@ -91,16 +98,32 @@ class Session:
             raise requests.ConnectionError(error) from error
         return _response(sent, answer)
 
-    def _connection(self, place: Url, seconds: float) -> "_Connection":
+    def _connection(self, place: Url, seconds: float) -> HTTPConnection:
         if place.scheme not in ("http", "https") or not place.host:
             raise InvalidURL("expected http or https, and a host")
         if place.scheme != "https":
-            return _Connection(place.host, place.port, timeout=seconds)
-        roots = where() if self.verify is True else str(self.verify)
-        return _TlsConnection(place.host, place.port, timeout=seconds, ca_certs=roots)
+            return HTTPConnection(place.host, place.port, timeout=seconds)
+        roots = tls.context(where() if self.verify is True else str(self.verify))
+        return HTTPSConnection(place.host, place.port, timeout=seconds, ssl_context=roots)
 
 
-def _response(sent: Mapping[str, str], answer: BaseHTTPResponse) -> requests.Response:
+def _connect(connection: HTTPConnection, end: float) -> None:
+    """Connect, and leave the rest of the time for the request.
+
+    urllib3 raises the same error for a broken handshake as for a broken answer. But only after a
+    broken handshake is it certain that ReportFlow does not have the request.
+
+    Raises:
+        NewConnectionError: there is no connection, or no time left to use it.
+    """
+    try:
+        connection.connect()
+        connection.timeout = _left(end)
+    except (HTTPError, OSError) as error:
+        raise NewConnectionError(connection, "no connection") from error
+
+
+def _response(sent: Mapping[str, str], answer: "BaseHTTPResponse") -> requests.Response:
     response = requests.Response()
     response.status_code = answer.status
     response.headers = CaseInsensitiveDict(answer.headers)
@@ -116,6 +139,10 @@ class _Answer(HTTPResponse):
     Of those, `http.client` skips only 100. It returns any other one as the final answer.
     """
 
+    def __init__(self, sock: socket.socket, *, method: str, end: float) -> None:
+        super().__init__(sock, method=method)
+        self.fp = BufferedReader(_Received(sock, cast("Any", self.fp).detach(), end))
+
     @override
     def begin(self) -> None:
         super().begin()
@@ -129,109 +156,27 @@ class _Answer(HTTPResponse):
         raise BadStatusLine("interim answers only")
 
 
-class _Socket(socket.socket):
-    """A socket whose time-out limits all of its receives together, not each one alone.
+class _Received(RawIOBase):
+    """The bytes that a socket receives until `end`."""
 
-    Sending and the handshake are one operation each, which the usual time-out limits.
-    """
-
-    is_for_all = True
-    _end: float = inf
-
-    @override
-    def settimeout(self, value: float | None, /) -> None:
-        self._end = inf if value is None else monotonic() + value
-        super().settimeout(value)
+    def __init__(self, sock: socket.socket, stream: RawIOBase, end: float) -> None:
+        self._sock = sock
+        self._stream = stream
+        self._end = end
 
     @override
-    def recv_into(self, *arguments: Any, **options: Any) -> int:
-        if self.is_for_all:
-            super().settimeout(min(READ_SECONDS, _left(self._end)))
-        return super().recv_into(*arguments, **options)
-
-
-class _TlsSocket(_Socket, ssl.SSLSocket):
-    """The same over TLS, on the connections of `Session` only.
-
-    botocore's sockets come from the same TLS context. Theirs is the usual time-out.
-    """
-
-    is_for_all = False
-
-
-class _Connection(HTTPConnection):
-    """Raises `NewConnectionError` for each failure before the request is sent.
-
-    urllib3 raises the same error for a broken handshake as for a broken answer. But only after a
-    broken handshake is it certain that ReportFlow does not have the request.
-    """
-
-    response_class = _Answer
-    _connected_by: float
+    def readable(self) -> bool:
+        return True
 
     @override
-    def connect(self) -> None:
-        seconds, begun = cast("float", self.timeout), monotonic()
-        self._connected_by = begun + seconds * CONNECT_SHARE
-        try:
-            super().connect()
-            cast("_Socket", self.sock).is_for_all = True
-            self.timeout = _left(begun + seconds)
-            self.sock.settimeout(self.timeout)
-        except OSError as error:
-            raise NewConnectionError(self, "no connection") from error
+    def readinto(self, buffer: "WriteableBuffer", /) -> int | None:
+        self._sock.settimeout(min(READ_SECONDS, _left(self._end)))
+        return self._stream.readinto(buffer)
 
     @override
-    def request(self, *arguments: Any, **options: Any) -> None:
-        # A server can refuse a request and close the connection before it has read all of it. Its
-        # answer can still be read. If there is none, reading it raises an error.
-        with suppress(OSError):
-            super().request(*arguments, **options)
-
-    @override
-    def _new_conn(self) -> socket.socket:
-        *others, last = _look_up(self.host, self.port, _left(self._connected_by))
-        for address in others:
-            with suppress(OSError):
-                return self._reach(address)
-        return self._reach(last)
-
-    def _reach(self, address: "_Address") -> _Socket:
-        family, kind, protocol, _, place = address
-        reached = _Socket(family, kind, protocol)
-        try:
-            for option in self.socket_options or ():
-                reached.setsockopt(*option)
-            reached.settimeout(min(CONNECT_SECONDS, _left(self._connected_by)))
-            reached.connect(place)
-            # The handshake may take the rest of the time for connecting.
-            reached.settimeout(_left(self._connected_by))
-        except OSError:
-            reached.close()
-            raise
-        return reached
-
-
-class _TlsConnection(_Connection, HTTPSConnection):
-    @override
-    def connect(self) -> None:
-        if self.ca_certs:
-            tls.context(self.ca_certs).sslsocket_class = _TlsSocket
-            tls.share(self)
-        super().connect()
-
-
-type _Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
-
-
-def _look_up(host: str, port: int, seconds: float) -> Sequence[_Address]:
-    """Return the host's addresses; in a thread, because the system's resolver has no time-out."""
-    resolver = ThreadPoolExecutor(1)
-    try:
-        looked_up = resolver.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-        return looked_up.result(seconds)
-    finally:
-        resolver.shutdown(wait=False)
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
 
 
 def _left(end: float) -> float:

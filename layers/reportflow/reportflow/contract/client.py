@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 import requests
-from urllib3.exceptions import DecodeError, HTTPError
+from urllib3.exceptions import DecodeError, HTTPError, ReadTimeoutError
 
 from reportflow.contract import Contract
 from reportflow.contract.credentials import Credentials, Tokens
@@ -159,29 +159,6 @@ class ReportFlow:
             # Asking for a file twice does no harm.
             raise Retryable.of(error) from error
 
-    def body(self, response: requests.Response, deadline: datetime) -> Iterator[bytes]:
-        """The body of an opened file as it comes.
-
-        A read time-out alone would let a trickle go on for ever. `iter_content` would wait for a
-        whole chunk, and with it pass the deadline.
-
-        Raises:
-            Retryable: it does not arrive by `deadline`, or not whole, or not as it says.
-        """
-        try:
-            while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
-                if self._clock() > deadline:
-                    raise Retryable("DOWNLOAD_TOO_SLOW", "the file did not arrive in time")
-                yield chunk
-        except DecodeError as error:
-            raise Retryable(
-                "UNREADABLE_CODING", "the file is not coded as its Content-Encoding says"
-            ) from error
-        except HTTPError as error:
-            raise Retryable(
-                "TRUNCATED", f"the download was cut off ({type(error).__name__})"
-            ) from error
-
     @contextmanager
     def _send(
         self,
@@ -243,6 +220,27 @@ class ReportFlow:
         if response.status_code == TOO_MANY_REQUESTS:
             self._rate_limiter.pause(retry_after)
         return translate_status(response.status_code, said, retry_after_seconds=retry_after)
+
+
+def body(response: requests.Response) -> Iterator[bytes]:
+    """The body of an opened file as it comes; `iter_content` would wait for a whole chunk.
+
+    Raises:
+        Retryable: it does not arrive in time, or not whole, or not as it says.
+    """
+    try:
+        while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
+            yield chunk
+    except ReadTimeoutError as error:
+        raise Retryable("DOWNLOAD_TOO_SLOW", "the file did not arrive in time") from error
+    except DecodeError as error:
+        raise Retryable(
+            "UNREADABLE_CODING", "the file is not coded as its Content-Encoding says"
+        ) from error
+    except HTTPError as error:
+        raise Retryable(
+            "TRUNCATED", f"the download was cut off ({type(error).__name__})"
+        ) from error
 
 
 def _missing(status: int, said: str) -> FileMissing:
