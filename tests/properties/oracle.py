@@ -4,20 +4,21 @@ Written from the promises, not from the code that it judges:
 
 A request is answered, by the first of these that is true,
 
-1. 413 when its body is longer than a Lambda function can be handed;
-2. 404 when it is none of POST, GET and HEAD, or its path's token, without one slash at its end,
+1. 404 when it is none of POST, GET and HEAD, or its path's token, without one slash at its end,
    is neither the current nor the previous one;
-3. 404 when signatures are asked for and it has no right one (`signatures.py`);
-4. 200 with nothing stored when it is a GET or a HEAD, or has nothing but white space in its body:
+2. 404 when signatures are asked for and it has no right one (`signatures.py`);
+3. 200 with nothing stored when it is a GET or a HEAD, or has nothing but white space in its body:
    a form tries the URL;
-5. 400 when its body, without a byte order mark, is not JSON in UTF-8 by the grammar of RFC 8259, or
-   no object, or says a name twice in what is read outside of `params` and `passthrough`;
-6. 200 with nothing stored when its `event` is anything else than `file.completed`;
-7. 400 when it does not have the documented shape, is of another workspace, names more files than
+4. 400 when its body, without a byte order mark, is not JSON in UTF-8 by the grammar of RFC 8259, or
+   no object;
+5. 200 with nothing stored when its `event` is anything else than `file.completed`;
+6. 400 when it does not have the documented shape, is of another workspace, names more files than
    anybody honest, or no entry of its files is one: an id with characters outside of the alphabet;
-8. 200 with one message stored for each file that it names rightly: by `fileId` and `uuid`, or, if
+7. 200 with one message stored for each file that it names rightly: by `fileId` and `uuid`, or, if
    the event has a `requestId`, by that and `fileId`; with the mark of a job if `passthrough` has
    one in the safe alphabet.
+
+Of a name that an object says twice, the last value counts.
 
 Where the promises leave room (a depth or length beyond what anybody honest sends, and below what
 must be refused) it may be stored or refused.
@@ -31,7 +32,6 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
-MAX_BODY_BYTES: Final = 6 * 1024 * 1024
 HONEST_FILES: Final = 100
 MAX_FILES: Final = 1000
 HONEST_DEPTH: Final = 100
@@ -48,7 +48,6 @@ class Fate(StrEnum):
     STORED = "stored"
     IGNORED = "ignored"
     UNDECIDED = "stored or refused"
-    TOO_LARGE = "too large"
     NOT_FOUND = "unknown method or token"
     UNSIGNED = "not signed right"
     NOT_JSON = "not JSON"
@@ -59,7 +58,6 @@ STATUSES: Final[Mapping[Fate, Collection[int]]] = {
     Fate.STORED: {200},
     Fate.IGNORED: {200},
     Fate.UNDECIDED: {200, 400, 404},
-    Fate.TOO_LARGE: {413},
     Fate.NOT_FOUND: {404},
     Fate.UNSIGNED: {404},
     Fate.NOT_JSON: {400},
@@ -90,15 +88,9 @@ class _Number(str):
 class _Object(list[tuple[str, Any]]):
     """A JSON object with all that it says, twice if it says it twice."""
 
-    def only(self, name: str) -> Any:
-        """The member's value, None where there is none; `KeyError` where there are two."""
-        values = [value for key, value in self if key == name]
-        if len(values) > 1:
-            raise KeyError(name)
-        return values[0] if values else None
-
-    def says_twice(self) -> bool:
-        return len({name for name, _ in self}) < len(self)
+    def last(self, name: str) -> Any:
+        """The member's value, the last of several; None where there is none."""
+        return next((value for key, value in reversed(self) if key == name), None)
 
 
 def judge(
@@ -109,8 +101,6 @@ def judge(
 ) -> Verdict:
     """The verdict on an event of API Gateway, payload format 2.0."""
     body = _body(event)
-    if body is not None and len(body) > MAX_BODY_BYTES:
-        return Verdict(Fate.TOO_LARGE)
     token = _at(event, "pathParameters", "token")
     method = _at(event, "requestContext", "http", "method")
     is_known = isinstance(token, str) and (token in tokens or token[:-1] in tokens)
@@ -179,17 +169,6 @@ def _refuse(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 
 
-def _all(content: object) -> list[Any]:
-    """Every value and name at every depth."""
-    found = [content]
-    for value in found:
-        if isinstance(value, _Object):
-            found += [part for member in value for part in member]
-        elif isinstance(value, list):
-            found += value
-    return found
-
-
 def _depth(content: object) -> int:
     depth, level = 0, [content]
     while level := [part for value in level if isinstance(value, list) for part in value]:
@@ -199,39 +178,20 @@ def _depth(content: object) -> int:
     return depth
 
 
-def _is_unusual(content: _Object) -> bool:
-    files = content.only("files")
-    entries = files if isinstance(files, list) else []
-    customers = [
-        part
-        for entry in entries
-        if isinstance(entry, _Object)
-        for name, value in entry
-        if name in {"params", "passthrough"}
-        for part in _all(value)
-    ]
-    theirs = {id(part) for part in customers}
-    return _depth(content) > HONEST_DEPTH or any(
-        isinstance(value, _Object) and value.says_twice() and id(value) not in theirs
-        for value in _all(content)
-    )
-
-
 def _judge_content(content: object, workspace_id: str) -> Verdict:
-    if not isinstance(content, _Object) or content.says_twice():
+    if not isinstance(content, _Object):
         return Verdict(Fate.WRONG)
-    unusual = _is_unusual(content)
-    if content.only("event") != "file.completed" or isinstance(content.only("event"), _Number):
+    unusual = _depth(content) > HONEST_DEPTH
+    if content.last("event") != "file.completed" or isinstance(content.last("event"), _Number):
         return Verdict(Fate.UNDECIDED if unusual else Fate.IGNORED)
-    files = content.only("files")
+    files = content.last("files")
     if not isinstance(files, list) or isinstance(files, _Object) or len(files) > MAX_FILES:
         return Verdict(Fate.WRONG)
     right = (
-        content.only("workspaceId") == workspace_id
-        and type(content.only("workspaceId")) is str
-        and is_id(content.only("designId"))
-        and _is_version(content.only("version"))
-        and not any(isinstance(file, _Object) and file.says_twice() for file in files)
+        content.last("workspaceId") == workspace_id
+        and type(content.last("workspaceId")) is str
+        and is_id(content.last("designId"))
+        and _is_version(content.last("version"))
     )
     named = [(_file_id(content, file), file) for file in files] if right else []
     ids = frozenset(file_id for file_id, _ in named if file_id is not None)
@@ -259,26 +219,25 @@ def _is_version(value: object) -> bool:
 
 def _file_id(event: _Object, file: object) -> str | None:
     """The id under which a file is stored; None if the entry names none."""
-    if not isinstance(file, _Object) or not is_id(file.only("fileId")):
+    if not isinstance(file, _Object) or not is_id(file.last("fileId")):
         return None
-    file_id = str(file.only("fileId"))
+    file_id = str(file.last("fileId"))
     if any(name == "uuid" for name, _ in file):
-        return file_id if is_id(file.only("uuid")) else None
-    return f"{event.only('requestId')}/{file_id}" if is_id(event.only("requestId")) else None
+        return file_id if is_id(file.last("uuid")) else None
+    return f"{event.last('requestId')}/{file_id}" if is_id(event.last("requestId")) else None
 
 
 def _mark(file: _Object) -> tuple[str, str] | None:
-    """The job's id and tag in an entry of `central`; of a name that is said twice, the last."""
+    """The job's id and tag in an entry of `central`."""
     if any(name == "uuid" for name, _ in file):
         return None
-    part = _last(file.only("passthrough"), "reportflowJob")
+    part = _last(file.last("passthrough"), "reportflowJob")
     job_id, tag = _last(part, "jobId"), _last(part, "tag")
     return (job_id, tag) if is_name(job_id) and is_name(tag) else None
 
 
 def _last(value: object, name: str) -> Any:
-    found = [part for key, part in value if key == name] if isinstance(value, _Object) else []
-    return found[-1] if found else None
+    return value.last(name) if isinstance(value, _Object) else None
 
 
 def is_name(value: object) -> bool:

@@ -155,21 +155,6 @@ def test_a_file_that_is_named_twice_is_kept_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "body",
-    [
-        json.dumps(central_webhook_body()).replace('"requestId"', '"requestId":"x","requestId"'),
-        json.dumps(central_webhook_body()).replace('"url"', '"url":"x","url"'),
-        json.dumps(central_webhook_body()).replace('"fileId"', '"fileId":"x","fileId"'),
-        with_passthrough("{}").replace('"passthrough"', '"passthrough":{},"passthrough"'),
-        with_passthrough("{}").replace('"event"', '"passthrough":{"a":1,"a":1},"event"'),
-    ],
-    ids=["requestId", "share", "fileId", "passthrough", "beside the files"],
-)
-def test_a_name_that_stands_twice_outside_of_passthrough_is_refused(body: str) -> None:
-    assert refusal(body) is Refusal.REPEATED_NAME
-
-
-@pytest.mark.parametrize(
     ("passthrough", "mark"),
     [
         ('{"a":1,"a":{"b":1,"b":2}}', None),

@@ -8,7 +8,6 @@ from typing import Final
 class Refusal(StrEnum):
     """Why a request is not believed; each is a dimension of the metric `WebhooksRefused`."""
 
-    TOO_LARGE = "TooLarge"
     WRONG_METHOD = "WrongMethod"
     UNKNOWN_CALLER = "UnknownCaller"
     SIGNATURE_MISSING = "SignatureMissing"
@@ -16,7 +15,6 @@ class Refusal(StrEnum):
     SIGNATURE_EXPIRED = "SignatureExpired"
     SIGNATURE_WRONG = "SignatureWrong"
     NOT_JSON = "NotJson"
-    REPEATED_NAME = "RepeatedName"
     WRONG_SHAPE = "WrongShape"
     WRONG_ENTRY = "WrongEntry"
     WRONG_WORKSPACE = "WrongWorkspace"
@@ -25,11 +23,8 @@ class Refusal(StrEnum):
     def status(self) -> HTTPStatus:
         """The status of the answer.
 
-        Unauthenticated callers get the same 404 as for an unknown route. Only the size limit is
-        reported, because API Gateway itself reports it to everybody.
+        Unauthenticated callers get the same 404 as for an unknown route.
         """
-        if self is Refusal.TOO_LARGE:
-            return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
         return HTTPStatus.NOT_FOUND if self in _UNAUTHENTICATED else HTTPStatus.BAD_REQUEST
 
 

@@ -20,9 +20,6 @@ from reportflow.refusal import Refusal, Refused
 from reportflow.secret import Secret, SecretStore
 from reportflow.signature import check_signature, signing_keys
 
-MAX_BODY_BYTES: Final = 6 * 1024 * 1024
-"""Lambda's limit for a synchronous invocation."""
-
 PROBES: Final = frozenset({"GET", "HEAD"})
 """A settings form tries a URL with these methods before it saves it."""
 
@@ -71,7 +68,6 @@ def verify(
         Refused: with the first reason found.
         CredentialsRefused: signatures are required, and the secret has no key to check them.
     """
-    check_size(request)
     check_method(request)
     check_token(request, secret.webhook_tokens)
     if signed:
@@ -81,12 +77,6 @@ def verify(
     if request.body is None:
         raise Refused(Refusal.NOT_JSON)
     return read_webhook(request.body, workspace_id)
-
-
-def check_size(request: Request) -> None:
-    """Refuse a body that Lambda would not accept."""
-    if len(request.body or b"") > MAX_BODY_BYTES:
-        raise Refused(Refusal.TOO_LARGE)
 
 
 def check_method(request: Request) -> None:

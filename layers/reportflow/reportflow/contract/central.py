@@ -116,7 +116,6 @@ class Central:
     name: Final = "central"
     content: Final = CentralContent
     max_request_bytes: Final = MAX_REQUEST_BYTES
-    customers_field: Final = "passthrough"
     credentials: Final[tuple[tuple[str, ...], ...]] = (
         ("centralAppKey",),
         ("clientId", "clientSecret"),

@@ -2,7 +2,6 @@
 
 import json
 import unicodedata
-from collections.abc import Callable
 from math import isfinite
 from typing import Any, Final
 
@@ -12,26 +11,16 @@ _EXACT_DIGITS: Final = 15
 """A double holds each whole number of so many digits."""
 
 
-def read_json(
-    text: str,
-    pairs: Callable[[list[tuple[str, Any]]], dict[str, Any]] | None = None,
-) -> object:
+def read_json(text: str) -> object:
     """Read JSON as JavaScript does: numbers are doubles, and the last of repeated names counts.
 
-    `pairs` makes an object of its names and values. An infinite number becomes null, because
-    JavaScript writes null for it.
+    An infinite number becomes null, because JavaScript writes null for it.
 
     Raises:
         ValueError: the text is not JSON.
         RecursionError: it nests too deeply.
     """
-    return json.loads(
-        text,
-        object_pairs_hook=pairs,
-        parse_int=_number,
-        parse_float=_number,
-        parse_constant=_refuse_constant,
-    )
+    return json.loads(text, parse_int=_number, parse_float=_number, parse_constant=_refuse_constant)
 
 
 def nests_deeper(value: object, levels: int) -> bool:

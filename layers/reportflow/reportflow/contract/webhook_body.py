@@ -35,7 +35,7 @@ def read_webhook(body: bytes, workspace_id: str) -> ReportedFiles:
     Nothing of the customer's data is kept but a digest.
 
     Raises:
-        Refused: the body is not JSON, is ambiguous, has another shape or another workspace.
+        Refused: the body is not JSON, has another shape or another workspace.
     """
     event = _object_in(body)
     if event.get("event") != COMPLETED:
@@ -73,57 +73,18 @@ def _completed(event: Mapping[str, Any], read: _Completed, entry: object) -> Com
     return None
 
 
-class _Repeated(dict[str, Any]):
-    """An object in which a name occurs twice: another reader of the body may see other values."""
-
-
 def _object_in(body: bytes) -> dict[str, Any]:
-    """The object in the body; an empty one for an empty body, which a form sends to try the URL.
-
-    A name that occurs twice is refused outside of the customer's parts.
-    """
+    """The object in the body; an empty one for an empty body, which a form sends to try the URL."""
     body = body.removeprefix(BOM_UTF8)
     if not body.strip():
         return {}
-    repeated: list[_Repeated] = []
-
-    def keep(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        made = dict(pairs)
-        if len(made) < len(pairs):
-            made = _Repeated(made)
-            repeated.append(made)
-        return made
-
     try:
-        event = read_json(body.decode(), keep)
+        event = read_json(body.decode())
     except (ValueError, RecursionError) as error:
         raise Refused(Refusal.NOT_JSON) from error
     if not isinstance(event, dict):
         raise Refused(Refusal.WRONG_SHAPE)
-    if repeated and _is_ambiguous(event):
-        raise Refused(Refusal.REPEATED_NAME)
     return event
-
-
-def _is_ambiguous(event: Mapping[str, Any]) -> bool:
-    """Whether a name occurs twice outside of the customer's parts of the entries."""
-    customers = {contract.customers_field for contract in CONTRACTS.values()}
-    entries = event.get("files")
-    waiting: list[object] = [event if isinstance(event, _Repeated) else {**event, "files": None}]
-    for entry in entries if isinstance(entries, list) else [entries]:
-        if isinstance(entry, _Repeated) or not isinstance(entry, dict):
-            waiting.append(entry)
-        else:
-            waiting += [value for name, value in entry.items() if name not in customers]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, _Repeated):
-            return True
-        if isinstance(value, list):
-            waiting += value
-        elif isinstance(value, dict):
-            waiting += value.values()
-    return False
 
 
 def _version(event: Mapping[str, Any]) -> object:

@@ -99,9 +99,6 @@ class Workspace:
 
     max_request_bytes: Final = MAX_REQUEST_BYTES
 
-    customers_field: Final = "params"
-    """The field of a webhook's entry in which names are the customer's own."""
-
     credentials: Final[tuple[tuple[str, ...], ...]] = (("appKey", "secretKey"),)
     """The names in the secret that authenticate a request; each alternative is complete."""
 
