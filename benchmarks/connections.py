@@ -61,7 +61,7 @@ def main() -> None:
         url = f"https://127.0.0.1:{server.server_address[1]}/"
         pooled, ours = requests.Session(), http_session.Session()
         pooled.trust_env = False
-        pooled.verify = ours.verify = str(roots)
+        pooled.verify = ours.roots = str(roots)
 
         def post() -> None:
             with ours.request("POST", url, headers={}, seconds=10, body=BODY) as response:

@@ -51,7 +51,7 @@ def chunked_body(status: int, *parts: bytes) -> list[bytes]:
     return [head.replace(b"Content-Length: \r\n", b""), *chunks]
 
 
-def slowly(data: bytes) -> Iterator[bytes]:
+def slowly(data: Iterable[int]) -> Iterator[bytes]:
     """The data byte by byte, so that none keeps the reader waiting for long."""
     for byte in data:
         time.sleep(0.1)

@@ -540,17 +540,6 @@ def test_a_wrong_message_of_the_download_queue_is_refused_by_its_field(
     assert next(iter(changes)) in refused.value.message
 
 
-def test_a_message_of_an_earlier_version_is_read() -> None:
-    former = json.loads(completed_body())
-    del former["reference"]
-    body = {**former, "uuid": "9b2d6f"}
-
-    assert parse_download(json.dumps(body).encode()) == parse_download(completed_body().encode())
-    for wrong in ({"uuid": "../x"}, {"fileId": "a/b"}, {"mark": None}, {"uuid": None}):
-        with pytest.raises(Permanent, match="INVALID_MESSAGE"):
-            parse_download(json.dumps({**body, **wrong}).encode())
-
-
 @pytest.mark.parametrize("name", ["canary", "a`b canary", "x - at `$.canary", "canary" * 50])
 def test_the_name_of_an_unknown_field_is_in_the_message_and_not_for_a_log(name: str) -> None:
     with pytest.raises(Permanent) as refused:

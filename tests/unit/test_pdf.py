@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import pytest
 
 from reportflow.errors import Permanent, Retryable
-from reportflow.pdf import HEADER, HEADER_WINDOW, TRAILER_WINDOW, check_size, receive
+from reportflow.pdf import HEADER, HEADER_WINDOW, TRAILER_WINDOW, receive
 from tests.unit.samples import PDF
 
 
@@ -96,7 +96,6 @@ def test_what_is_no_pdf_is_not_read_to_its_end() -> None:
 
 
 def test_a_file_of_the_greatest_size_is_taken() -> None:
-    check_size(len(PDF), len(PDF))
     assert receive_whole([PDF], most=len(PDF)) == PDF
 
 
@@ -107,8 +106,3 @@ def test_one_byte_more_is_refused_as_it_arrives() -> None:
 
     with pytest.raises(Permanent, match="FILE_TOO_LARGE"):
         receive_whole(endless(), most=len(PDF) - 1)
-
-
-def test_one_byte_more_is_refused_before_it_arrives() -> None:
-    with pytest.raises(Permanent, match="FILE_TOO_LARGE"):
-        check_size(len(PDF), len(PDF) - 1)

@@ -238,7 +238,7 @@ def test_a_refusal_before_the_request_was_read_is_a_refusal(
     serve = refusing(status)
     with serving(serve if scheme == "http" else over_tls(certificate, serve)) as port:
         service = connected(f"{scheme}://127.0.0.1:{port}", secret_store)
-        service._session.verify = str(certificate)
+        service._session.roots = str(certificate)
         error = failure(service, large)
 
     assert type(error) is kind

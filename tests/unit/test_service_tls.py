@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 
 from reportflow import http_session
@@ -66,7 +67,7 @@ def connected(
 ) -> ReportFlow:
     url = f"{place}:{port}/v1"
     client = client_of(url, secret_store, url)
-    client._session.verify = str(trusted) if trusted else True
+    client._session.roots = str(trusted) if trusted else certifi.where()
     return client
 
 

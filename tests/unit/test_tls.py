@@ -97,7 +97,7 @@ def test_roots_are_loaded_once_for_botocore_and_reportflow(
 
     call_aws()
     session = http_session.Session()
-    session.verify = trusted
+    session.roots = trusted
     with session.request("GET", f"https://127.0.0.1:{port}/", headers={}, seconds=10) as answer:
         assert answer.content == b"{}"
     call_aws()

@@ -1,6 +1,5 @@
 """Stores PDFs in the S3 archive: one object per job, written once."""
 
-import re
 from base64 import b64decode, b64encode
 from typing import IO, TYPE_CHECKING, Final
 from urllib.parse import quote
@@ -97,23 +96,9 @@ class S3Archive:
         )
 
 
-MAX_DISPOSITION_BYTES: Final = 1900
-"""S3 limits a PUT's own headers to 2,048 bytes, including names; the content type takes 27."""
-
-
 def content_disposition(file_name: str) -> str:
     """Return the header with which browsers save the file under its own name (RFC 6266, RFC 8187).
 
-    A Japanese character takes up to twelve bytes. The ASCII name for old clients replaces each run
-    of such characters by one `_`. If the name is too long for S3, it loses characters before its
-    last four, which are its extension.
+    S3 takes about 1,900 bytes of it, which `messages.MAX_FILE_NAME_BYTES` keeps.
     """
-    stem, extension = file_name[:-4], file_name[-4:]
-    while len(header := _disposition(stem + extension)) > MAX_DISPOSITION_BYTES:
-        stem = stem[:-1]
-    return header
-
-
-def _disposition(file_name: str) -> str:
-    plain = re.sub(r"[^\x00-\x7f]+", "_", file_name)
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(file_name, safe='')}"
+    return f"attachment; filename*=UTF-8''{quote(file_name, safe='')}"

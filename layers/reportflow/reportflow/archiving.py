@@ -341,8 +341,6 @@ class Archiving:
         now = self.clock()
         deadline = now + (invocation.deadline - now) * DOWNLOAD_SHARE
         with SpooledTemporaryFile(max_size=MEMORY_BYTES) as spool, open_file(deadline) as response:
-            # The length on the wire: of a coded answer it says less than the file has.
-            pdf.check_size(response.raw.length_remaining or 0, self.max_file_bytes)
             received = pdf.receive(
                 body(response),
                 spool,

@@ -55,8 +55,8 @@ class Session:
     """
 
     def __init__(self) -> None:
-        self.verify: bool | str = True
-        """The root certificates: certifi's if True, or those of a file."""
+        self.roots = where()
+        """The file of the root certificates."""
         # urllib3's warnings about bad headers contain the URL, and the URL alone gives the PDF.
         logging.getLogger("urllib3").setLevel(logging.ERROR)
 
@@ -79,7 +79,6 @@ class Session:
         """
         end = monotonic() + seconds
         sent = {"User-Agent": USER_AGENT, "Connection": "close", **headers}
-        as_sent = {"preload_content": False, "decode_content": False}
         try:
             place = parse_url(url)
             connection = self._connection(place, min(CONNECT_SECONDS, seconds * CONNECT_SHARE))
@@ -89,7 +88,7 @@ class Session:
                 # A server can refuse a request and close the connection before it has read all of
                 # it. Its answer can still be read. If there is none, reading it raises an error.
                 with suppress(OSError):
-                    connection.request(method, place.request_uri, body, sent, **as_sent)
+                    connection.request(method, place.request_uri, body, sent, preload_content=False)
                 answer = connection.getresponse()
             except BaseException:
                 connection.close()
@@ -103,8 +102,8 @@ class Session:
             raise InvalidURL("expected http or https, and a host")
         if place.scheme != "https":
             return HTTPConnection(place.host, place.port, timeout=seconds)
-        roots = tls.context(where() if self.verify is True else str(self.verify))
-        return HTTPSConnection(place.host, place.port, timeout=seconds, ssl_context=roots)
+        context = tls.context(self.roots)
+        return HTTPSConnection(place.host, place.port, timeout=seconds, ssl_context=context)
 
 
 def _connect(connection: HTTPConnection, end: float) -> None:

@@ -18,7 +18,6 @@ from reportflow.contract.document import (
 )
 from reportflow.contract.files import CompletedFile
 from reportflow.contract.json_values import nests_deeper
-from reportflow.contract.workspace import former_file
 from reportflow.errors import Permanent
 
 _JOB_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}" + END
@@ -29,8 +28,8 @@ MAX_METADATA_BYTES: Final = 16 * 1024
 MAX_METADATA_DEPTH: Final = 100
 """EventBridge reads the event that carries the metadata, and takes about 1,000 levels in all."""
 
-MAX_FILE_NAME_BYTES: Final = 700
-"""In UTF-8. S3 takes keys of 1,024 bytes, and the name is the last part of one."""
+MAX_FILE_NAME_BYTES: Final = 640
+"""In UTF-8. S3 takes 2,048 bytes of headers, and one has the name with three for each of these."""
 
 OWN_JOB_ID: Final = "reportflowJobId"
 """The message attribute by which our command line names a message's job."""
@@ -240,8 +239,6 @@ def parse_download(body: bytes) -> Download:
     try:
         return _download_decoder.decode(body)
     except (ValueError, RecursionError) as error:
-        if (former := former_file(body)) is not None:
-            return former
         raise _invalid(_explain(error, body)) from error
 
 

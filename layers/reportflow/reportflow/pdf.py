@@ -44,7 +44,12 @@ def receive(
     head = tail = b""
     for chunk in chunks:
         size += len(chunk)
-        check_size(size, max_bytes)
+        if size > max_bytes:
+            raise Permanent(
+                "FILE_TOO_LARGE",
+                f"the PDF has more than {max_bytes} bytes: raise max_file_mb, then redrive the "
+                "message",
+            )
         if len(head) < HEADER_WINDOW:
             head += chunk[: HEADER_WINDOW - len(head)]
             if len(head) == HEADER_WINDOW and HEADER not in head:
@@ -58,19 +63,6 @@ def receive(
     if TRAILER not in tail:
         raise _truncated(size)
     return ReceivedPdf(size, digest.digest())
-
-
-def check_size(size: int, max_bytes: int) -> None:
-    """Refuse a file of more than `max_bytes`.
-
-    Raises:
-        Permanent: `FILE_TOO_LARGE`.
-    """
-    if size > max_bytes:
-        raise Permanent(
-            "FILE_TOO_LARGE",
-            f"the PDF has more than {max_bytes} bytes: raise max_file_mb, then redrive the message",
-        )
 
 
 def _no_pdf(content_type: str | None) -> PipelineError:

@@ -11,7 +11,6 @@ from typing import Final, override
 
 from botocore.awsrequest import AWSHTTPSConnection, AWSHTTPSConnectionPool
 from certifi import where
-from urllib3.connection import HTTPSConnection
 from urllib3.util.ssl_ import create_urllib3_context
 
 _loading: Final = Lock()
@@ -30,17 +29,6 @@ def _load(ca_certs: str) -> ssl.SSLContext:
     return loaded
 
 
-def share(connection: HTTPSConnection) -> None:
-    """Let the connection use the process's context. Call it before the connection connects.
-
-    A connection that does not verify its peer, or has connected before, stays as it is.
-    """
-    if connection.ca_certs:
-        connection.ssl_context = context(connection.ca_certs)
-        # The context has them. urllib3 would load them again.
-        connection.ca_certs = None
-
-
 class _AwsConnection(AWSHTTPSConnection):
     """botocore's connection, with the process's context where botocore's defaults apply.
 
@@ -51,7 +39,9 @@ class _AwsConnection(AWSHTTPSConnection):
     @override
     def connect(self) -> None:
         if self.ca_certs == where() and not self.proxy and not self.cert_file:
-            share(self)
+            self.ssl_context = context(self.ca_certs)
+            # The context has them. urllib3 would load them again.
+            self.ca_certs = None
         super().connect()
 
 

@@ -14,10 +14,8 @@ import msgspec
 from reportflow.contract.document import (
     MAX_PARAMS_DEPTH,
     Content,
-    DesignId,
     Document,
     OpaqueId,
-    Version,
     digest_of,
     file_name_mistake,
     is_opaque_id,
@@ -167,29 +165,8 @@ class Workspace:
         return CompletedFile(file.file_id, _UUID + file.uuid, design_id, version, digest)
 
 
-class _FormerFile(
-    msgspec.Struct, forbid_unknown_fields=True, rename="camel", tag_field="kind", tag="completed"
-):
-    file_id: OpaqueId
-    uuid: OpaqueId
-    design_id: DesignId
-    version: Version
-    request_digest: str
-
-
-def former_file(message: bytes) -> CompletedFile | None:
-    """The file in a download message of a version before 1.0; None if it is no such message."""
-    try:
-        file = msgspec.json.decode(message, type=_FormerFile)
-    except (ValueError, RecursionError):
-        return None
-    return CompletedFile(
-        file.file_id, _UUID + file.uuid, file.design_id, file.version, file.request_digest
-    )
-
-
 def former_reference(record: Mapping[str, Mapping[str, Any]]) -> str:
-    """The reference of a file in a DynamoDB item of such a version, which kept its parts."""
+    """The reference of a file in an item of a version before 1.0, which kept its parts."""
     url, uuid = (str(record.get(name, {}).get("S", "")) for name in ("url", "uuid"))
     if uuid:
         return _UUID + uuid
