@@ -3,20 +3,23 @@
 import os
 from datetime import timedelta
 from functools import cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reportflow import aws, composition, settings
 from reportflow.archive import S3Archive
 from reportflow.archiving import Archiving
 from reportflow.cold_start import prepare
 from reportflow.composition import Consumer, Surroundings
-from reportflow.consumer import Context, Invocation, PartialBatchResponse, consume
+from reportflow.consumer import Invocation, PartialBatchResponse, consume
 from reportflow.jobs import Step
 from reportflow.queues import SqsQueue, records
 from reportflow.settings import DownloaderSettings
 
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
 
-def handler(event: dict[str, Any], context: Context) -> PartialBatchResponse:
+
+def handler(event: dict[str, Any], context: "LambdaContext") -> PartialBatchResponse:
     """Archive the files of one SQS event, and name those that must come again."""
     return _consumer()(records(event), invocation=Invocation.of(context))
 

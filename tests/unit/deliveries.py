@@ -4,6 +4,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
 from reportflow.consumer import GiveUpLimits, Invocation
 from reportflow.contract.document import Document
 from reportflow.contract.files import Accepted, Mark
@@ -33,6 +35,16 @@ def redelivered(record: Record) -> Record:
 
 def next_invocation(clock: Clock) -> Invocation:
     return Invocation(f"request-{clock()}", clock() + timedelta(seconds=INVOCATION_SECONDS))
+
+
+class HalfAMinute(LambdaContext):
+    """Lambda's context, with 30 seconds left."""
+
+    _aws_request_id = "request-1"
+
+    @staticmethod
+    def get_remaining_time_in_millis() -> int:
+        return 30_000
 
 
 class Killed(BaseException):

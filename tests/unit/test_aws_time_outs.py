@@ -17,16 +17,7 @@ from reportflow.contract.client import SHORTEST_SECONDS
 from reportflow.errors import Unavailable
 from stacks.setting_types import bounds
 from stacks.settings import DeploymentSettings
-
-
-class HalfAMinute:
-    """Lambda's context, with 30 seconds left."""
-
-    aws_request_id = "request-1"
-
-    def get_remaining_time_in_millis(self) -> int:
-        return 30_000
-
+from tests.unit.deliveries import HalfAMinute
 
 SLACK_SECONDS = 5.0
 """For a machine that is busy with other things."""

@@ -3,7 +3,6 @@ import random
 import threading
 from collections import Counter
 from copy import replace
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,6 +13,7 @@ from reportflow.jobs_table import JobsTable
 from reportflow.queues import Record
 from reportflow.submission import Submission
 from tests.unit.clock import Clock
+from tests.unit.deliveries import HalfAMinute
 from tests.unit.peer import Peer, answer
 from tests.unit.queue_pair import QueuePair
 from tests.unit.samples import message_body
@@ -275,20 +275,11 @@ def test_the_age_of_the_oldest_message_that_is_not_done_is_measured(
     assert emitted(capsys, "UnfinishedSeconds") == [7200]
 
 
-@dataclass(frozen=True)
-class LambdaContext:
-    aws_request_id: str
-    milliseconds: int
-
-    def get_remaining_time_in_millis(self) -> int:
-        return self.milliseconds
-
-
 def test_an_invocation_ends_when_lambda_says(clock: Clock) -> None:
     before = datetime.now(UTC)
-    invocation = Invocation.of(LambdaContext("id-1", 30_000))
+    invocation = Invocation.of(HalfAMinute())
     after = datetime.now(UTC)
 
-    assert invocation.request_id == "id-1"
+    assert invocation.request_id == "request-1"
     assert before + timedelta(seconds=30) <= invocation.deadline <= after + timedelta(seconds=30)
     assert clock() != after

@@ -87,6 +87,8 @@ def refusal(body: bytes) -> str:
         ("content.fileName", {"content": content(fileName="a b.pdf")}),
         ("content.fileName", {"content": content(fileName="a\u202efdp.exe")}),
         ("content.fileName", {"content": content(fileName="n" * 201)}),
+        ("content.fileName", {"content": content(fileName="한글.pdf")}),
+        ("content.fileName", {"content": content(fileName="\ue000.pdf")}),
         ("content.params", {"content": content(params=None)}),
         ("content.params", {"content": content(params=[1])}),
         ("content.params", {"content": content(params="text")}),

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Final, Protocol, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from reportflow import aws, observability
 from reportflow.backoff import full_jitter
@@ -21,6 +21,9 @@ from reportflow.errors import (
     Retryable,
 )
 from reportflow.queues import Record, SqsQueue
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
 
 MAX_DELAY_SECONDS: Final = 3600.0
 
@@ -76,17 +79,6 @@ class Outcome(StrEnum):
     NOT_OURS = "FilesNotOurs"
 
 
-class Context(Protocol):
-    """The part of Lambda's context object that the functions use."""
-
-    @property
-    def aws_request_id(self) -> str:
-        """The id that Lambda logs the invocation under."""
-
-    def get_remaining_time_in_millis(self) -> int:
-        """Time until Lambda cuts the invocation off."""
-
-
 @dataclass(frozen=True)
 class Invocation:
     """The current Lambda invocation: its request id, and when Lambda ends it.
@@ -99,7 +91,7 @@ class Invocation:
     store_time: timedelta = timedelta(seconds=aws.PROMPT_SECONDS)
 
     @classmethod
-    def of(cls, context: Context) -> Self:
+    def of(cls, context: "LambdaContext") -> Self:
         """The invocation that Lambda describes with `context`."""
         seconds = context.get_remaining_time_in_millis() / 1000
         return cls(

@@ -20,7 +20,9 @@ AWS. The registry `cli/error_codes.py` says what each code means and what to do 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Self, override
+from typing import Final, Self, override
+
+MAX_MESSAGE_CHARACTERS: Final = 1000
 
 
 class PipelineError(Exception):
@@ -35,9 +37,9 @@ class PipelineError(Exception):
     job_id: str | None = None
 
     def __init__(self, code: str, message: str, *, loggable: str | None = None) -> None:
-        """Pass `loggable` if `message` quotes others."""
+        """Pass `loggable` if `message` quotes others; of a long one, the start is kept."""
         self.code = code
-        self.message = message
+        self.message = message[:MAX_MESSAGE_CHARACTERS]
         self.loggable = message if loggable is None else loggable
         super().__init__(code, self.loggable)
 

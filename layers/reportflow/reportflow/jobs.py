@@ -31,8 +31,6 @@ from reportflow.errors import PipelineError
 from reportflow.messages import GenerationRequest
 from reportflow.salvage import Salvaged
 
-MAX_REASON_CHARACTERS: Final = 1000
-
 MAX_UNKNOWN_OUTCOMES: Final = 3
 """After so many repeated submissions a person decides: each may have made a PDF."""
 
@@ -400,7 +398,7 @@ def _failure(job: Job, error: PipelineError, step: Step, now: datetime) -> Job:
         _unleased(job),
         status=JobStatus.FAILED,
         error_code=error.code,
-        error_message=error.message[:MAX_REASON_CHARACTERS],
+        error_message=error.message,
         failed_step=step,
         failed_at=now,
         unannounced_at=now,

@@ -28,10 +28,6 @@ MAX_MESSAGE_BYTES: Final = 1024 * 1024
 """SQS's limit for a message, including its attributes."""
 
 MAX_BATCH: Final = 10
-MAX_VISIBILITY_SECONDS: Final = 11 * 3600
-"""SQS allows twelve hours after the receive; the invocation's own time counts, too."""
-
-MAX_ERROR_CHARACTERS: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -73,12 +69,12 @@ class SqsQueue:
         self._dlq_url = dlq_url
 
     def return_after(self, record: Record, seconds: float) -> None:
-        """Make the message visible again after `seconds`, rounded up, at most eleven hours."""
+        """Make the message visible again after `seconds`, rounded up; SQS takes twelve hours."""
         with aws.translated("sqs:ChangeMessageVisibility"):
             self._client.change_message_visibility(
                 QueueUrl=self._queue_url,
                 ReceiptHandle=record.receipt_handle,
-                VisibilityTimeout=min(max(ceil(seconds), 0), MAX_VISIBILITY_SECONDS),
+                VisibilityTimeout=ceil(seconds),
             )
 
     def waiting(self) -> int:
@@ -99,7 +95,7 @@ class SqsQueue:
             "jobId": job_id,
             "errorCode": error.code,
             "failedStep": step,
-            "errorMessage": _printable(error.message[:MAX_ERROR_CHARACTERS]),
+            "errorMessage": _printable(error.message),
         }
         wanted = {name: _text_attribute(value) for name, value in reason.items()}
         for name, value in record.attributes.items():

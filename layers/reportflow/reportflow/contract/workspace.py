@@ -6,6 +6,7 @@ path, and quotes the document. Source: ReportFlow's page on asynchronous generat
 
 from collections.abc import Mapping
 from contextlib import suppress
+from itertools import batched
 from string import ascii_letters, digits
 from typing import Any, Final
 
@@ -33,23 +34,8 @@ _FILE_NAME_RULE: Final = (
     "1 to 200 letters, digits, Japanese characters, '-', '_' or '.', not starting with '.'"
 )
 _ASCII: Final = frozenset(ascii_letters + digits + "-_.")
-JAPANESE: Final = (
-    *(
-        "々〇",
-        "ぁゖ",
-        "\u3099ゟ",
-        "ァヿ",
-        "ㇰㇿ",
-        "㐀䶿",
-        "一鿿",
-        "豈\ufaff",
-        "０９",
-        "ＡＺ",
-        "ａｚ",
-        "ｦﾟ",
-    ),
-    "\U00020000\U000323af",
-)
+_RANGES: Final = "々〇ぁゖ\u3099ゟァヿㇰㇿ㐀䶿一鿿\uf900\ufaff０９ＡＺａｚｦﾟ\U00020000\U000323af"
+JAPANESE: Final = tuple(batched(_RANGES, 2, strict=True))
 """The first and the last character of each range."""
 
 _NOT_THERE: Final = frozenset({404, 409, 423, 425})
