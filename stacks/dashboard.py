@@ -163,6 +163,7 @@ def _functions(pipeline: PipelineStack) -> list[cloudwatch.IWidget]:
                 for title, function in pipeline.functions.items()
                 for name in ("Errors", "Throttles")
             ),
+            in_row=2,
         ),
         _graph(
             "Longest duration",
@@ -171,6 +172,7 @@ def _functions(pipeline: PipelineStack) -> list[cloudwatch.IWidget]:
                 for title, function in pipeline.functions.items()
             ),
             axis="Milliseconds",
+            in_row=2,
         ),
     ]
 

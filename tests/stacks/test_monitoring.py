@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,8 @@ from tests.stacks.watching import (
     state,
     states,
 )
+
+DASHBOARD_COLUMNS = 24
 
 
 def services(watched: Watched) -> dict[str, tuple[str, str]]:
@@ -329,6 +332,18 @@ def test_the_dashboard_shows_what_the_api_itself_refuses(watched: Watched) -> No
     (api,) = watched.pipeline.of_type("AWS::ApiGatewayV2::Api")
     shown = [each for each in watched.shown() if each.name == "4xx"]
     assert shown == [Metric("AWS/ApiGateway", "4xx", (("ApiId", api),))]
+
+
+def test_each_row_of_the_dashboard_is_full_and_level(watched: Watched) -> None:
+    rows: dict[int, list[Properties]] = defaultdict(list)
+    for widget in watched.widgets():
+        rows[widget["y"]].append(widget)
+    end = 0
+    for top, row in sorted(rows.items()):
+        assert top == end
+        assert sum(widget["width"] for widget in row) == DASHBOARD_COLUMNS
+        (height,) = {widget["height"] for widget in row}
+        end = top + height
 
 
 def test_the_dashboards_name_is_of_its_region(watched: Watched) -> None:

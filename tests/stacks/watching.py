@@ -127,10 +127,14 @@ class Watched:
         assert len(dict(found)) == len(found)
         return dict(found)
 
+    def widgets(self) -> list[Properties]:
+        """The widgets of the dashboard."""
+        body = json.loads(self._text(self.monitoring.one("AWS::CloudWatch::Dashboard")))
+        return list(body["widgets"])
+
     def shown(self) -> Iterator[Metric]:
         """The metrics of the dashboard."""
-        body = json.loads(self._text(self.monitoring.one("AWS::CloudWatch::Dashboard")))
-        for widget in body["widgets"]:
+        for widget in self.widgets():
             for line in widget["properties"].get("metrics", []):
                 if isinstance(line[0], dict):
                     yield from _searched(line[0]["expression"])
