@@ -39,7 +39,6 @@ def compose(environment: DownloaderSettings, around: Surroundings) -> Consumer:
         composition.service(environment, around),
         S3Archive(aws.s3(), environment.archive_bucket),
         max_file_bytes=environment.max_file_bytes,
-        max_attempts=environment.max_attempts,
         orphan_grace=timedelta(seconds=environment.orphan_grace_seconds),
         check_interval=timedelta(seconds=environment.check_delay_seconds),
         completion_deadline=timedelta(seconds=environment.completion_deadline_seconds),

@@ -47,7 +47,6 @@ def compose(environment: SubmitterSettings, around: Surroundings) -> Consumer:
         ),
         contract,
         around.rng,
-        max_attempts=environment.max_attempts,
         outcome_grace=timedelta(seconds=environment.outcome_grace_seconds),
     )
     return partial(consume, work=submission, queue=queue, rng=around.rng, clock=around.clock)

@@ -217,7 +217,8 @@ def both(*breaks: Break) -> Break:
 
 
 def fewer_attempts(work: Any) -> Any:
-    return replace(work, max_attempts=work.max_attempts // 3)
+    few = work.finisher.max_attempts // 3
+    return replace(work, finisher=replace(work.finisher, max_attempts=few))
 
 
 def early_deadline(work: Any) -> Any:

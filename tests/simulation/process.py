@@ -241,7 +241,6 @@ class Function:
         self._defects = defects
         self._idle: list[tuple[Process, Handler]] = []
         self._started = 0
-        self._invocations = 0
 
     def invoke(self, event: Any, answer: Answer) -> None:
         """Run the function; `answer` gets what it returns, or None if it died."""
@@ -254,12 +253,8 @@ class Function:
             )
             process.defects = self._defects
             handler = self._compose(process)
-        self._invocations += 1
         self.in_flight += 1
-        invocation = Invocation(
-            f"{self.name}-{self._invocations}",
-            EPOCH + timedelta(seconds=self._scheduler.now + self.timeout),
-        )
+        invocation = Invocation(EPOCH + timedelta(seconds=self._scheduler.now + self.timeout))
         over = False
 
         def end(result: Any) -> None:

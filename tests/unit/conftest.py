@@ -98,7 +98,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def invocation(clock: Clock) -> Invocation:
-    return Invocation("request-1", clock() + timedelta(seconds=INVOCATION_SECONDS))
+    return Invocation(clock() + timedelta(seconds=INVOCATION_SECONDS))
 
 
 @pytest.fixture
@@ -332,12 +332,13 @@ def submission_with(
                 max_request_bytes=contract.max_request_bytes,
             ),
             "checks": Downloads(ordered.client, ordered.url),
-            "finisher": Finisher(Step.SUBMIT, jobs, queues.queue, outbox, GIVE_UP_LIMITS, clock),
+            "finisher": Finisher(
+                Step.SUBMIT, jobs, queues.queue, outbox, GIVE_UP_LIMITS, MAX_ATTEMPTS, clock
+            ),
         }
         return Submission(
             contract=contract,
             rng=SystemRandom(),
-            max_attempts=MAX_ATTEMPTS,
             outcome_grace=OUTCOME_GRACE,
             **usual | parts,
         )
@@ -372,11 +373,10 @@ def archiving(
 ) -> Archiving:
     peer.respond = lambda _: answer(200, PDF, Content_Type="application/pdf")
     return Archiving(
-        Finisher(Step.ARCHIVE, jobs, queues.queue, outbox, GIVE_UP_LIMITS, clock),
+        Finisher(Step.ARCHIVE, jobs, queues.queue, outbox, GIVE_UP_LIMITS, MAX_ATTEMPTS, clock),
         service,
         S3Archive(aws.client("s3"), bucket),
         max_file_bytes=MAX_FILE_BYTES,
-        max_attempts=MAX_ATTEMPTS,
         orphan_grace=ORPHAN_GRACE,
         check_interval=CHECK_INTERVAL,
         completion_deadline=COMPLETION_DEADLINE,

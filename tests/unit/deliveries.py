@@ -34,13 +34,11 @@ def redelivered(record: Record) -> Record:
 
 
 def next_invocation(clock: Clock) -> Invocation:
-    return Invocation(f"request-{clock()}", clock() + timedelta(seconds=INVOCATION_SECONDS))
+    return Invocation(clock() + timedelta(seconds=INVOCATION_SECONDS))
 
 
 class HalfAMinute(LambdaContext):
     """Lambda's context, with 30 seconds left."""
-
-    _aws_request_id = "request-1"
 
     @staticmethod
     def get_remaining_time_in_millis() -> int:

@@ -129,6 +129,13 @@ def test_a_connection_that_is_not_made_in_time_can_be_tried_again(
     assert error.code == "SERVICE_UNREACHABLE"
 
 
+def test_a_host_that_no_name_service_takes_can_be_tried_again(secret_store: SecretStore) -> None:
+    error = failure(client_of("http://a..b/v1", secret_store))
+
+    assert isinstance(error, Retryable)
+    assert error.code == "SERVICE_UNREACHABLE"
+
+
 @pytest.mark.parametrize("place", ["ftp://127.0.0.1:{port}/v1", "127.0.0.1:{port}/v1", "/v1"])
 def test_a_url_without_http_goes_nowhere(peer: Peer, secret_store: SecretStore, place: str) -> None:
     peer.respond = lambda _: answer(202, ACCEPTED)

@@ -29,7 +29,7 @@ What a failed attempt leads to:
     AWS, rate limit or time                   come again, on the budget  come again, on the budget
     Permanent                                 dead letter, FAILED        dead letter, FAILED
 
-On the budget: a failure that costs a retry is counted; with the last one of `max_attempts` dead
+On the budget: a failure that costs a retry is counted; with the last one of the budget dead
 letter and FAILED. A dead letter that was redriven and finds no file ends as FILE_GONE.
 """
 
@@ -89,16 +89,15 @@ type Open = Callable[[datetime], Opened]
 class Archiving:
     """Turns a record of the download queue into an archived job, or a failed one.
 
-    `max_attempts` is a job's retry budget. A file without a job may become one's within
-    `orphan_grace`. A job without a webhook is first checked after `check_interval`, then each time
-    after as long again as it has waited, and given up `completion_deadline` after its submission.
+    A file without a job may become one's within `orphan_grace`. A job without a webhook is first
+    checked after `check_interval`, then each time after as long again as it has waited, and given
+    up `completion_deadline` after its submission.
     """
 
     finisher: Finisher
     files: ReportFlow
     archive: S3Archive
     max_file_bytes: int
-    max_attempts: int
     orphan_grace: timedelta
     check_interval: timedelta
     completion_deadline: timedelta
@@ -319,7 +318,7 @@ class Archiving:
         self, record: Record, job: Job, error: Retryable, *, by_webhook: bool = False
     ) -> Outcome:
         """Count the failure and let the message come again, or fail the job at its last retry."""
-        if error.costs_retry and job.failed_attempts + 1 >= self.max_attempts:
+        if self.finisher.is_last(job, error):
             return self._fail(record, job, error)
         rule = partial(
             jobs.postponed,

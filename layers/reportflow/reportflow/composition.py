@@ -76,5 +76,6 @@ def finisher(
         queue,
         Outbox(jobs, aws.events, settings.event_bus, clock=around.clock),
         GiveUpLimits(settings.max_receive_count, age),
+        settings.max_attempts,
         around.clock,
     )

@@ -81,12 +81,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Invocation:
-    """The current Lambda invocation: its request id, and when Lambda ends it.
+    """The current Lambda invocation: when Lambda ends it.
 
     `store_time` is reserved before the deadline, so that a late answer is still stored.
     """
 
-    request_id: str
     deadline: datetime
     store_time: timedelta = timedelta(seconds=aws.PROMPT_SECONDS)
 
@@ -95,7 +94,6 @@ class Invocation:
         """The invocation that Lambda describes with `context`."""
         seconds = context.get_remaining_time_in_millis() / 1000
         return cls(
-            context.aws_request_id,
             datetime.now(UTC) + timedelta(seconds=seconds),
             timedelta(seconds=aws.call_seconds(seconds)),
         )

@@ -19,18 +19,23 @@ from reportflow.queues import Record, SqsQueue
 
 @dataclass(frozen=True)
 class Finisher:
-    """Ends jobs for one function, the one that runs `step`."""
+    """Ends jobs for one function, the one that runs `step`; `max_attempts` is a retry budget."""
 
     step: Step
     jobs: JobsTable
     queue: SqsQueue
     outbox: Outbox
     limits: GiveUpLimits
+    max_attempts: int
     clock: Callable[[], datetime]
 
     def change(self, job: Job, rule: Rule) -> tuple[Job | None, Verdict | None]:
         """See `JobsTable.change`."""
         return self.jobs.change(job.job_id, job, rule, self.clock())
+
+    def is_last(self, job: Job, error: Retryable) -> bool:
+        """Whether the failure uses up the job's retry budget."""
+        return error.costs_retry and job.failed_attempts + 1 >= self.max_attempts
 
     def fail(
         self, record: Record, job: Job, error: PipelineError, current: Job | None = None

@@ -21,7 +21,6 @@ What ReportFlow's answer leads to:
                                               answer until then
 """
 
-import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -55,16 +54,17 @@ LEASE_MARGIN: Final = timedelta(seconds=2)
 PAYLOAD_RECEIVES: Final = 5
 """A payload is read at most this often: it may be written a moment after its message."""
 
-TAG_BYTES: Final = 16
-"""Of a job's tag, which must be unguessable: `rng` is the system's in a deployed function."""
+RANDOM_BYTES: Final = 16
+"""Of a job's tag and of a lease's owner. The tag must be unguessable: `rng` is the system's in a
+deployed function."""
 
 
 @dataclass
 class Submission:
     """Turns a record of the request queue into a submitted job, or a failed one.
 
-    `max_attempts` is a job's retry budget. For `outcome_grace` a webhook may bring the answer of an
-    unanswered submission, before it is repeated.
+    For `outcome_grace` a webhook may bring the answer of an unanswered submission, before it is
+    repeated.
     """
 
     finisher: Finisher
@@ -73,7 +73,6 @@ class Submission:
     checks: Downloads
     contract: Contract
     rng: Random
-    max_attempts: int
     outcome_grace: timedelta
 
     def __post_init__(self) -> None:
@@ -111,8 +110,8 @@ class Submission:
             request=request,
             job_id=job_id,
             message_id=record.message_id,
-            lease=Lease(_owner(record, invocation), invocation.deadline + LEASE_MARGIN),
-            tag=self.rng.randbytes(TAG_BYTES).hex(),
+            lease=Lease(self._random(), invocation.deadline + LEASE_MARGIN),
+            tag=self._random(),
             grace=self.outcome_grace,
         )
         # A message's first delivery is usually its job's, too. If not, the claim finds the record.
@@ -154,7 +153,6 @@ class Submission:
     def _submit(
         self, record: Record, request: GenerationRequest[Any], job: Job, invocation: Invocation
     ) -> Outcome:
-        owner = job.lease_owner
         about = {"job_id": job.job_id}
         try:
             by = invocation.deadline - invocation.store_time
@@ -162,17 +160,18 @@ class Submission:
         except Permanent as error:
             return self._fail(record, job, error)
         except Retryable as error:
-            if error.costs_retry and job.failed_attempts + 1 >= self.max_attempts:
+            if self.finisher.is_last(job, error):
                 return self._fail(record, job, error)
             self._give_back(job, costs_retry=error.costs_retry)
             raise
         except OutcomeUnknown as error:
             logger().warning("outcome unknown", extra=about | {"error_code": error.code})
-            self.finisher.change(job, partial(jobs.unanswered, owner=owner, now=self.clock()))
+            lost = partial(jobs.unanswered, owner=job.lease_owner, now=self.clock())
+            self.finisher.change(job, lost)
             wait = self.outcome_grace + timedelta(seconds=1)
             raise Held.of(error, delay_seconds=wait.total_seconds()) from error
         about["file_id"] = accepted.file_id
-        stored = partial(jobs.submitted, owner=owner, file=accepted, now=self.clock())
+        stored = partial(jobs.submitted, owner=job.lease_owner, file=accepted, now=self.clock())
         _, verdict = self.finisher.change(job, stored)
         if verdict is not None:
             logger().error("submitted twice: the lease was lost", extra=about)
@@ -220,6 +219,9 @@ class Submission:
         back = partial(jobs.given_back, owner=job.lease_owner, costs_retry=costs_retry)
         self.finisher.change(job, back)
 
+    def _random(self) -> str:
+        return self.rng.randbytes(RANDOM_BYTES).hex()
+
 
 def _reused() -> Permanent:
     return Permanent(
@@ -246,9 +248,3 @@ def _job_id_of(record: Record) -> str:
         named_job_id(lambda name: record.attributes.get(name, {}).get("stringValue", ""))
         or record.message_id
     )
-
-
-def _owner(record: Record, invocation: Invocation) -> str:
-    """Unlike any other delivery's, even of the same message in the same batch."""
-    delivery = hashlib.sha256(record.receipt_handle.encode()).hexdigest()[:12]
-    return f"{invocation.request_id}/{delivery}"
