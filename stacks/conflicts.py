@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from reportflow.contract import CONTRACTS
 from stacks.quotas import SQS_MAXIMUM_RETENTION_DAYS, STORAGE_CLASSES, TMP_MAXIMUM_MB
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ PAYLOAD_MB: Final = 70
 """Memory that a message of 20 MB takes until ReportFlow answers, in MiB: the message, the request
 and fragmentation."""
 
-LARGEST_MB: Final[Mapping[str, int]] = {"workspace": 20, "central": 50}
+LARGEST_MB: Final[Mapping[str, int]] = {
+    name: contract.max_request_bytes // 2**20 for name, contract in CONTRACTS.items()
+}
 """The largest request by contract. Memory grows with it, from the numbers for 20 MB."""
 
 NO_SLOT_SECONDS: Final = 0.015

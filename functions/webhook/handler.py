@@ -51,6 +51,7 @@ def answer(receiver: Receiver, event: Mapping[str, Any]) -> dict[str, Any]:
 @cache
 def _receiver() -> Receiver:
     environment = settings.load(WebhookSettings, os.environ)
+    aws.limit_calls(aws.call_seconds(environment.webhook_timeout_seconds))
     secrets = SecretStore(aws.secretsmanager(), environment.secret_arn)
     prepare(secrets.get)
     return compose(environment, secrets)

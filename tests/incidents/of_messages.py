@@ -5,7 +5,7 @@ import signal
 from dataclasses import dataclass
 
 from local.emulator.fault_plan import Call
-from local.emulator.faults import Status
+from local.emulator.faults import Oversize, Status
 from tests.incidents.drill import Drill
 from tests.incidents.site import message
 from tests.pipeline.driver import until
@@ -14,6 +14,9 @@ from tests.pipeline.faulty import DEAD_LETTER_QUEUES
 UNKNOWN_DESIGN = "00000000-0000-4000-8000-000000000000"
 QUICKLY = ("--per-minute", "6000")
 """The emulator has no limit, and nobody waits for two hours."""
+
+TOO_LARGE = 1024 * 1024 + 1
+"""Bytes of a PDF above `max_file_mb = 1`."""
 
 SLOWLY = ("--per-minute", "1200")
 """So that there is time to break it off, however many dead letters there are."""
@@ -64,19 +67,19 @@ def poison_messages(drill: Drill) -> None:
 
 
 def redrive_of_thousands(drill: Drill) -> None:
-    """Designs and files were gone and are back, and the redrive is broken off twice."""
+    """Designs were gone and files too large, and the redrive is broken off twice."""
     scale, driver = drill.site.scale, drill.site.faulty.driver
     poisons = [f"{drill.label} is no JSON: {number}" for number in range(scale.letters // 20)]
     with (
         drill.fault((Call.SUBMIT, Status(404)), prefix="deleted"),
-        drill.fault((Call.DOWNLOAD, Status(410)), prefix="gone"),
+        drill.fault((Call.DOWNLOAD, Oversize(TOO_LARGE)), prefix="large"),
     ):
-        gone = drill.submit(scale.letters // 10, "gone")
+        large = drill.submit(scale.letters // 10, "large")
         drill.given_up += [driver.send(poison) for poison in poisons]
-        deleted = drill.submit(scale.letters - len(gone) - len(poisons), "deleted")
-        drill.wait([*gone, *deleted], ends=("FAILED",))
+        deleted = drill.submit(scale.letters - len(large) - len(poisons), "deleted")
+        drill.wait([*large, *deleted], ends=("FAILED",))
         drill.until_shown("dead-letter-queues", "HTTP_404")
-        drill.until_shown("dead-letter-queues", "HTTP_410")
+        drill.until_shown("dead-letter-queues", "FILE_TOO_LARGE")
     redrive = ("dlq", "redrive", "--all", *QUICKLY)
     drill.note(redrive, told_by=drill.site.operations)
     for number in [signal.SIGINT] if scale.hurries else [signal.SIGINT, signal.SIGKILL]:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from local.emulator import Contract
 from local.emulator.fault_plan import Call, Fault
 from local.emulator.faults import (
     CutAfter,
@@ -34,15 +33,13 @@ STORIES = {
     "slow": Story([_download(Slow(seconds=2))]),
     "cut-before": Story([_download(CutBefore())]),
     "cut-after": Story([_download(CutAfter())]),
+    # No page says which refusal means that a file is not made yet: checks go on to the deadline.
+    "gone": Story([_download(Status(410), None)], failed("NO_COMPLETION", pdfs=1)),
     "oversize": Story([_download(Oversize(LIMIT + 1), None)], failed("FILE_TOO_LARGE", pdfs=1)),
     "oversize-no-length": Story(
         [_download(Oversize(LIMIT + 1, with_length=False), None)], failed("FILE_TOO_LARGE", pdfs=1)
     ),
 }
-
-GONE = {Contract.WORKSPACE: "HTTP_410", Contract.CENTRAL: "NO_COMPLETION"}
-"""How a job ends whose file is refused for ever. No page of `central` says which refusal means that
-a file is not made yet, so the checks go on until the deadline."""
 
 TRUNCATED = {
     f"cut-at{length}-{promised}": Story([_download(Truncated(length, promised))])
@@ -55,7 +52,6 @@ TRUNCATED = {
 
 
 def test_only_what_reportflow_made_is_archived(faulty: FaultySystem) -> None:
-    gone = Story([_download(Status(410), None)], failed(GONE[faulty.contract], pdfs=1))
-    stories = STORIES | TRUNCATED | {"gone": gone}
+    stories = STORIES | TRUNCATED
 
     assert faulty.endings(stories) == {name: story.ending for name, story in stories.items()}

@@ -194,7 +194,7 @@ def test_what_can_never_become_right_is_4xx(
 
 
 def test_body_that_is_no_json_is_4xx(driver: Driver) -> None:
-    for content in (b"{", b"\xff\xfe", b"[" * 10_000, b'{"event":"a","event":"b"}'):
+    for content in (b"{", b"\xff\xfe", b"[" * 10_000):
         answer = requests.post(driver.state["webhook_url"], data=content, timeout=TIMEOUT_SECONDS)
         assert answer.status_code == 400, content[:10]
 

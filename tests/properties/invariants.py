@@ -9,7 +9,7 @@ from typing import Any, Final
 from local.payload_format import error_response
 from tests.properties import canary
 from tests.properties.case import Case
-from tests.properties.oracle import STATUSES, Fate, IsSigned, Verdict, is_id, is_name, judge
+from tests.properties.oracle import STATUSES, Fate, IsSigned, Verdict, is_id, judge
 from tests.properties.receiver import TOKENS, WORKSPACE, Outcome
 
 MISSING: Final = error_response(HTTPStatus.NOT_FOUND)
@@ -116,7 +116,7 @@ def _is_mark(mark: object) -> bool:
     return mark is None or (
         isinstance(mark, dict)
         and mark.keys() == {"jobId", "tag"}
-        and all(map(is_name, mark.values()))
+        and all(map(is_id, mark.values()))
     )
 
 

@@ -233,16 +233,11 @@ def _mark(file: _Object) -> tuple[str, str] | None:
         return None
     part = _last(file.last("passthrough"), "reportflowJob")
     job_id, tag = _last(part, "jobId"), _last(part, "tag")
-    return (job_id, tag) if is_name(job_id) and is_name(tag) else None
+    return (job_id, tag) if is_id(job_id) and is_id(tag) else None
 
 
 def _last(value: object, name: str) -> Any:
     return value.last(name) if isinstance(value, _Object) else None
-
-
-def is_name(value: object) -> bool:
-    """Whether this may be a job's id or its tag."""
-    return is_id(value) and "~" not in str(value)
 
 
 def is_id(value: object) -> bool:

@@ -45,6 +45,7 @@ _ENVIRONMENT: Final = {
     "SECRET_ARN": "arn:aws:secretsmanager:ap-northeast-1:123456789012:secret:reportflow",
     "WORKSPACE_ID": WORKSPACE,
     "WEBHOOK_SIGNATURE": "off",
+    "WEBHOOK_TIMEOUT_SECONDS": "10",
 }
 
 _SECRET: Final = {

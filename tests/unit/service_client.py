@@ -1,6 +1,6 @@
 """A client of ReportFlow, as a test needs it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from reportflow.contract import WORKSPACE, Contract
@@ -19,7 +19,7 @@ def client_of(
     rate_limiter: RateLimiter | None = None,
     clock: Callable[[], datetime] | None = None,
     token_url: str = "",
-    former: Endpoint | None = None,
+    former: Sequence[Endpoint] = (),
 ) -> ReportFlow:
     return ReportFlow(
         Endpoint(contract, url),

@@ -171,6 +171,7 @@ def test_after_the_grace_time_it_is_nobodys_here(
     assert queues.dead_letters() == []
 
 
+@pytest.mark.parametrize("status", [400, 404, 410, 422])
 def test_a_webhook_with_a_wrong_uuid_ends_no_job(
     *,
     archiving: Archiving,
@@ -180,9 +181,10 @@ def test_a_webhook_with_a_wrong_uuid_ends_no_job(
     record: Record,
     item: Items,
     clock: Clock,
+    status: int,
 ) -> None:
     """Who has seen the token and a file's id could send one; the check still finds the PDF."""
-    peer.respond = lambda _: answer(404)
+    peer.respond = lambda _: answer(status)
     forged = replace(record, sent_at=clock())
     before = item(job.job_id)
 
@@ -262,7 +264,7 @@ def test_a_late_webhook_archives_a_job_that_failed_in_the_archive_step(
     contents: Contents,
     invocation: Invocation,
 ) -> None:
-    peer.respond = lambda _: answer(410)
+    peer.respond = lambda _: answer(200, b"no PDF")
     assert archiving(record, invocation) is Outcome.FAILED
     assert item(job.job_id)["status"] == "FAILED"
     peer.respond = lambda _: answer(200, PDF)

@@ -1,8 +1,10 @@
 from collections.abc import Callable, Iterable
 from copy import replace
+from functools import partial
 
 import pytest
 
+from reportflow import jobs as rules
 from reportflow.archiving import WAIT_PER_MESSAGE, Archiving
 from reportflow.consumer import Invocation, Outcome
 from reportflow.errors import Held, Permanent, Retryable
@@ -87,6 +89,28 @@ def test_a_webhook_that_only_waits_goes_first_for_its_grace_and_is_not_lost(
     assert archiving(check, next_invocation(clock)) is Outcome.ARCHIVED
 
     assert capsys.readouterr().out.count('"LostWebhooks": [1') == lost
+
+
+@pytest.mark.usefixtures("job")
+def test_a_webhook_that_comes_while_its_check_fetches_is_not_lost(
+    archiving: Archiving,
+    peer: Peer,
+    jobs: JobsTable,
+    check: Record,
+    clock: Clock,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def respond(_: Received) -> Iterable[bytes]:
+        read = jobs.get(JOB_ID)
+        assert read is not None
+        came = partial(rules.postponed, read=read, now=clock(), costs_retry=False, by_webhook=True)
+        jobs.change(JOB_ID, read, came, clock())
+        return answer(200, PDF)
+
+    peer.respond = respond
+
+    assert archiving(check, next_invocation(clock)) is Outcome.ARCHIVED
+    assert "LostWebhooks" not in capsys.readouterr().out
 
 
 def fill(queues: QueuePair, messages: int) -> None:

@@ -206,9 +206,8 @@ def test_a_page_in_place_of_the_file_can_be_gone_the_next_time(
         (lambda _: answer(200, b"<html>", Content_Type="application/pdf"), "NOT_A_PDF"),
         (lambda _: answer(200, b"PK\x03\x04 archive"), "NOT_A_PDF"),
         (lambda _: [OPEN_ENDED, PDF, b"x" * MAX_FILE_BYTES], "FILE_TOO_LARGE"),
-        (lambda _: answer(410), "HTTP_410"),
     ],
-    ids=["HTML", "ZIP", "too long", "gone"],
+    ids=["HTML", "ZIP", "too long"],
 )
 def test_a_file_that_will_never_be_right_ends_the_job(
     *,

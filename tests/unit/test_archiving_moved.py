@@ -75,7 +75,7 @@ def service(
         f"{former.url}/files",
         contract=CENTRAL,
         clock=clock,
-        former=Endpoint(WORKSPACE, f"{former.url}/v1") if knows_former else None,
+        former=[Endpoint(WORKSPACE, f"{former.url}/v1")] if knows_former else [],
     )
 
 

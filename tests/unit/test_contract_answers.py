@@ -170,37 +170,6 @@ def test_files_with_the_same_id_in_different_requests_are_different_files() -> N
     assert len(files) == 4
 
 
-@pytest.mark.parametrize(
-    ("status", "message", "central", "workspace"),
-    [
-        (404, "", True, True),
-        (404, "NOT_FOUND", True, True),
-        (202, "", True, True),
-        (204, "", True, True),
-        (302, "", True, False),
-        (400, "", True, False),
-        (409, "NOT_READY", True, True),
-        (410, "", True, False),
-        (425, "", True, True),
-        (500, "NOT_READY", True, False),
-        (503, "DOWNLOAD_NOT_AVAILABLE", True, False),
-        (403, "file: NOT_FOUND; x", True, False),
-        (401, "", False, False),
-        (403, "", False, False),
-        (412, "", False, False),
-        (408, "", False, False),
-        (429, "", False, False),
-        (500, "not found", False, False),
-        (504, "", False, False),
-    ],
-)
-def test_which_refusals_mean_that_the_file_is_not_there(
-    *, status: int, message: str, central: bool, workspace: bool
-) -> None:
-    assert CENTRAL.is_missing(status, message) is central
-    assert WORKSPACE.is_missing(status, message) is workspace
-
-
 @pytest.mark.parametrize("file_id", SAFE_IDS)
 def test_a_central_webhook_names_its_files_by_any_safe_ids(file_id: str) -> None:
     [file] = told(central_webhook_body({"fileId": file_id}, requestId=file_id))

@@ -330,7 +330,7 @@ def test_a_queue_that_does_not_take_the_files_asks_the_sender_to_come_again(
 
 
 @pytest.mark.usefixtures("_environment")
-@pytest.mark.parametrize("name", ["submitter", "downloader"])
+@pytest.mark.parametrize("name", ["submitter", "webhook", "downloader"])
 def test_a_functions_calls_to_aws_fit_into_its_time_out(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

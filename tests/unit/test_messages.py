@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from reportflow.contract import WORKSPACE
+from reportflow.contract import CENTRAL, WORKSPACE
 from reportflow.contract.document import normal_design
 from reportflow.contract.json_values import nests_deeper
 from reportflow.errors import Permanent
@@ -503,6 +503,8 @@ def test_only_one_envelope_is_taken_off() -> None:
         ("no json", "fallback"),
         (json.dumps({"Type": "Notification", "Message": '{"jobId":"job-1"}'}), "job-1"),
         ('{"detail-type":"a","source":"b","detail":{"jobId":"job-1","x":1}}', "job-1"),
+        ("\ufeff" + '{"jobId":"job-1"}', "job-1"),
+        (json.dumps({"Type": "Notification", "Message": '\ufeff{"jobId":"job-1"}'}), "job-1"),
         ("", "fallback"),
         ('{"jobId":"job-1",' + '"a":' + "[" * 200_000, "fallback"),
     ],
@@ -571,6 +573,15 @@ def test_a_check_of_any_job_is_read(job_id: str) -> None:
 def test_what_is_no_message_of_the_download_queue_is_refused(body: bytes) -> None:
     with pytest.raises(Permanent, match="INVALID_MESSAGE"):
         parse_download(body)
+
+
+def test_a_refused_share_type_is_in_the_message_and_not_for_a_log() -> None:
+    with pytest.raises(Permanent) as refused:
+        parse_request(message_body(content=content(shareType="canary")).encode(), CENTRAL)
+
+    assert "canary" in refused.value.message
+    assert "shareType" in refused.value.loggable
+    assert "canary" not in refused.value.loggable
 
 
 @pytest.mark.parametrize("field", ["designId", "jobId"])

@@ -83,8 +83,11 @@ def test_what_does_not_begin_like_a_pdf_never_will(
 
 @pytest.mark.parametrize("content_type", ["text/html; charset=utf-8", "application/json"])
 def test_a_page_in_place_of_a_pdf_may_be_gone_the_next_time(content_type: str) -> None:
-    with pytest.raises(Retryable, match="UNEXPECTED_CONTENT_TYPE"):
+    with pytest.raises(Retryable, match="UNEXPECTED_CONTENT_TYPE") as failed:
         receive_whole([b"<html>%%EOF</html>"], content_type=content_type)
+    kind = content_type.partition(";")[0]
+    assert kind in failed.value.message
+    assert kind not in failed.value.loggable
 
 
 def test_what_is_no_pdf_is_not_read_to_its_end() -> None:

@@ -207,7 +207,8 @@ def test_a_download_asks_for_the_file_as_it_is(service: ReportFlow, peer: Peer) 
         (204, FileMissing),
         (409, FileMissing),
         (425, FileMissing),
-        (400, Permanent),
+        (400, FileMissing),
+        (422, FileMissing),
     ],
 )
 def test_a_download_that_is_refused_is_translated(

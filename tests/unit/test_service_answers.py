@@ -17,6 +17,7 @@ from reportflow.contract import WORKSPACE
 from reportflow.contract.client import ReportFlow
 from reportflow.contract.workspace import MAX_URL_CHARACTERS
 from reportflow.errors import CredentialsRefused, OutcomeUnknown, Permanent, PipelineError
+from reportflow.http_session import MAX_INTERIM_ANSWERS
 from reportflow.messages import GenerationRequest
 from reportflow.secret import SecretStore
 from tests.unit.clock import LATER
@@ -119,6 +120,15 @@ def test_an_interim_answer_before_a_file_is_not_the_file(
     secret_store: SecretStore, peer: Peer, service: ReportFlow
 ) -> None:
     peer.respond = lambda _: [INTERIM, *answer(200, PDF)]
+
+    with service.open("f", by_uuid("u"), LATER) as response:
+        assert response.content == PDF
+
+
+def test_as_many_interim_answers_as_are_allowed_are_skipped(
+    service: ReportFlow, peer: Peer
+) -> None:
+    peer.respond = lambda _: [INTERIM * MAX_INTERIM_ANSWERS, *answer(200, PDF)]
 
     with service.open("f", by_uuid("u"), LATER) as response:
         assert response.content == PDF

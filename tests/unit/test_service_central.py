@@ -179,11 +179,19 @@ def test_a_refusals_words_may_be_a_list_and_show_no_key(
         (410, "NOT_FOUND", FileMissing, "HTTP_410"),
         (400, "DOWNLOAD_NOT_AVAILABLE", FileMissing, "HTTP_400"),
         (202, "", FileMissing, "HTTP_202"),
+        (204, "", FileMissing, "HTTP_204"),
         (302, "", FileMissing, "HTTP_302"),
+        (422, "", FileMissing, "HTTP_422"),
+        (425, "", FileMissing, "HTTP_425"),
+        (403, "file: NOT_FOUND; x", FileMissing, "HTTP_403"),
+        (500, "NOT_READY", FileMissing, "NOT_READY"),
+        (503, "DOWNLOAD_NOT_AVAILABLE", FileMissing, "HTTP_503"),
         (401, "", CredentialsRefused, "HTTP_401"),
         (403, "", CredentialsRefused, "HTTP_403"),
+        (408, "", Retryable, "HTTP_408"),
+        (412, "", CredentialsRefused, "HTTP_412"),
         (429, "", Throttled, "HTTP_429"),
-        (500, "", Retryable, "HTTP_500"),
+        (500, "not found", Retryable, "HTTP_500"),
         (504, "", Retryable, "HTTP_504"),
     ],
 )
@@ -225,7 +233,7 @@ class TestAfterAMove:
     ) -> None:
         service = connect(
             f"{peer.url}/v1",
-            former=Endpoint(WORKSPACE, f"{former.url}/v1/"),
+            former=[Endpoint(WORKSPACE, f"{former.url}/v1/")],
             files_url=f"{former.url}/files",
         )
         peer.respond = lambda _: answer(200, PDF)
@@ -248,7 +256,9 @@ class TestAfterAMove:
     def test_to_workspace_finds_the_files_of_both(
         self, connect: Connect, peer: Peer, former: Peer
     ) -> None:
-        service = connect(f"{peer.url}/v1", WORKSPACE, former=Endpoint(CENTRAL, f"{former.url}/v1"))
+        service = connect(
+            f"{peer.url}/v1", WORKSPACE, former=[Endpoint(CENTRAL, f"{former.url}/v1")]
+        )
         peer.respond = lambda _: answer(200, PDF)
         for file_id, reference in ((FILE_ID, REFERENCE), ("file_1", by_uuid("u1"))):
             with service.open(file_id, reference, LATER) as response:
@@ -262,7 +272,7 @@ class TestAfterAMove:
     def test_new_submissions_go_to_the_new_place(
         self, connect: Connect, peer: Peer, former: Peer
     ) -> None:
-        service = connect(peer.url, former=Endpoint(WORKSPACE, former.url))
+        service = connect(peer.url, former=[Endpoint(WORKSPACE, former.url)])
         peer.respond = lambda _: answer(202, central_accepted())
 
         submit(service)

@@ -99,7 +99,7 @@ def test_an_answer_that_is_no_file_says_that_there_is_none_yet(
     assert len(peer.received) == 1
 
 
-@pytest.mark.parametrize("status", [408, 500, 502, 503, 504, 599])
+@pytest.mark.parametrize("status", [408, 500, 502, 503, 599])
 def test_a_failure_of_the_service_says_nothing_of_the_file(
     service: ReportFlow, peer: Peer, status: int
 ) -> None:

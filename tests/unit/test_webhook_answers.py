@@ -47,6 +47,7 @@ def environment(
         "SECRET_ARN": secret_arn,
         "WORKSPACE_ID": "acme",
         "WEBHOOK_SIGNATURE": "off",
+        "WEBHOOK_TIMEOUT_SECONDS": "10",
     }.items():
         monkeypatch.setenv(name, value)
     importlib.reload(clients)

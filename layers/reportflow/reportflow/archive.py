@@ -99,6 +99,6 @@ class S3Archive:
 def content_disposition(file_name: str) -> str:
     """Return the header with which browsers save the file under its own name (RFC 6266, RFC 8187).
 
-    S3 takes about 1,900 bytes of it, which `messages.MAX_FILE_NAME_BYTES` keeps.
+    S3 takes 2,048 bytes of such headers, which `messages.MAX_FILE_NAME_BYTES` keeps.
     """
     return f"attachment; filename*=UTF-8''{quote(file_name, safe='')}"

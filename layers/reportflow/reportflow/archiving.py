@@ -236,13 +236,7 @@ class Archiving:
             return self._fail(record, job, error)
         except Retryable as error:
             return self._after_check(record, job, submitted_at, error)
-        outcome = self._record(record, job, stored)
-        lost = outcome is Outcome.ARCHIVED and job.webhook_at is None
-        if lost:
-            about = {"job_id": job.job_id, "file_id": job.file_id}
-            logger().warning("webhook lost", extra=about)
-        count(LostWebhooks=int(lost))
-        return outcome
+        return self._record(record, job, stored, by_check=True)
 
     def _let_messages_pass(self, record: Record, job: Job, submitted_at: datetime) -> None:
         """Let the waiting messages go first: one of them may be the webhook of the job.
@@ -349,7 +343,9 @@ class Archiving:
             spool.seek(0)
             return self.archive.store(job, received, spool)
 
-    def _record(self, record: Record, job: Job, stored: ArchivedFile) -> Outcome:
+    def _record(
+        self, record: Record, job: Job, stored: ArchivedFile, *, by_check: bool = False
+    ) -> Outcome:
         now = self.clock()
         rule = partial(jobs.archived, read=job, file=stored, now=now)
         current, verdict = self.finisher.change(job, rule)
@@ -366,6 +362,10 @@ class Archiving:
             },
         )
         measure(ArchiveSeconds=(now - job.created_at).total_seconds())
+        if by_check and current.webhook_at is None:
+            about = {"job_id": job.job_id, "file_id": job.file_id}
+            logger().warning("webhook lost", extra=about)
+            count(LostWebhooks=1)
         self.finisher.publish(record, current)
         return Outcome.ARCHIVED
 

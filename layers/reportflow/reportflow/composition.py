@@ -51,8 +51,11 @@ def surroundings(settings: ConsumerSettings) -> Surroundings:
 
 def service(settings: ConsumerSettings, around: Surroundings) -> ReportFlow:
     """Return the ReportFlow client with the account's keys and the workspace's rate limiter."""
-    [other] = CONTRACTS.keys() - {settings.contract}
-    former_url = settings.former_reportflow_url
+    former = [
+        Endpoint(contract, settings.former_reportflow_url)
+        for name, contract in CONTRACTS.items()
+        if name != settings.contract and settings.former_reportflow_url
+    ]
     return ReportFlow(
         Endpoint(CONTRACTS[settings.contract], settings.reportflow_url),
         around.secrets,
@@ -60,7 +63,7 @@ def service(settings: ConsumerSettings, around: Surroundings) -> ReportFlow:
         clock=around.clock,
         files_url=settings.reportflow_files_url,
         token_url=settings.reportflow_token_url,
-        former=Endpoint(CONTRACTS[other], former_url) if former_url else None,
+        former=former,
     )
 
 

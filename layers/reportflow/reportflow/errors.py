@@ -28,10 +28,10 @@ MAX_MESSAGE_CHARACTERS: Final = 1000
 class PipelineError(Exception):
     """A failure with a stable code for programs and a message that says what to do.
 
-    `code` is a literal that the registry of error codes has. `message` goes to the job's record,
-    the dead letter and the event. It may quote others, and with them a value of `params`.
-    `loggable` says the same in our own words only: logs and tracebacks show nothing else. Neither
-    may hold a key or a token. `job_id` is set by `concerning`.
+    The registry of error codes has `code`, or its pattern as in `HTTP_4xx`. `message` goes to the
+    job's record, the dead letter and the event. It may quote others, and with them a value of
+    `params`. `loggable` says the same in our own words only: logs and tracebacks show nothing else.
+    Neither may hold a key or a token. `job_id` is set by `concerning`.
     """
 
     job_id: str | None = None

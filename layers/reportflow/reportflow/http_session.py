@@ -75,7 +75,7 @@ class Session:
 
         Raises:
             requests.RequestException: there is no answer. Its argument says why; it is a
-                `NewConnectionError` if the request was certainly not sent.
+                `NewConnectionError` if no connection was made, so that nothing was sent.
         """
         end = monotonic() + seconds
         sent = {"User-Agent": USER_AGENT, "Connection": "close", **headers}
@@ -144,14 +144,13 @@ class _Answer(HTTPResponse):
 
     @override
     def begin(self) -> None:
-        super().begin()
-        for _ in range(MAX_INTERIM_ANSWERS):
+        for _ in range(MAX_INTERIM_ANSWERS + 1):
+            self.headers = self.msg = cast("Any", None)
+            super().begin()
             if self.status >= 200 or self.status == HTTPStatus.SWITCHING_PROTOCOLS:
                 # Whatever the server says, nothing else is read from the connection.
                 self.will_close = True
                 return
-            self.headers = self.msg = cast("Any", None)
-            super().begin()
         raise BadStatusLine("interim answers only")
 
 

@@ -100,7 +100,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
     `leased_digest` is the `request_digest` of a leased job: an index finds lost answers by it.
     `file_id` is ReportFlow's name for the file, and `file_reference` says how to get it; only the
     contract reads them. `doubtful_file_id` is a file of which a webhook said that it holds another
-    document. `webhook_at` is when a webhook for the file came that did not archive it at once.
+    document. `webhook_at` is when a webhook for the file came, unless it archived the file at once.
     `passthrough` is the caller's object that ReportFlow returns. `unannounced_at` is when the job
     reached a final state that is not published yet. `write_id` and `updated_at` are those of the
     last write, `expires_at` (in epoch seconds) is when DynamoDB may delete the record after it.

@@ -29,7 +29,7 @@ MAX_METADATA_DEPTH: Final = 100
 """EventBridge reads the event that carries the metadata, and takes about 1,000 levels in all."""
 
 MAX_FILE_NAME_BYTES: Final = 640
-"""In UTF-8. S3 takes 2,048 bytes of headers, and one has the name with three for each of these."""
+"""In UTF-8. S3 takes 2,048 bytes of headers, and one has the name with up to three for each."""
 
 OWN_JOB_ID: Final = "reportflowJobId"
 """The message attribute by which our command line names a message's job."""
@@ -191,10 +191,12 @@ _event_decoder: Final = msgspec.json.Decoder(_Event)
 def unwrapped(body: bytes) -> bytes:
     """The message that upstream wrote, if SNS or EventBridge has put it into an envelope.
 
-    No request has the members of an envelope. The detail of an event is kept byte for byte.
+    It comes without a byte order mark. No request has the members of an envelope. The detail of an
+    event is kept byte for byte.
     """
+    body = body.removeprefix(BOM_UTF8)
     try:
-        return _notification_decoder.decode(body).message.encode()
+        return _notification_decoder.decode(body).message.encode().removeprefix(BOM_UTF8)
     except (ValueError, RecursionError):
         pass
     try:

@@ -73,7 +73,11 @@ def _no_pdf(content_type: str | None) -> PipelineError:
             "the file has no %PDF- at its start: have ReportFlow's file or design fixed, then "
             "redrive the message or send it again",
         )
-    return Retryable("UNEXPECTED_CONTENT_TYPE", f"expected a PDF, got {kind[:100]!r}")
+    return Retryable(
+        "UNEXPECTED_CONTENT_TYPE",
+        f"expected a PDF, got {kind[:100]!r}",
+        loggable="expected a PDF, got another type",
+    )
 
 
 def _truncated(size: int) -> Retryable:

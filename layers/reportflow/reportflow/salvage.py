@@ -1,6 +1,5 @@
 """What can be read of a message that is refused."""
 
-from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final
@@ -51,7 +50,7 @@ def trials(body: bytes) -> Iterator[tuple[str, bytes]]:
     A field of `content` comes by its own name. None come if the body is no object.
     """
     try:
-        fields = _members(unwrapped(body).removeprefix(BOM_UTF8))
+        fields = _members(unwrapped(body))
     except (ValueError, RecursionError):
         return
     right = _RIGHT | {"content": _RIGHT_CONTENT}

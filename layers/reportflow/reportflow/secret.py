@@ -61,7 +61,7 @@ class SecretStore:
         return self._no_older_than(CACHE_SECONDS)
 
     def get_fresh(self) -> Secret:
-        """Return the secret, at most `REREAD_SECONDS` old, after ReportFlow refused its keys."""
+        """Return the secret, at most `REREAD_SECONDS` old, because a newer one may be right."""
         return self._no_older_than(REREAD_SECONDS)
 
     def _no_older_than(self, seconds: float) -> Secret:

@@ -53,6 +53,7 @@ class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True):
     secret_arn: str
     workspace_id: str
     webhook_signature: str
+    webhook_timeout_seconds: int
 
 
 class DownloaderSettings(ConsumerSettings, frozen=True, kw_only=True):

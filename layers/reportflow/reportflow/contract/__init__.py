@@ -1,7 +1,7 @@
 """What ReportFlow's wire looks like: the one place that names its URLs, headers and fields.
 
-A contract is a version of ReportFlow's API, as pure functions. `Workspace` describes each. To add
-one, write a module beside `workspace.py` with the same names, and put it into `CONTRACTS`.
+A contract is a version of ReportFlow's API, as pure functions. `Workspace` describes the names that
+each has. docs/architecture.md says how to add one.
 
     document.py      what a PDF is made of, and its digest
     json_values.py   JSON as the service reads it

@@ -5,7 +5,6 @@ returns `passthrough`, in which each submission carries its `Mark`. Source: Repo
 reference of today.
 """
 
-import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
@@ -18,6 +17,7 @@ from reportflow.contract.document import (
     JsonObject,
     OpaqueId,
     file_name_mistake,
+    is_opaque_id,
 )
 from reportflow.contract.files import Accepted, CompletedFile, Location, Mark
 from reportflow.contract.json_values import members, read_json
@@ -34,13 +34,6 @@ _FILE_NAME_RULE: Final = (
 )
 _PDF: Final = ".pdf"
 _REFERENCE: Final = "central"
-_MARKED: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
-"""A job's id, or a tag."""
-
-_SAYS_MISSING: Final = re.compile("NOT_READY|NOT_FOUND|DOWNLOAD_NOT_AVAILABLE")
-_OF_KEYS_OR_LOAD: Final = frozenset({401, 403, 408, 412, 429})
-
-
 _SHARE_TYPES: Final = ("01", "02", "03")
 ShareType = Annotated[str, msgspec.Meta(extra_json_schema={"enum": _SHARE_TYPES})]
 
@@ -69,7 +62,7 @@ class CentralContent(Content, frozen=True):
         if OWN_KEY in names:
             return f"passthrough: the key {OWN_KEY} is reserved"
         if self.share_type not in (msgspec.UNSET, *_SHARE_TYPES):
-            return f'shareType: expected one of "01", "02", "03", got "{self.share_type[:64]}"'
+            return f'shareType: expected one of "01", "02", "03"; got "{self.share_type[:64]}"'
         name = self.file_name
         fits = 1 <= len(name) <= 200 and name.strip() != "" and name.lstrip() != _PDF
         return (
@@ -99,6 +92,11 @@ def _may_name_have(character: str) -> bool:
 class _File(msgspec.Struct, rename="camel"):
     file_id: OpaqueId
     passthrough: Any = None
+
+
+class _Entry(_File):
+    uuid: msgspec.UnsetType = msgspec.UNSET
+    """An entry that has one is the other contract's, right or wrong."""
 
 
 class _Acceptance(msgspec.Struct, rename="camel"):
@@ -156,17 +154,12 @@ class Central:
         """`/file/download/{requestId}/{fileId}`, before the webhook and after it."""
         return Location(path=f"/file/download/{file_id}") if reference == _REFERENCE else None
 
-    def is_missing(self, status: int, message: str) -> bool:
-        """Any refusal that is not about the keys or the load: no page says which means what."""
-        refused = status < 500 and status not in _OF_KEYS_OR_LOAD
-        return refused or bool(_SAYS_MISSING.search(message))
-
     def completed(
         self, event: Mapping[str, Any], design_id: str, version: int, entry: Mapping[str, Any]
     ) -> CompletedFile:
         """`{fileId, fileName, passthrough?, share}` of the event's `requestId`."""
         request_id = members(event, _Request).request_id
-        file = members(entry, _File)
+        file = members(entry, _Entry)
         file_id = f"{request_id}/{file.file_id}"
         return CompletedFile(file_id, _REFERENCE, design_id, version, mark=_mark(file.passthrough))
 
@@ -177,5 +170,4 @@ def _mark(passthrough: object) -> Mark | None:
         mark = members(passthrough[OWN_KEY] if isinstance(passthrough, dict) else None, Mark)
     except (KeyError, msgspec.ValidationError):
         return None
-    safe = all(_MARKED.fullmatch(part) for part in (mark.job_id, mark.tag))
-    return mark if safe else None
+    return mark if is_opaque_id(mark.job_id) and is_opaque_id(mark.tag) else None

@@ -1,7 +1,8 @@
 """ReportFlow over HTTP, in either contract."""
 
+import re
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final
@@ -14,7 +15,6 @@ from reportflow.contract import Contract
 from reportflow.contract.credentials import Credentials, Tokens
 from reportflow.contract.document import Document
 from reportflow.contract.failures import (
-    GATEWAY_TIMEOUT,
     REFUSED_KEYS,
     REQUEST_TIMEOUT,
     TOO_MANY_REQUESTS,
@@ -39,8 +39,9 @@ MAX_REFUSAL_BYTES: Final = 64 * 1024
 
 CHUNK_BYTES: Final = 64 * 1024
 
+_SAYS_MISSING: Final = re.compile("NOT_READY|NOT_FOUND|DOWNLOAD_NOT_AVAILABLE")
 _OF_LOAD: Final = frozenset({REQUEST_TIMEOUT, TOO_MANY_REQUESTS})
-_SECRET_HEADERS: Final = frozenset({"appkey", "secretkey", "authorization"})
+_WITHOUT_KEYS: Final = frozenset({"user-agent", "connection", "content-type", "accept"})
 _PDF_HEADERS: Final = {"Accept": "application/pdf", "Accept-Encoding": "identity"}
 
 
@@ -67,12 +68,12 @@ class ReportFlow:
         clock: Callable[[], datetime],
         files_url: str = "",
         token_url: str = "",
-        former: Endpoint | None = None,
+        former: Sequence[Endpoint] = (),
     ) -> None:
         """`files_url` is what URLs in answers begin with, as in `https://re-port-flow.com/`.
 
-        `token_url` is where OAuth tokens come from. `former` is where a deployment that has moved
-        from one contract to the other still finds the files of older jobs.
+        `token_url` is where OAuth tokens come from. `former` are where a deployment that has moved
+        from one contract to another still finds the files of older jobs.
         """
         self._session = Session()
         self._files_url = files_url.rstrip("/") + "/"
@@ -80,9 +81,7 @@ class ReportFlow:
         self._clock = clock
         tokens = Tokens(self._session, token_url, clock=clock)
         self._endpoints = {
-            each: Credentials(secrets, each.contract, tokens)
-            for each in (endpoint, former)
-            if each is not None
+            each: Credentials(secrets, each.contract, tokens) for each in (endpoint, *former)
         }
         self._endpoint = endpoint
 
@@ -110,19 +109,14 @@ class ReportFlow:
             body=contract.body(document, mark),
             deadline=deadline,
         ) as response:
-            if response.status_code == GATEWAY_TIMEOUT or response.status_code < 200:
-                raise OutcomeUnknown(
-                    f"HTTP_{response.status_code}",
-                    "ReportFlow sent no final answer, and may still be making the PDF",
-                )
-            if response.status_code >= 300:
+            if not 200 <= response.status_code < 300:
                 # ReportFlow may quote the request. Readers of the reason must not learn the tag.
                 raise self._refusal(response, _message(response).replace(mark.tag, "***"))
             return _accepted(contract, mark, response)
 
     @contextmanager
     def open(self, file_id: str, reference: str, deadline: datetime) -> Iterator[requests.Response]:
-        """Open a file by `deadline`; the body is not read yet and not compressed.
+        """Open a file by `deadline`; the body is not read yet.
 
         Raises:
             FileMissing: there is none, or not yet, or its URL is not under the configured one.
@@ -145,15 +139,11 @@ class ReportFlow:
                 if where.path
                 else self._request("GET", where.url, headers=_PDF_HEADERS, deadline=deadline)
             ) as response:
-                if (status := response.status_code) != 200:
+                if response.status_code != 200:
                     said = _message(response)
-                    # A URL takes no keys, so none can be refused.
-                    is_missing = (
-                        endpoint.contract.is_missing(status, said)
-                        if where.path
-                        else status < 500 and status not in _OF_LOAD
-                    )
-                    raise _missing(status, said) if is_missing else self._refusal(response, said)
+                    if _is_missing(response.status_code, said, with_keys=bool(where.path)):
+                        raise _missing(response.status_code, said)
+                    raise self._refusal(response, said)
                 yield response
         except OutcomeUnknown as error:
             # Asking for a file twice does no harm.
@@ -243,6 +233,16 @@ def body(response: requests.Response) -> Iterator[bytes]:
         ) from error
 
 
+def _is_missing(status: int, said: str, *, with_keys: bool) -> bool:
+    """Whether this answer to a download means that the file is not there, or not yet.
+
+    No page says which status means "not yet". So each refusal does that is not about the load or
+    the keys, and the job's deadline decides. A URL takes no keys, so none can be refused.
+    """
+    others = _OF_LOAD | REFUSED_KEYS if with_keys else _OF_LOAD
+    return (status < 500 and status not in others) or bool(_SAYS_MISSING.search(said))
+
+
 def _missing(status: int, said: str) -> FileMissing:
     """Not yet, if ReportFlow says so in the one word that is known; or no longer, or never."""
     if "NOT_READY" in said:
@@ -292,6 +292,6 @@ def _message(response: requests.Response) -> str:
         return ""
     text = said if isinstance(said, str) else "; ".join(said)
     for name, value in response.request.headers.items():
-        if name.lower() in _SECRET_HEADERS:
+        if name.lower() not in _WITHOUT_KEYS:
             text = text.replace(value.removeprefix("Bearer "), "***")
     return text[:500]

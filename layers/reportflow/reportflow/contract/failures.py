@@ -51,6 +51,9 @@ def translate_status(
         return CredentialsRefused(code, said, loggable=answered)
     if status == TOO_MANY_REQUESTS:
         return Throttled(code, said, loggable=answered, delay_seconds=retry_after_seconds)
+    if status < 200 or status == GATEWAY_TIMEOUT:
+        # No final answer: ReportFlow may still be making the PDF.
+        return OutcomeUnknown(code, said, loggable=answered)
     if 400 <= status < 500 and status not in _PASSING:
         return Permanent(code, said, loggable=answered)
     return Retryable(code, said, loggable=answered, delay_seconds=retry_after_seconds)

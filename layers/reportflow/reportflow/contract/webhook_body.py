@@ -90,5 +90,4 @@ def _object_in(body: bytes) -> dict[str, Any]:
 def _version(event: Mapping[str, Any]) -> object:
     """The version as a number; some senders write it as a text."""
     version = event.get("version")
-    is_number = isinstance(version, str) and _NUMBER.fullmatch(version)
-    return int(version) if is_number and version is not None else version
+    return int(version) if isinstance(version, str) and _NUMBER.fullmatch(version) else version

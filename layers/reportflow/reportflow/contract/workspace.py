@@ -38,8 +38,6 @@ _RANGES: Final = "々〇ぁゖ\u3099ゟァヿㇰㇿ㐀䶿一鿿\uf900\ufaff０�
 JAPANESE: Final = tuple(batched(_RANGES, 2, strict=True))
 """The first and the last character of each range."""
 
-_NOT_THERE: Final = frozenset({404, 409, 423, 425})
-
 _URL: Final = "workspace url "
 _UUID: Final = "workspace uuid "
 
@@ -73,7 +71,7 @@ class _File(msgspec.Struct, rename="camel"):
 
 
 class Workspace:
-    """A contract. What is said here of each name is true for the other contracts, too."""
+    """A contract. What a name is for is the same in the other contracts; what it holds is not."""
 
     name: Final = "workspace"
     """The value of the setting `contract`."""
@@ -127,14 +125,6 @@ class Workspace:
         if reference.startswith(_URL):
             return Location(url=reference.removeprefix(_URL))
         return None
-
-    def is_missing(self, status: int, _: str) -> bool:
-        """Whether this answer to a download means that the file is not there, or not yet.
-
-        Such an answer costs no retry: the job's deadline decides. No page says which status means
-        "not yet".
-        """
-        return status in _NOT_THERE or 200 < status < 300
 
     def completed(
         self, _: Mapping[str, Any], design_id: str, version: int, entry: Mapping[str, Any]
