@@ -129,7 +129,7 @@ class DeploymentSettings(BaseModel):
     submitter_timeout_seconds: _Timeout = 30
     """Time-out of the submitter, in seconds."""
 
-    # An HTTP API waits 30 seconds for its integration. A call of SQS takes half of the time at most.
+    # An HTTP API waits 30 seconds for its integration. A call of SQS takes half of it at most.
     # With less than 8, it has time for one try only (`reportflow.aws.TWO_TRIES_SECONDS`).
     webhook_timeout_seconds: int = Field(default=10, ge=8, le=29)
     """Time-out of the webhook, in seconds."""

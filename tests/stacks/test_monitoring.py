@@ -188,6 +188,11 @@ def test_an_alarm_ends_when_what_raised_it_is_over(watched: Watched) -> None:
         assert state(raw(alarm, EvaluationPeriods=points), told, over) == "ALARM"
 
 
+def test_the_first_possible_duplicate_raises_an_alarm(watched: Watched) -> None:
+    alarm = watched.alarms["PossibleDuplicates"]
+    assert state(alarm, [Value(10 * DAY - 1, 1)], 10 * DAY) == "ALARM"
+
+
 def test_data_that_come_a_period_late_still_raise_an_alarm(watched: Watched) -> None:
     """Logs bring metrics minutes late, and until then there is a zero in their place."""
     for alarm in of_events(watched):

@@ -200,6 +200,17 @@ def test_refuses_with_key_value_and_what_is_allowed(key: str, value: object) -> 
     assert f"{key} = {value!r}: must be {words}" in "\n".join(mistakes(**{key: value}))
 
 
+@pytest.mark.parametrize(
+    ("contract", "url"),
+    [
+        ("workspace", "https://acme.re-port-flow.com/v1"),
+        ("central", "https://api.re-port-flow.com/v1"),
+    ],
+)
+def test_each_contract_has_its_url(contract: str, url: str) -> None:
+    assert read(workspace_id="acme", contract=contract).reportflow_url == url
+
+
 def test_a_slash_at_the_urls_end_is_dropped() -> None:
     settings = read(reportflow_url="https://reports.example.com/v1/")
     assert settings.reportflow_url == "https://reports.example.com/v1"
