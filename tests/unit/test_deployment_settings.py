@@ -125,6 +125,7 @@ def test_accepts(key: str, value: object) -> None:
         ("reportflow_url", "http://127.0.0.1.example.com/v1"),
         ("reportflow_url", "http://10.0.0.1/v1"),
         ("reportflow_url", "ftp://127.0.0.1/v1"),
+        ("former_reportflow_url", "http://reports.example.com/v1"),
         ("reportflow_url", "https://reports.example.com:0/v1"),
         ("reportflow_url", "https://user:word@reports.example.com/v1"),
         ("reportflow_url", "https://reports.example.com/v1?key=1"),
