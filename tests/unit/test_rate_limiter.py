@@ -359,11 +359,3 @@ def test_a_table_that_does_not_answer_is_no_permission(aws: Backend) -> None:
         rate_limiter.wait(datetime.now(UTC) + timedelta(seconds=60))
 
     assert isinstance(refused.value.__cause__, ClientError)
-
-
-@pytest.mark.parametrize(("requests_per_minute", "burst"), [(10, 10), (10, 0), (0, 0), (5, 9)])
-def test_a_limit_under_which_nothing_goes_on_is_refused(
-    requests_per_minute: int, burst: int
-) -> None:
-    with pytest.raises(ValueError, match="burst"):
-        RateLimit(requests_per_minute, burst)

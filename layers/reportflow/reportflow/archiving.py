@@ -4,7 +4,8 @@ Whose file a webhook brings:
 
     the job that has it, for its document     archive it; if jobs share it, the webhook's mark or
                                               digest says which
-    a job that has it, for another document   the job's file is in doubt; else as for no job
+    a job that has it, for another document   the job's file is in doubt, and as for no job; once
+                                              it is archived, dead letter FILE_MISMATCH
     a job whose file is in doubt              archive it if the webhook names the job or its
                                               document; else as for no job
     a job whose mark it returns               the job adopts it, even before its 202
@@ -30,7 +31,7 @@ What a failed attempt leads to:
     Permanent                                 dead letter, FAILED        dead letter, FAILED
 
 On the budget: a failure that costs a retry is counted; with the last one of the budget dead
-letter and FAILED. A dead letter that was redriven and finds no file ends as FILE_GONE.
+letter and FAILED. A failed job's webhook that was redriven and finds no file ends as FILE_GONE.
 """
 
 from collections.abc import Callable
@@ -46,7 +47,7 @@ import requests
 from reportflow import jobs, pdf
 from reportflow.archive import S3Archive
 from reportflow.consumer import Invocation, Outcome
-from reportflow.contract.client import ReportFlow, body
+from reportflow.contract.client import ReportFlow, content_of
 from reportflow.contract.files import CompletedFile
 from reportflow.errors import (
     FileMissing,
@@ -335,7 +336,7 @@ class Archiving:
         deadline = now + (invocation.deadline - now) * DOWNLOAD_SHARE
         with SpooledTemporaryFile(max_size=MEMORY_BYTES) as spool, open_file(deadline) as response:
             received = pdf.receive(
-                body(response),
+                content_of(response),
                 spool,
                 content_type=response.headers.get("Content-Type"),
                 max_bytes=self.max_file_bytes,

@@ -75,19 +75,12 @@ class RateLimit:
 
     ReportFlow counts when a request arrives, which is later than its slot: by `ARRIVAL_SPREAD`
     more for one than for another. So the limit holds for slots of a minute and that spread. The
-    burst counts against the limit, so a larger burst leaves a slower rate after it.
-
-    Raises:
-        ValueError: the burst is less than 1, or takes up the whole limit.
+    burst counts against the limit, so a larger burst leaves a slower rate after it. It is at least
+    1 and below the limit, which the settings' check keeps.
     """
 
     requests_per_minute: int
     burst: int
-
-    def __post_init__(self) -> None:
-        """Refuse a burst that leaves no slot after it."""
-        if not 1 <= self.burst < self.requests_per_minute:
-            raise ValueError("burst must be at least 1 and below requests_per_minute")
 
     @property
     def interval(self) -> timedelta:

@@ -41,7 +41,9 @@ CHUNK_BYTES: Final = 64 * 1024
 
 _SAYS_MISSING: Final = re.compile("NOT_READY|NOT_FOUND|DOWNLOAD_NOT_AVAILABLE")
 _OF_LOAD: Final = frozenset({REQUEST_TIMEOUT, TOO_MANY_REQUESTS})
-_WITHOUT_KEYS: Final = frozenset({"user-agent", "connection", "content-type", "accept"})
+_WITHOUT_KEYS: Final = frozenset(
+    {"accept", "accept-encoding", "connection", "content-type", "user-agent"}
+)
 _PDF_HEADERS: Final = {"Accept": "application/pdf", "Accept-Encoding": "identity"}
 
 
@@ -212,7 +214,7 @@ class ReportFlow:
         return translate_status(response.status_code, said, retry_after_seconds=retry_after)
 
 
-def body(response: requests.Response) -> Iterator[bytes]:
+def content_of(response: requests.Response) -> Iterator[bytes]:
     """The body of an opened file as it comes; `iter_content` would wait for a whole chunk.
 
     Raises:
