@@ -58,7 +58,7 @@ def test_a_value_out_of_a_list_is_refused_with_the_list(cli: Cli) -> None:
     result = cli("submit", "--dry-run", "--contract", "central", "-", stdin=wrong)
 
     assert result.exit_code == 1
-    assert 'content.shareType: expected one of "01", "02", "03", got "04"' in result.stderr
+    assert 'content.shareType: expected one of "01", "02", "03"; got "04"' in result.stderr
 
 
 @pytest.mark.parametrize("levels", [600, 100_000])

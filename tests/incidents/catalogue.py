@@ -10,9 +10,6 @@ from tests.incidents.site import SETTINGS, Site
 FEW_ATTEMPTS = {**SETTINGS, "max_attempts": "3"}
 """So that the retries end within seconds, and not in two hours."""
 
-SMALL_FILES = {**SETTINGS, "max_file_mb": "1"}
-"""So that a file is soon too large."""
-
 
 @dataclass(frozen=True)
 class Incident:
@@ -31,7 +28,7 @@ INCIDENTS: Mapping[str, Incident] = {
     "bucket-denies": Incident(of_aws.bucket_denies, FEW_ATTEMPTS),
     "table-throttled": Incident(of_aws.table_throttled),
     "stuck-job": Incident(of_reportflow.stuck_job),
-    "redrive-of-thousands": Incident(of_messages.redrive_of_thousands, SMALL_FILES),
+    "redrive-of-thousands": Incident(of_messages.redrive_of_thousands),
     "leaked-url": Incident(of_webhooks.leaked_url),
 }
 

@@ -41,6 +41,8 @@ SETTINGS = {
     "orphan_grace_seconds": "20",
     "check_delay_seconds": "4",
     "completion_deadline_seconds": "60",
+    # So that a file is soon too large.
+    "max_file_mb": "1",
 }
 
 

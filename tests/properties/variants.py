@@ -13,7 +13,7 @@ from unittest.mock import patch
 import msgspec
 
 from reportflow import webhook
-from reportflow.contract import CONTRACTS, central, workspace
+from reportflow.contract import central, workspace
 from reportflow.contract import webhook_body as content
 from reportflow.contract.document import OpaqueId
 from reportflow.contract.files import CompletedFile, Mark, ReportedFiles
@@ -91,7 +91,7 @@ def _default(field: msgspec.structs.FieldInfo) -> tuple[object, ...]:
 
 WITH_IDS: Final[Mapping[str, tuple[ModuleType, str]]] = {
     "workspace": (workspace, "_File"),
-    "central": (central, "_File"),
+    "central": (central, "_Entry"),
     "central's request": (central, "_Request"),
 }
 """What reads the ids of a webhook."""
@@ -107,7 +107,8 @@ def _without_request_id() -> AbstractContextManager[object]:
 
 def _marks(pattern: str) -> Break:
     """Marks of another alphabet."""
-    return _replaced("_MARKED", re.compile(pattern, re.DOTALL), central)
+    matches = re.compile(pattern, re.DOTALL).fullmatch
+    return _replaced("is_opaque_id", lambda text: matches(text) is not None, central)
 
 
 def _mark_anywhere(original: Any) -> Any:
@@ -276,7 +277,7 @@ VARIANTS = (
     Variant("a central webhook needs no request", _without_request_id),
     Variant(
         "a request makes an entry with a uuid central's",
-        _replaced("CONTRACTS", dict(reversed(list(CONTRACTS.items()))), content),
+        _replaced("_Entry", central._File, central),
     ),
     Variant(
         "passthrough travels on",
