@@ -136,12 +136,12 @@ def _quoting_all() -> AbstractContextManager[object]:
 
 
 def _of_any_workspace(original: Any) -> Any:
-    return lambda content, _: original(content, content.get("workspaceId"))
+    return lambda body, _: original(body, json.loads(body or "{}").get("workspaceId"))
 
 
 def _whole_or_nothing(original: Any) -> Any:
-    def files(content: Mapping[str, Any], workspace_id: str) -> ReportedFiles:
-        made: ReportedFiles = original(content, workspace_id)
+    def files(body: bytes, workspace_id: str) -> ReportedFiles:
+        made: ReportedFiles = original(body, workspace_id)
         if made.wrong_entries:
             raise Refused(Refusal.WRONG_SHAPE)
         return made
@@ -244,7 +244,7 @@ VARIANTS = (
     Variant("a byte order mark is no JSON", _replaced("BOM_UTF8", b"never", content)),
     Variant(
         "a wrong entry spoils the others",
-        _wrapped("completed_files", _whole_or_nothing, content),
+        _wrapped("read_webhook", _whole_or_nothing),
     ),
     Variant("entries quote the whole document", _quoting_all),
     Variant("the event is what API Gateway always sends", _replaced("request_of", _trusting)),
@@ -283,7 +283,7 @@ VARIANTS = (
         "passthrough travels on",
         _replaced("_mark", lambda part: Mark("job", json.dumps(part)), central),
     ),
-    Variant("any workspace is ours", _wrapped("completed_files", _of_any_workspace, content)),
+    Variant("any workspace is ours", _wrapped("read_webhook", _of_any_workspace)),
     Variant(
         "params travel on",
         _replaced("digest_of", lambda *document: json.dumps(document[3]), workspace),

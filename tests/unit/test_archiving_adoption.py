@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from copy import replace
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,8 +12,7 @@ import pytest
 from reportflow.archiving import ADOPTION_AGE, Archiving
 from reportflow.consumer import Outcome
 from reportflow.contract import WORKSPACE
-from reportflow.contract.json_values import read_json
-from reportflow.contract.webhook_body import completed_files
+from reportflow.contract.webhook_body import read_webhook
 from reportflow.errors import Held
 from reportflow.jobs import Job, Lease
 from reportflow.jobs_table import JobsTable
@@ -58,7 +57,7 @@ def announced(queues: QueuePair, clock: Clock) -> Announced:
         file = {"fileId": file_id, "uuid": "u", "fileName": "invoice.pdf", "params": "@"}
         file |= changes.pop("file", {})
         body = with_params(json.dumps(webhook_body(files=[file], **changes)), params)
-        (completed,) = completed_files(cast("dict[str, Any]", read_json(body)), "acme").files
+        (completed,) = read_webhook(body.encode(), "acme").files
         record = queues.deliver(msgspec.json.encode(completed).decode())
         return replace(record, sent_at=clock() - ADOPTION_AGE)
 

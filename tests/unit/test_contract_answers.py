@@ -1,7 +1,7 @@
 """What ReportFlow says about files, as each contract reads it."""
 
 import json
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import pytest
@@ -9,8 +9,7 @@ import pytest
 from cli.commands.keys import key_mistake
 from reportflow.contract import CENTRAL, CONTRACTS, WORKSPACE, Contract
 from reportflow.contract.files import Accepted, CompletedFile, Location, Mark
-from reportflow.contract.json_values import read_json
-from reportflow.contract.webhook_body import completed_files
+from reportflow.contract.webhook_body import read_webhook
 from reportflow.messages import parse_download
 from tests.unit.samples import (
     DESIGN_ID,
@@ -75,8 +74,7 @@ def accepted(contract: Contract, body: object) -> Accepted:
 
 def told(body: dict[str, Any]) -> list[CompletedFile]:
     """The files of a webhook, as the downloader gets them."""
-    content = cast("dict[str, Any]", read_json(json.dumps(body)))
-    files = completed_files(content, "acme").files
+    files = read_webhook(json.dumps(body).encode(), "acme").files
     assert [parse_download(msgspec.json.encode(file)) for file in files] == files
     return files
 
@@ -183,7 +181,7 @@ def test_an_entry_of_a_central_webhook_with_another_id_is_none(wrong: object) ->
 
     [file] = told(body)
     assert file.file_id == f"{REQUEST_ID}/good"
-    assert completed_files(body, "acme").wrong_entries == 1
+    assert read_webhook(json.dumps(body).encode(), "acme").wrong_entries == 1
 
 
 @pytest.mark.parametrize(

@@ -30,27 +30,17 @@ class _Completed(msgspec.Struct, rename="camel"):
 
 
 def read_webhook(body: bytes, workspace_id: str) -> ReportedFiles:
-    """The finished files that the body reports; none if it is about something else.
+    """The finished files that the body reports, each once; none if it is about something else.
 
-    Nothing of the customer's data is kept but a digest.
+    A malformed entry is counted and does not affect the others. Nothing of the customer's data is
+    kept but a digest.
 
     Raises:
-        Refused: the body is not JSON, has another shape or another workspace.
+        Refused: the body is not JSON, has another shape or workspace, or no well-formed entry.
     """
     event = _object_in(body)
     if event.get("event") != COMPLETED:
         return ReportedFiles()
-    return completed_files(event, workspace_id)
-
-
-def completed_files(event: Mapping[str, Any], workspace_id: str) -> ReportedFiles:
-    """The files of a `file.completed` of this workspace, each once.
-
-    A malformed entry is counted and does not affect the others.
-
-    Raises:
-        Refused: the event has another shape, another workspace, or no well-formed entry.
-    """
     try:
         read = members({**event, "version": _version(event)}, _Completed)
     except msgspec.ValidationError as error:
