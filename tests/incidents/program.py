@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 def main() -> None:
     """Run the command line."""
+    # A background job of a shell ignores Ctrl-C, and so would the commands that the drill starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # The drill talks to this machine only, whatever the terminal is set up for.
     os.environ["NO_PROXY"] = "127.0.0.1"
     os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
