@@ -164,6 +164,7 @@ def test_a_name_that_is_not_looked_up_in_time_can_be_tried_again(
     service: ReportFlow, peer: Peer, resolving: Callable[[LookUp], None]
 ) -> None:
     def late() -> Addresses:
+        # The fault itself: a name server that takes longer than the request may.
         time.sleep(SECONDS * 1.1)
         return address(port_of(peer))
 
