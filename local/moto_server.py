@@ -133,9 +133,13 @@ def _milliseconds(dt: datetime | None = None) -> float:
 
 def main() -> None:
     """Serve on 127.0.0.1 until the process is ended."""
-    SecretsManagerBackend.update_secret_version_stage = _move_current  # type: ignore[assignment,method-assign]  # ours for moto's
-    SQSBackend.is_message_valid_based_on_retention_period = _is_kept  # type: ignore[assignment,method-assign]  # the same
-    sqs_models.unix_time_millis = _milliseconds  # type: ignore[attr-defined]  # the same
+    # moto has no option for what these three change. Their docstrings say why each has to.
+    for owner, name, ours in (
+        (SecretsManagerBackend, "update_secret_version_stage", _move_current),
+        (SQSBackend, "is_message_valid_based_on_retention_period", _is_kept),
+        (sqs_models, "unix_time_millis", _milliseconds),
+    ):
+        setattr(owner, name, ours)
     # For each request, moto would list its folder twice.
     services = frozenset(backends.list_of_moto_modules())
     backends.list_of_moto_modules = lambda: services
